@@ -1,0 +1,138 @@
+# Finds what Pleiad stands on and gives each part one name, pleiad::dep_<part>, so that the rooms do not care where it came
+# from. Everything that is missing is named in one message, with its Debian package.
+
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 12)
+  message(FATAL_ERROR "GCC 12 or newer is needed, this is ${CMAKE_CXX_COMPILER_VERSION}. "
+                      "Choose another one with: cmake -DCMAKE_CXX_COMPILER=g++-12 (on a cluster: module load gcc/12 or newer)")
+endif()
+
+set(pleiad_missing "")
+macro(pleiad_require condition what package hint)
+  if(NOT (${condition}))
+    list(APPEND pleiad_missing "  ${what}: Debian package ${package} (elsewhere: ${hint})")
+  endif()
+endmacro()
+
+# pleiad::dep_<part>: an interface target that carries a library found one way or another.
+function(pleiad_dependency part)
+  add_library(pleiad_dep_${part} INTERFACE)
+  target_link_libraries(pleiad_dep_${part} INTERFACE ${ARGN})
+  add_library(pleiad::dep_${part} ALIAS pleiad_dep_${part})
+endfunction()
+
+find_package(PkgConfig QUIET)
+find_package(Threads REQUIRED)
+
+# fmt, Random123, nlohmann-json ------------------------------------------------------------------------------------------
+find_package(fmt CONFIG QUIET)
+pleiad_require(fmt_FOUND "fmt" libfmt-dev "module load fmt, or -Dfmt_ROOT=...")
+if(fmt_FOUND)
+  pleiad_dependency(fmt fmt::fmt)
+endif()
+
+find_path(RANDOM123_INCLUDE_DIR Random123/philox.h)
+mark_as_advanced(RANDOM123_INCLUDE_DIR)
+pleiad_require(RANDOM123_INCLUDE_DIR "Random123 (headers)" librandom123-dev "-DRANDOM123_INCLUDE_DIR=...")
+if(RANDOM123_INCLUDE_DIR)
+  pleiad_dependency(random123)
+  target_include_directories(pleiad_dep_random123 SYSTEM INTERFACE "${RANDOM123_INCLUDE_DIR}")
+endif()
+
+find_package(nlohmann_json CONFIG QUIET)
+pleiad_require(nlohmann_json_FOUND "nlohmann-json (headers)" nlohmann-json3-dev "-Dnlohmann_json_ROOT=...")
+if(nlohmann_json_FOUND)
+  pleiad_dependency(json nlohmann_json::nlohmann_json)
+endif()
+
+# MPI: the C interface only ----------------------------------------------------------------------------------------------
+find_package(MPI QUIET COMPONENTS C)
+pleiad_require(MPI_C_FOUND "MPI" "libopenmpi-dev openmpi-bin" "module load openmpi")
+if(MPI_C_FOUND)
+  pleiad_dependency(mpi MPI::MPI_C)
+  target_compile_definitions(pleiad_dep_mpi INTERFACE OMPI_SKIP_MPICXX=1 MPICH_SKIP_MPICXX=1)
+endif()
+
+# OpenBLAS ---------------------------------------------------------------------------------------------------------------
+if(PkgConfig_FOUND)
+  pkg_check_modules(OPENBLAS QUIET IMPORTED_TARGET openblas)
+endif()
+if(NOT OPENBLAS_FOUND)
+  find_path(OPENBLAS_INCLUDE_DIR cblas.h PATH_SUFFIXES openblas openblas-pthread)
+  find_library(OPENBLAS_LIBRARY openblas)
+  mark_as_advanced(OPENBLAS_INCLUDE_DIR OPENBLAS_LIBRARY)
+  if(OPENBLAS_INCLUDE_DIR AND OPENBLAS_LIBRARY)
+    set(OPENBLAS_FOUND TRUE)
+  endif()
+endif()
+pleiad_require(OPENBLAS_FOUND "OpenBLAS with cblas.h" libopenblas-dev "module load openblas")
+if(TARGET PkgConfig::OPENBLAS)
+  pleiad_dependency(blas PkgConfig::OPENBLAS)
+elseif(OPENBLAS_FOUND)
+  pleiad_dependency(blas "${OPENBLAS_LIBRARY}" Threads::Threads)
+  target_include_directories(pleiad_dep_blas SYSTEM INTERFACE "${OPENBLAS_INCLUDE_DIR}")
+endif()
+
+# Parallel HDF5: Debian's pkg-config name first; HDF5_ROOT or CMAKE_PREFIX_PATH (modules) otherwise ------------------------
+set(pleiad_hdf5_found FALSE)
+if(PkgConfig_FOUND AND NOT DEFINED HDF5_ROOT AND NOT DEFINED ENV{HDF5_ROOT})
+  pkg_check_modules(HDF5_OPENMPI QUIET IMPORTED_TARGET hdf5-openmpi)
+endif()
+if(TARGET PkgConfig::HDF5_OPENMPI)
+  set(pleiad_hdf5_found TRUE)
+  pleiad_dependency(hdf5 PkgConfig::HDF5_OPENMPI)
+else()
+  set(HDF5_PREFER_PARALLEL TRUE)
+  find_package(HDF5 QUIET COMPONENTS C)
+  if(HDF5_FOUND AND HDF5_IS_PARALLEL)
+    set(pleiad_hdf5_found TRUE)
+    if(TARGET hdf5::hdf5)
+      pleiad_dependency(hdf5 hdf5::hdf5)
+    else()
+      pleiad_dependency(hdf5 ${HDF5_C_LIBRARIES})
+      target_include_directories(pleiad_dep_hdf5 SYSTEM INTERFACE ${HDF5_C_INCLUDE_DIRS})
+    endif()
+  elseif(HDF5_FOUND)
+    message(STATUS "HDF5 ${HDF5_VERSION} in ${HDF5_C_INCLUDE_DIRS} is a serial build and cannot be used")
+  endif()
+endif()
+pleiad_require(pleiad_hdf5_found "HDF5 built with MPI" libhdf5-openmpi-dev
+               "module load the parallel hdf5, then -DHDF5_ROOT=... or CMAKE_PREFIX_PATH")
+
+# Boost.Program_options --------------------------------------------------------------------------------------------------
+if(POLICY CMP0167)
+  cmake_policy(SET CMP0167 NEW)
+endif()
+find_package(Boost 1.70 QUIET COMPONENTS program_options)
+pleiad_require(Boost_PROGRAM_OPTIONS_FOUND "Boost.Program_options" libboost-program-options-dev "module load boost, or -DBoost_ROOT=...")
+if(TARGET Boost::program_options)
+  pleiad_dependency(boost Boost::program_options)
+endif()
+
+# Optional ---------------------------------------------------------------------------------------------------------------
+set(pleiad_optional "")
+if(PkgConfig_FOUND)
+  pkg_check_modules(SENTENCEPIECE QUIET IMPORTED_TARGET sentencepiece)
+endif()
+if(TARGET PkgConfig::SENTENCEPIECE)
+  pleiad_dependency(sentencepiece PkgConfig::SENTENCEPIECE)
+  target_compile_definitions(pleiad_dep_sentencepiece INTERFACE PLEIAD_HAVE_SENTENCEPIECE=1)
+  string(APPEND pleiad_optional " sentencepiece")
+else()
+  message(STATUS "SentencePiece not found: byte tokens only (Debian package libsentencepiece-dev)")
+endif()
+
+if(PLEIAD_TESTS)
+  find_package(GTest QUIET)
+  if(PLEIAD_TESTS STREQUAL "AUTO" AND NOT GTest_FOUND)
+    message(STATUS "GoogleTest not found: the tests are not built (Debian package libgtest-dev)")
+    set(PLEIAD_TESTS OFF)
+  else()
+    pleiad_require(GTest_FOUND "GoogleTest" libgtest-dev "-DGTest_ROOT=..., or -DPLEIAD_TESTS=OFF")
+  endif()
+endif()
+
+if(pleiad_missing)
+  list(JOIN pleiad_missing "\n" pleiad_missing)
+  message(FATAL_ERROR "Pleiad needs what was not found here:\n${pleiad_missing}\n"
+                      "experiments/setup installs all of it on Debian. For software in unusual places: -DCMAKE_PREFIX_PATH=\"DIR;DIR\".")
+endif()

@@ -1,0 +1,20 @@
+// All ranks decide together whether something went wrong, before anyone throws: no rank is left waiting, one message is shown.
+#pragma once
+#include <functional>
+#include <string>
+
+#include "pleiad/comm/communicator.hpp"
+
+namespace pleiad::comm {
+
+/// Throws the same UserError on every rank if any rank brings a non-empty `problem`: the message of the lowest such rank and,
+/// if not all ranks have one, which do. collective.
+void agree(const Communicator& comm, const std::string& problem);
+
+/// Runs `action` (which must not communicate) and turns a UserError of any rank into one UserError of all. collective.
+void agree_on(const Communicator& comm, const std::function<void()>& action);
+
+/// UserError on all ranks unless every rank brings the same text; `what` names it in the message. collective.
+void require_same(const Communicator& comm, const std::string& text, const std::string& what);
+
+}  // namespace pleiad::comm

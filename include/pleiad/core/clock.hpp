@@ -1,0 +1,56 @@
+// Wall-clock time per named phase of a step (seconds). A phase opened inside another one is charged to the inner one only,
+// so the phases of a step add up to the step.
+#pragma once
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace pleiad {
+
+class Stopwatch {
+ public:
+  Stopwatch() : start_(now()) {}
+  double seconds() const { return now() - start_; }
+  void restart() { start_ = now(); }
+  /// Seconds on a monotonic clock.
+  static double now() {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  }
+
+ private:
+  double start_;
+};
+
+enum class Phase { data, embed, attention, norm, router, plan, exchange, expert, dense_ffn, head, grad_sync, optimizer, evaluate, checkpoint, metrics, count };
+
+inline constexpr int k_phase_count = static_cast<int>(Phase::count);
+const char* phase_name(Phase p);
+
+class PhaseTimes {
+ public:
+  /// Charges the time until destruction to one phase.
+  class Scope {
+   public:
+    Scope(PhaseTimes& times, Phase phase);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    PhaseTimes& times_;
+    Phase outer_;
+  };
+
+  double seconds(Phase p) const { return seconds_[static_cast<int>(p)]; }
+  std::vector<double> all() const { return {seconds_, seconds_ + k_phase_count}; }
+  void reset();
+
+ private:
+  void switch_to(Phase p);
+
+  double seconds_[k_phase_count] = {};
+  Phase current_ = Phase::count;
+  double since_ = 0;
+};
+
+}  // namespace pleiad

@@ -1,0 +1,86 @@
+// Parameters: named, shaped, tagged replicated (dense weights, on every rank) or expert-owned (on the ranks that own the
+// expert), stored in two flat blocks with views. Replicated gradients are kept one block per lane until they are summed
+// along the lane tree (core/lanes.hpp); expert gradients exist once.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pleiad/core/matrix.hpp"
+
+namespace pleiad {
+
+enum class Owner { replicated, expert };
+
+/// How initial values are drawn; `scale` is the standard deviation (normal) or the half width (uniform).
+struct Init {
+  enum class Kind { zeros, ones, normal, uniform } kind = Kind::zeros;
+  double scale = 0;
+  static Init zeros() { return {}; }
+  static Init ones() { return {Kind::ones, 1}; }
+  static Init normal(double deviation) { return {Kind::normal, deviation}; }
+  static Init uniform(double half_width) { return {Kind::uniform, half_width}; }
+};
+
+struct ParamInfo {
+  std::string name;        ///< global and unique: blocks/1/ffn/experts/5/w_in
+  std::vector<i64> shape;  ///< one or two extents
+  Owner owner = Owner::replicated;
+  Init init;
+  bool decay = true;       ///< weight decay applies
+  bool trainable = true;   ///< false: a buffer, without gradient
+  i64 expert = -1;         ///< global expert number, for Owner::expert
+  i64 slot = -1;           ///< number of the expert over all layers of the model, the same on every rank, for Owner::expert
+  std::string family = {}; ///< the name without the expert number: blocks/1/ffn/experts/w_in, for Owner::expert
+
+  i64 rows = 0, cols = 0, offset = 0;  ///< filled in by ParamSet; one extent n is 1 x n
+  i64 size() const { return rows * cols; }
+};
+
+/// A handle into a ParamSet.
+struct ParamId {
+  i64 index = -1;
+};
+
+class ParamSet {
+ public:
+  ParamId add(ParamInfo info);
+  /// Allocates values, all zero. No parameter may be added afterwards.
+  void allocate();
+  /// Allocates gradients: `lanes` blocks for the replicated parameters (at least one), one for the expert-owned.
+  void allocate_grads(i64 lanes);
+  /// Draws every value from (seed, name, element): the same on any number of ranks.
+  void initialise(std::uint64_t seed);
+
+  i64 count() const { return static_cast<i64>(infos_.size()); }
+  const ParamInfo& info(ParamId id) const { return infos_[id.index]; }
+  const std::vector<ParamInfo>& infos() const { return infos_; }
+  /// nullptr if there is none of that name on this rank.
+  const ParamInfo* find(const std::string& name) const;
+
+  MatrixView value(ParamId id) { return view(info(id), values(info(id).owner)); }
+  ConstMatrixView value(ParamId id) const;
+  /// Gradient of an expert-owned parameter, or the part of lane `lane` (counted within this rank) of a replicated one.
+  MatrixView grad(ParamId id, i64 lane = 0);
+
+  /// The flat blocks. Gradients of replicated parameters: lanes x size, block 0 first.
+  std::span<real> values(Owner owner) { return (owner == Owner::replicated ? dense_ : experts_).span(); }
+  std::span<real> grads(Owner owner) { return (owner == Owner::replicated ? dense_grads_ : expert_grads_).span(); }
+  i64 size(Owner owner) const { return owner == Owner::replicated ? dense_size_ : expert_size_; }
+  i64 grad_lanes() const { return grad_lanes_; }
+  void zero_grads();
+  /// The values of one parameter inside a flat block laid out like values() (also of optimizer state).
+  std::span<real> slice(const ParamInfo& info, std::span<real> block) const {
+    return block.subspan(static_cast<std::size_t>(info.offset), static_cast<std::size_t>(info.size()));
+  }
+
+ private:
+  static MatrixView view(const ParamInfo& info, std::span<real> block) { return {block.data() + info.offset, info.rows, info.cols}; }
+
+  std::vector<ParamInfo> infos_;
+  Buffer<real> dense_, experts_, dense_grads_, expert_grads_;
+  i64 dense_size_ = 0, expert_size_ = 0, grad_lanes_ = 0;
+  bool allocated_ = false;
+};
+
+}  // namespace pleiad

@@ -1,0 +1,31 @@
+// The exchange over MPI: one all-to-all of rows each way. A token's row travels once to each rank that needs it, with the list of
+// that rank's experts and weights beside it.
+#pragma once
+#include "pleiad/exchange/exchanger.hpp"
+
+namespace pleiad::exchange {
+
+class AllToAllExchanger : public Exchanger {
+ public:
+  /// `group` are the ranks that share out the experts; it must outlive this.
+  AllToAllExchanger(const comm::Communicator& group, Combine combine) : group_(group), combine_(combine) {}
+
+  ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
+  void dispatch(ConstMatrixView x, const ExchangePlan& plan, Matrix& rows) const override;
+  void combine(ConstMatrixView out, const routing::Assignment& a, const ExchangePlan& plan, MatrixView y) const override;
+  void dispatch_adjoint(ConstMatrixView d_rows, std::span<const real> d_row_weight, const routing::Assignment& a,
+                        const ExchangePlan& plan, MatrixView d_x, std::span<real> d_weight) const override;
+
+ private:
+  void return_rows(ConstMatrixView rows, std::span<const real> weight, const ExchangePlan& plan, Matrix& returned) const;
+
+  const comm::Communicator& group_;
+  Combine combine_;
+};
+
+/// What this rank sends in one layer and step, given rows and assignments per rank both ways. Messages to itself and empty ones
+/// are not counted. One formula for the real exchange and for the dry run.
+Traffic traffic_of(std::span<const i64> send_rows, std::span<const i64> send_entries, std::span<const i64> recv_rows,
+                   std::span<const i64> recv_entries, i64 me, i64 width, Combine combine);
+
+}  // namespace pleiad::exchange

@@ -1,0 +1,21 @@
+// One process computes everything locally and counts the bytes and messages that `ranks` ranks would send, with the lanes and the
+// experts dealt out among them as they would be. The counts equal those of the real exchange on that many ranks.
+#pragma once
+#include "pleiad/exchange/local.hpp"
+
+namespace pleiad::exchange {
+
+class DryRunExchanger : public LocalExchanger {
+ public:
+  DryRunExchanger(i64 ranks, Combine combine) : ranks_(ranks), combine_(combine) {}
+  /// `plan.traffic` is the total over all pretended ranks. Experts are placed in blocks on the pretended ranks.
+  ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
+  /// What each pretended rank would send.
+  std::vector<Traffic> traffic_per_rank(const routing::Assignment& a, const LaneLayout& lanes, i64 width) const;
+
+ private:
+  i64 ranks_;
+  Combine combine_;
+};
+
+}  // namespace pleiad::exchange

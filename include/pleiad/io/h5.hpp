@@ -1,0 +1,167 @@
+// The only door to HDF5 (C interface, hidden in h5.cpp): files, datasets, attributes and extendable series, serial or parallel.
+// Trouble with a file is a UserError that quotes HDF5's innermost reason; sizes are checked before memory is taken.
+// In a parallel file every function is collective, and an error of one rank becomes the error of all.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "pleiad/comm/communicator.hpp"
+#include "pleiad/core/lanes.hpp"
+
+namespace pleiad::io {
+
+using Shape = std::vector<i64>;
+
+/// Owns one HDF5 identifier. Closing in the destructor ignores errors; H5File::close() reports them.
+class H5Id {
+ public:
+  using Close = int (*)(std::int64_t);
+  H5Id() = default;
+  H5Id(std::int64_t id, Close with) : id_(id), close_(with) {}
+  H5Id(H5Id&& other) noexcept : id_(other.release()), close_(other.close_) {}
+  H5Id& operator=(H5Id&& other) noexcept;
+  ~H5Id() { close(); }
+  std::int64_t get() const { return id_; }
+  std::int64_t release();
+  bool close();  ///< false if HDF5 reports a failure
+
+ private:
+  std::int64_t id_ = -1;
+  Close close_ = nullptr;
+};
+
+/// How numbers lie in the file; in memory T is float, double, int32, int64, uint8 or uint16, and HDF5 converts.
+enum class ElementType { float32, float64, int32, int64, uint8, uint16 };
+template <class T>
+ElementType element_type();
+const char* element_type_name(ElementType type);
+
+struct DatasetOptions {
+  std::string units = {};        ///< "1" where there is no unit
+  std::string description = {};  ///< one line for people
+  i64 chunk_rows = 0;            ///< 0: contiguous, or chunks of at most 1 MiB where deflate asks for chunks
+  int deflate = 0;               ///< 1..9: shuffle and deflate
+};
+
+class H5File {
+ public:
+  /// Serial: this process alone. `for_swmr` uses the newest file format, which start_swmr() needs. Truncates.
+  static H5File create(const std::string& path, bool for_swmr = false);
+  /// Serial, read-only; also while another process writes in SWMR mode.
+  static H5File open(const std::string& path);
+  /// Serial, read-write; also a file whose writer died in SWMR mode (what h5clear -s would mend).
+  static H5File open_append(const std::string& path);
+  /// Parallel: the communicator must outlive the file. Creating truncates. collective.
+  static H5File create(const comm::Communicator& comm, const std::string& path);
+  static H5File open(const comm::Communicator& comm, const std::string& path);
+
+  H5File(H5File&&) noexcept = default;
+  H5File& operator=(H5File&& other) noexcept;
+  /// Closes a serial file. A parallel one must have been closed with close(): a destructor does not communicate, so it leaks.
+  ~H5File();
+  void close();
+  void flush();
+  /// From here on readers may follow; no object or attribute can be added any more. Serial files made for_swmr only.
+  void start_swmr();
+
+  const std::string& path() const { return path_; }
+  /// UserError unless the root attribute `format` is `expected`.
+  void require_format(const std::string& expected) const;
+
+  bool exists(const std::string& object) const;
+  bool is_group(const std::string& object) const;
+  /// Names in a group, sorted.
+  std::vector<std::string> list(const std::string& group = "/") const;
+  /// Extents of a dataset; empty for a scalar.
+  Shape shape(const std::string& dataset) const;
+  /// float32, int64, string, ... or "other".
+  std::string type_name(const std::string& dataset) const;
+
+  /// Makes a dataset and the groups above it, unwritten.
+  void create_dataset(const std::string& dataset, ElementType type, const Shape& shape, const DatasetOptions& options = {});
+  /// create_dataset and the values; in a parallel file those of rank 0. pre: values.size() is the product of shape.
+  template <class T>
+  void write(const std::string& dataset, std::span<const T> values, const Shape& shape, const DatasetOptions& options = {});
+  /// The whole dataset on every rank. UserError if it is not numbers, does not fit T, has another shape than `expected`, or
+  /// claims more than the file can hold.
+  template <class T>
+  std::vector<T> read(const std::string& dataset, const std::optional<Shape>& expected = {}) const;
+  /// Rows (first extent) of an existing dataset, packed in `values`; each rank brings its own ranges, which ascend without
+  /// overlap and may be none. Collective transfers in a parallel file.
+  template <class T>
+  void write_rows(const std::string& dataset, const std::vector<Range>& rows, std::span<const T> values);
+  template <class T>
+  void read_rows(const std::string& dataset, const std::vector<Range>& rows, std::span<T> values) const;
+
+  /// One text (shape {}) or a list of texts; fixed-length when written, any kind when read.
+  void write_text(const std::string& dataset, const std::string& text, const std::string& description);
+  void write_texts(const std::string& dataset, const std::vector<std::string>& texts, const std::string& description);
+  std::string read_text(const std::string& dataset) const;
+  std::vector<std::string> read_texts(const std::string& dataset) const;
+
+  /// Attributes of a group or dataset ("/" for the file); setting replaces. pre: texts below 60,000 bytes.
+  void set_attribute(const std::string& object, const std::string& name, i64 value);
+  void set_attribute(const std::string& object, const std::string& name, double value);
+  void set_attribute(const std::string& object, const std::string& name, const std::string& value);
+  void set_attribute(const std::string& object, const std::string& name, const char* v) { set_attribute(object, name, std::string(v)); }
+  void set_attribute(const std::string& object, const std::string& name, int v) { set_attribute(object, name, static_cast<i64>(v)); }
+  bool has_attribute(const std::string& object, const std::string& name) const;
+  std::vector<std::string> attributes(const std::string& object) const;
+  /// UserError if missing or of another kind. Any integer type (or enum, as h5py stores flags); number() takes integers too.
+  i64 integer(const std::string& object, const std::string& name) const;
+  double number(const std::string& object, const std::string& name) const;
+  std::string text(const std::string& object, const std::string& name) const;
+  /// Any of the three, as text.
+  std::string attribute_in_words(const std::string& object, const std::string& name) const;
+
+ private:
+  friend class H5Series;
+  H5File(H5Id id, std::string path, const comm::Communicator* comm) : id_(std::move(id)), path_(std::move(path)), comm_(comm) {}
+  // Runs an action; in a parallel file a UserError of one rank becomes one of all.
+  void together(const std::function<void()>& action) const;
+  // `type` is the HDF5 type in memory; no rows means all of them (written by rank 0 alone). 
+  void transfer(bool writing, const std::string& dataset, std::int64_t type, const std::vector<Range>* rows, void* values, i64 count) const;
+  void create_texts(const std::string& dataset, const std::vector<std::string>& texts, const Shape& shape, const std::string& description);
+  void set_attribute_of(const std::string& object, const std::string& name, std::int64_t type, const void* value);
+
+  H5Id id_;
+  std::string path_;
+  const comm::Communicator* comm_ = nullptr;
+};
+
+/// A dataset that grows by rows (steps). Serial files only; the file must outlive it.
+class H5Series {
+ public:
+  H5Series() = default;
+  /// A new series without rows; chunk_rows = 0 means 256, deflate as given.
+  H5Series(H5File& file, const std::string& dataset, ElementType type, const Shape& row_shape, const DatasetOptions& options);
+  /// An existing one. UserError if its rows have another shape.
+  H5Series(H5File& file, const std::string& dataset, const Shape& row_shape);
+  i64 rows() const { return rows_; }
+  /// pre: a whole number of rows.
+  template <class T>
+  void append(std::span<const T> values);
+  /// Forgets rows from `rows` on; nothing if there are no more than that. Not after start_swmr().
+  void truncate(i64 rows);
+  void flush();
+
+ private:
+  H5Id dataset_;
+  std::string name_;
+  Shape row_shape_;
+  i64 rows_ = 0;
+};
+
+/// Serial read-only handles on every rank; a file that any rank cannot open is one UserError on all. collective.
+H5File open_for_all(const comm::Communicator& comm, const std::string& path);
+
+/// Where a file is written until it is complete.
+std::string temporary_name(const std::string& path);
+/// fsync, rename to `path`, fsync of the folder: after a crash either the old or the whole new file is there. One rank only.
+void publish(const std::string& temporary, const std::string& path);
+
+}  // namespace pleiad::io

@@ -1,0 +1,62 @@
+// One block of the residual stream: x += attention(norm(x)); x += feed_forward(norm(x)), the latter dense or with experts.
+// Letters: T tokens of this rank, D width.
+#pragma once
+#include <optional>
+
+#include "pleiad/model/attention_layer.hpp"
+#include "pleiad/model/moe_layer.hpp"
+
+namespace pleiad::model {
+
+/// Section [model].
+struct ModelConfig {
+  i64 vocab = 0, width = 0, layers = 0, heads = 0, seq_len = 0, dense_width = 0;
+  experts::FeedForwardKind dense_kind;
+  bool tied_head = false;
+  double rms_eps = 1e-5, rope_base = 10000;
+
+  /// `vocab` is that of the data; UserError if the section asks for another one.
+  static ModelConfig read(Spec& model, i64 vocab);
+};
+
+struct BlockTrace {
+  Matrix x_in, x_mid;                   // [T,D] the residual stream before each sublayer
+  Matrix normed_in, normed_mid;         // [T,D]
+  std::vector<real> inv_rms_in, inv_rms_mid;
+  AttentionTrace attention;
+  MoeTrace moe;                         // of a block with experts
+  std::vector<Buffer<real>> dense;      // per lane, of a dense block
+};
+
+class Block {
+ public:
+  /// Adds its parameters under blocks/<layer>/. moe may be null: a dense block.
+  Block(ParamSet& params, const ModelConfig& config, i64 layer, Spec* moe, const MoeConfig* moe_config, const comm::ProcessGrid& grid,
+        const exchange::Exchanger& exchanger);
+
+  /// x [T,D] in place. collective over the world.
+  void forward(const ParamSet& params, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks, const StepContext& context,
+               BlockTrace& trace, MatrixView x) const;
+  /// d_x [T,D] in place: gradient of the stream after the block to that before it. collective over the expert group.
+  void backward(ParamSet& params, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks, const StepContext& context,
+                const BlockTrace& trace, double aux_scale, MatrixView d_x) const;
+
+  const MoeLayer* moe() const { return moe_.get(); }
+  /// Forward floating-point operations per token of the dense parts: attention (full square) and dense feed-forward.
+  double dense_flops_per_token(i64 seq_len) const;
+
+ private:
+  real eps_;
+  i64 width_;
+  ParamId norm1_, norm2_;
+  AttentionLayer attention_;
+  std::unique_ptr<MoeLayer> moe_;
+  std::optional<experts::FeedForward> dense_;
+};
+
+/// RMS norm of all rows, lane by lane for the weight gradient.
+void norm_forward(const ParamSet& params, ParamId weight, real eps, ConstMatrixView x, Matrix& y, std::vector<real>& inv_rms);
+void norm_backward(ParamSet& params, ParamId weight, ConstMatrixView x, std::span<const real> inv_rms, ConstMatrixView d_y,
+                   const LaneLayout& lanes, MatrixView d_x);
+
+}  // namespace pleiad::model

@@ -1,0 +1,73 @@
+// The Mixture-of-Experts layer: router, exchange and experts put together. The story of a token batch is moe_layer.cpp, read
+// downward. Letters: T tokens of this rank, D width, N experts, R rows that arrived at this rank.
+#pragma once
+#include <memory>
+
+#include "pleiad/exchange/exchanger.hpp"
+#include "pleiad/experts/ffn_bank.hpp"
+#include "pleiad/model/context.hpp"
+#include "pleiad/routing/registry.hpp"
+
+namespace pleiad::model {
+
+/// Section [moe] as far as it does not belong to a router.
+struct MoeConfig {
+  std::string router;
+  std::string citation;
+  std::vector<i64> expert_widths;  // [N]
+  experts::FeedForwardKind expert_kind;
+  ExpertPlacement placement = ExpertPlacement::block;
+  std::vector<i64> layers;  // blocks that carry experts
+
+  /// Applies moe.preset, then reads the section. UserError for values that contradict each other.
+  static MoeConfig read(Spec& moe, i64 model_layers);
+};
+
+/// Counts over the whole global batch, the same on every rank, except traffic.
+struct LayerStatistics {
+  std::vector<i64> expert_tokens;  ///< [N] assignments kept
+  i64 selected = 0;                ///< assignments before the capacity
+  double router_entropy = 0;       ///< mean, nats
+  exchange::Traffic traffic;       ///< sent by this rank
+  i64 dropped() const;
+};
+
+struct MoeTrace {
+  std::unique_ptr<routing::RouterTrace> router;
+  exchange::ExchangePlan plan;
+  Matrix rows;  // [R,D] what the experts of this rank saw
+  experts::BankTrace bank;
+  LayerStatistics statistics;
+};
+
+class MoeLayer {
+ public:
+  /// Adds its parameters under `prefix` (router/..., experts/<e>/...). `layer` is the block number, `moe_layers` how many blocks
+  /// carry experts. grid and exchanger must outlive this.
+  MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const std::string& prefix, i64 width, i64 layer, i64 model_layers,
+           const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger);
+
+  /// x [T,D] -> y [T,D] (overwritten). collective over the world.
+  void forward(const ParamSet& params, ConstMatrixView x, const StepContext& context, MoeTrace& trace, MatrixView y) const;
+  /// d_y [T,D] -> adds to d_x [T,D] and to the parameter gradients. `loss_scale` multiplies the coefficients of the auxiliary
+  /// losses. collective over the expert group.
+  void backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y, const StepContext& context, const MoeTrace& trace,
+                double loss_scale, MatrixView d_x) const;
+
+  const ExpertMap& expert_map() const { return map_; }
+  i64 layer() const { return layer_; }
+  /// Forward floating-point operations of one row of an expert, and of the router for one token.
+  double flops_per_row(i64 expert) const { return bank_->flops_per_row(expert); }
+  double router_flops_per_token() const { return router_->flops_per_token(); }
+
+ private:
+  routing::RoutingContext routing_context(const StepContext& context) const;
+
+  ExpertMap map_;
+  i64 layer_;
+  const exchange::Exchanger& exchanger_;
+  std::unique_ptr<routing::Router> router_;
+  std::unique_ptr<experts::ExpertBank> bank_;
+};
+
+}  // namespace pleiad::model

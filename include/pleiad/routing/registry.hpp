@@ -1,0 +1,34 @@
+// The one visible list of routing variants, expanded from variants.def. Nothing else in the program knows their names.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pleiad/core/spec.hpp"
+#include "pleiad/routing/router.hpp"
+
+namespace pleiad::routing {
+
+/// What a variant is built from: it adds its parameters under `prefix` + "router/".
+struct RouterBuild {
+  ParamSet& params;
+  std::string prefix;
+  i64 width = 0;               ///< D
+  std::vector<i64> expert_widths;  ///< [N]
+  i64 experts() const { return static_cast<i64>(expert_widths.size()); }
+};
+
+struct RouterVariant {
+  std::string name;
+  std::string summary;   ///< one line for people
+  std::string citation;  ///< how to cite it; empty if there is nothing to cite
+  std::unique_ptr<Router> (*make)(const RouterBuild&, Spec&);
+};
+
+/// All registered variants, in the order of variants.def.
+const std::vector<RouterVariant>& router_variants();
+std::vector<std::string> router_names();
+/// UserError if there is no variant of that name.
+const RouterVariant& router_variant(const std::string& name);
+
+}  // namespace pleiad::routing

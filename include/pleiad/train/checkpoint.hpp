@@ -1,0 +1,22 @@
+// What a checkpoint holds, and the interface to whoever stores it (io).
+#pragma once
+#include "pleiad/core/param.hpp"
+#include "pleiad/train/optimizer.hpp"
+
+namespace pleiad::train {
+
+/// Everything that the next step depends on beside the configuration: random numbers and batches are functions of the step.
+struct TrainState {
+  ParamSet& params;
+  Adam& adam;
+  i64 step = 0;  ///< updates done
+};
+
+class CheckpointStore {
+ public:
+  virtual ~CheckpointStore() = default;
+  /// Writes the state so that a kill at any moment leaves the previous checkpoint or this one. Returns its size in bytes. collective.
+  virtual i64 save(const TrainState& state) = 0;
+};
+
+}  // namespace pleiad::train

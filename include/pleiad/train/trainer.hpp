@@ -1,0 +1,52 @@
+// The training loop: batch, forward, backward, sum gradients, clip, update, report; in that order, on one screen (trainer.cpp).
+#pragma once
+#include "pleiad/train/checkpoint.hpp"
+#include "pleiad/train/generate.hpp"
+#include "pleiad/train/metrics.hpp"
+#include "pleiad/train/schedule.hpp"
+
+namespace pleiad::train {
+
+/// Sections [train], [checkpoint] and [metrics].
+struct TrainConfig {
+  i64 steps = 0, batch = 0, lanes = 0;
+  std::uint64_t seed = 0;
+  double grad_clip = 0;
+  i64 eval_every = 0, eval_windows = 0, sample_every = 0, sample_tokens = 0;
+  i64 checkpoint_every = 0;
+  AdamConfig adam;
+  Schedule schedule;
+  static TrainConfig read(Spec& train, Spec& checkpoint);
+};
+
+class Trainer {
+ public:
+  /// All references must outlive the trainer. `sinks` is empty except on rank 0; `prompt` starts the text samples.
+  Trainer(const TrainConfig& config, const model::LanguageModel& model, BatchSource& source, const comm::ProcessGrid& grid,
+          std::vector<MetricSink*> sinks, CheckpointStore& store, std::vector<std::int32_t> prompt);
+
+  /// Trains until `last_step` updates are done, evaluating, sampling and saving as configured; saves and evaluates at the end.
+  /// collective.
+  void run(TrainState& state, i64 last_step);
+
+ private:
+  void step(TrainState& state);
+  void report(const TrainState& state, double rate, double norm, double seconds);
+  void after_step(TrainState& state, bool last);
+
+  const TrainConfig& config_;
+  const model::LanguageModel& model_;
+  BatchSource& source_;
+  const comm::ProcessGrid& grid_;
+  std::vector<MetricSink*> sinks_;
+  CheckpointStore& store_;
+  std::vector<std::int32_t> prompt_;
+  LaneLayout lanes_;
+  model::ModelTrace trace_;
+  PhaseTimes times_;
+};
+
+/// Floating-point operations of one step over the whole batch: forward and twice that backward, for assignments kept.
+double step_flops(const model::LanguageModel& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens);
+
+}  // namespace pleiad::train

@@ -1,0 +1,41 @@
+#include "pleiad/core/clock.hpp"
+
+namespace pleiad {
+
+const char* phase_name(Phase p) {
+  switch (p) {
+    case Phase::data: return "data";
+    case Phase::embed: return "embed";
+    case Phase::attention: return "attention";
+    case Phase::norm: return "norm";
+    case Phase::router: return "router";
+    case Phase::plan: return "plan";
+    case Phase::exchange: return "exchange";
+    case Phase::expert: return "expert";
+    case Phase::dense_ffn: return "dense_ffn";
+    case Phase::head: return "head";
+    case Phase::grad_sync: return "grad_sync";
+    case Phase::optimizer: return "optimizer";
+    case Phase::evaluate: return "evaluate";
+    case Phase::checkpoint: return "checkpoint";
+    case Phase::metrics: return "metrics";
+    case Phase::count: break;
+  }
+  return "other";
+}
+
+void PhaseTimes::switch_to(Phase p) {
+  const double t = Stopwatch::now();
+  if (current_ != Phase::count) seconds_[static_cast<int>(current_)] += t - since_;
+  current_ = p;
+  since_ = t;
+}
+
+void PhaseTimes::reset() {
+  for (double& s : seconds_) s = 0;
+}
+
+PhaseTimes::Scope::Scope(PhaseTimes& times, Phase phase) : times_(times), outer_(times.current_) { times_.switch_to(phase); }
+PhaseTimes::Scope::~Scope() { times_.switch_to(outer_); }
+
+}  // namespace pleiad

@@ -1,0 +1,74 @@
+#include "pleiad/core/param.hpp"
+
+#include <algorithm>
+
+#include "pleiad/core/random.hpp"
+
+namespace pleiad {
+
+ParamId ParamSet::add(ParamInfo info) {
+  PLEIAD_CHECK(!allocated_, "parameter {} added after allocation", info.name);
+  PLEIAD_CHECK(info.shape.size() == 1 || info.shape.size() == 2, "parameter {} has {} extents", info.name, info.shape.size());
+  info.cols = info.shape.back();
+  info.rows = info.shape.size() == 2 ? info.shape.front() : 1;
+  // Every parameter starts on a 64-byte boundary, so that kernels meet the same alignment whatever the rank owns.
+  const i64 unit = 64 / static_cast<i64>(sizeof(real));
+  i64& end = info.owner == Owner::replicated ? dense_size_ : expert_size_;
+  info.offset = end;
+  end += (info.size() + unit - 1) / unit * unit;
+  infos_.push_back(std::move(info));
+  return {count() - 1};
+}
+
+void ParamSet::allocate() {
+  allocated_ = true;
+  dense_.resize(dense_size_);
+  experts_.resize(expert_size_);
+}
+
+void ParamSet::allocate_grads(i64 lanes) {
+  PLEIAD_CHECK(allocated_, "gradients before values");
+  grad_lanes_ = std::max<i64>(lanes, 1);
+  dense_grads_.resize(grad_lanes_ * dense_size_);
+  expert_grads_.resize(expert_size_);
+}
+
+void ParamSet::zero_grads() {
+  std::ranges::fill(dense_grads_.span(), real{0});
+  std::ranges::fill(expert_grads_.span(), real{0});
+}
+
+ConstMatrixView ParamSet::value(ParamId id) const {
+  const ParamInfo& p = info(id);
+  return {(p.owner == Owner::replicated ? dense_ : experts_).data() + p.offset, p.rows, p.cols};
+}
+
+MatrixView ParamSet::grad(ParamId id, i64 lane) {
+  const ParamInfo& p = info(id);
+  if (p.owner == Owner::expert) return view(p, expert_grads_.span());
+  PLEIAD_CHECK(lane >= 0 && lane < grad_lanes_, "gradient lane {} of {}", lane, grad_lanes_);
+  return view(p, dense_grads_.span().subspan(static_cast<std::size_t>(lane * dense_size_)));
+}
+
+const ParamInfo* ParamSet::find(const std::string& name) const {
+  const auto it = std::ranges::find_if(infos_, [&](const ParamInfo& p) { return p.name == name; });
+  return it == infos_.end() ? nullptr : &*it;
+}
+
+void ParamSet::initialise(std::uint64_t seed) {
+  for (i64 i = 0; i < count(); ++i) {
+    const ParamInfo& p = infos_[i];
+    const std::span<real> out = slice(p, values(p.owner));
+    if (p.init.kind == Init::Kind::zeros || p.init.kind == Init::Kind::ones) {
+      std::ranges::fill(out, static_cast<real>(p.init.kind == Init::Kind::ones ? 1 : 0));
+      continue;
+    }
+    const Stream draw = Stream::named(seed, Purpose::init, p.name);
+    for (std::size_t j = 0; j < out.size(); ++j) {
+      out[j] = static_cast<real>(p.init.kind == Init::Kind::normal ? p.init.scale * draw.normal(j)
+                                                                   : p.init.scale * (2 * draw.uniform(j) - 1));
+    }
+  }
+}
+
+}  // namespace pleiad

@@ -1,0 +1,143 @@
+#include "pleiad/core/spec.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+
+#include "pleiad/core/error.hpp"
+
+namespace pleiad {
+
+namespace {
+
+std::string_view trim(std::string_view s) {
+  while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
+  while (!s.empty() && (s.back() == ' ' || s.back() == '\t' || s.back() == '\r')) s.remove_suffix(1);
+  return s;
+}
+
+template <class T>
+bool parse_whole(std::string_view s, T& out) {
+  s = trim(s);
+  if (!s.empty() && s.front() == '+') s.remove_prefix(1);
+  const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), out);
+  return error == std::errc{} && end == s.data() + s.size() && !s.empty();
+}
+
+std::string describe(i64 low, i64 high) {
+  if (high == std::numeric_limits<i64>::max()) return fmt::format("a whole number of at least {}", low);
+  return fmt::format("a whole number from {} to {}", low, high);
+}
+
+}  // namespace
+
+const std::string* Spec::find(const std::string& key) const {
+  const auto it = given_.find(key);
+  return it == given_.end() ? nullptr : &it->second;
+}
+
+void Spec::record(const std::string& key, std::string value, std::string_view doc) {
+  for (Entry& e : resolved_) {
+    if (e.key == key) {
+      e.value = std::move(value);
+      return;
+    }
+  }
+  resolved_.push_back({key, std::move(value), std::string(doc)});
+}
+
+i64 Spec::integer(const std::string& key, i64 fallback, i64 low, i64 high, std::string_view doc) {
+  i64 value = fallback;
+  if (const std::string* text = find(key)) {
+    if (!parse_whole(*text, value) || value < low || value > high) {
+      user_error("{}.{} = {}: must be {} ({})", section_, key, *text, describe(low, high), doc);
+    }
+  }
+  record(key, fmt::format("{}", value), doc);
+  return value;
+}
+
+double Spec::number(const std::string& key, double fallback, double low, double high, std::string_view doc) {
+  double value = fallback;
+  if (const std::string* text = find(key)) {
+    if (!parse_whole(*text, value) || !std::isfinite(value) || value < low || value > high) {
+      const std::string upper = std::isfinite(high) ? fmt::format("from {} to {}", low, high)
+                                                    : (std::isfinite(low) ? fmt::format("of at least {}", low) : "that is finite");
+      user_error("{}.{} = {}: must be a number {} ({})", section_, key, *text, upper, doc);
+    }
+  }
+  record(key, fmt::format("{}", value), doc);
+  return value;
+}
+
+bool Spec::flag(const std::string& key, bool fallback, std::string_view doc) {
+  bool value = fallback;
+  if (const std::string* text = find(key)) {
+    const std::string_view t = trim(*text);
+    if (t == "1" || t == "true" || t == "yes" || t == "on") {
+      value = true;
+    } else if (t == "0" || t == "false" || t == "no" || t == "off") {
+      value = false;
+    } else {
+      user_error("{}.{} = {}: must be true or false ({})", section_, key, *text, doc);
+    }
+  }
+  record(key, value ? "true" : "false", doc);
+  return value;
+}
+
+std::string Spec::text(const std::string& key, const std::string& fallback, std::string_view doc) {
+  const std::string* given = find(key);
+  std::string value = given ? std::string(trim(*given)) : fallback;
+  record(key, value, doc);
+  return value;
+}
+
+std::string Spec::choice(const std::string& key, const std::string& fallback, const std::vector<std::string>& allowed,
+                         std::string_view doc) {
+  const std::string value = text(key, fallback, doc);
+  if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
+    user_error("{}.{} = {}: must be one of {} ({})", section_, key, value, fmt::join(allowed, ", "), doc);
+  }
+  return value;
+}
+
+std::vector<i64> Spec::integers(const std::string& key, const std::vector<i64>& fallback, i64 low, i64 high, std::string_view doc) {
+  std::vector<i64> values = fallback;
+  if (const std::string* given = find(key)) {
+    values.clear();
+    const std::string_view all = trim(*given);
+    const auto bad = [&] {
+      user_error("{}.{} = {}: must be a comma-separated list, each entry {}, or NxM for N copies of M ({})", section_, key, *given,
+                 describe(low, high), doc);
+    };
+    for (std::size_t pos = 0; all != "none" && pos < all.size() + (all.empty() ? 0 : 1);) {
+      const std::size_t comma = std::min(all.find(',', pos), all.size());
+      const std::string_view item = trim(all.substr(pos, comma - pos));
+      const std::size_t times = item.find('x');
+      i64 copies = 1, value = 0;
+      if (times != std::string_view::npos && !parse_whole(item.substr(0, times), copies)) bad();
+      if (!parse_whole(times == std::string_view::npos ? item : item.substr(times + 1), value)) bad();
+      if (value < low || value > high || copies < 1 || copies > (i64{1} << 24)) bad();
+      values.insert(values.end(), static_cast<std::size_t>(copies), value);
+      pos = comma + 1;
+    }
+  }
+  record(key, values.empty() ? "none" : fmt::format("{}", fmt::join(values, ",")), doc);
+  return values;
+}
+
+void Spec::finish() const {
+  for (const auto& [key, value] : given_) {
+    const bool known = std::any_of(resolved_.begin(), resolved_.end(), [&](const Entry& e) { return e.key == key; });
+    if (known) continue;
+    std::vector<std::string> names;
+    for (const Entry& e : resolved_) names.push_back(e.key);
+    std::sort(names.begin(), names.end());
+    user_error("{}.{} = {}: unknown key; section [{}] takes {} with the settings given", section_, key, value, section_,
+               fmt::join(names, ", "));
+  }
+}
+
+}  // namespace pleiad

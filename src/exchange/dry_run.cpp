@@ -1,0 +1,50 @@
+#include "pleiad/exchange/dry_run.hpp"
+
+#include "pleiad/exchange/all_to_all.hpp"
+
+namespace pleiad::exchange {
+
+std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment& a, const LaneLayout& lanes, i64 width) const {
+  const std::size_t n = static_cast<std::size_t>(ranks_);
+  const ExpertMap map(ExpertPlacement::block, std::vector<i64>(static_cast<std::size_t>(a.experts), 1), ranks_);
+  std::vector<i64> rows(n * n, 0), entries(n * n, 0);  // [from][to]
+  std::vector<i64> last_token(n, -1);
+  for (i64 from = 0; from < ranks_; ++from) {
+    const Range mine = lanes.sequences_of(from);
+    for (i64 t = mine.begin * lanes.seq_len(); t < mine.end() * lanes.seq_len(); ++t) {
+      for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
+        if (!a.kept[i]) continue;
+        const std::size_t to = static_cast<std::size_t>(map.owner(a.expert[i]));
+        const std::size_t pair = static_cast<std::size_t>(from) * n + to;
+        ++entries[pair];
+        if (last_token[to] != t) ++rows[pair];
+        last_token[to] = t;
+      }
+    }
+  }
+  std::vector<Traffic> all;
+  std::vector<i64> recv_rows(n), recv_entries(n);
+  for (std::size_t r = 0; r < n; ++r) {
+    for (std::size_t s = 0; s < n; ++s) {
+      recv_rows[s] = rows[s * n + r];
+      recv_entries[s] = entries[s * n + r];
+    }
+    const std::span<const i64> send_rows(rows.data() + r * n, n), send_entries(entries.data() + r * n, n);
+    all.push_back(traffic_of(send_rows, send_entries, recv_rows, recv_entries, static_cast<i64>(r), width, combine_));
+  }
+  return all;
+}
+
+ExchangePlan DryRunExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const {
+  ExchangePlan plan = LocalExchanger::make_plan(a, map, lanes, width);
+  const LaneLayout pretended(lanes.lanes(), lanes.sequences(), lanes.seq_len(), ranks_, 0);
+  for (const Traffic& t : traffic_per_rank(a, pretended, width)) {
+    plan.traffic.forward_bytes += t.forward_bytes;
+    plan.traffic.backward_bytes += t.backward_bytes;
+    plan.traffic.forward_messages += t.forward_messages;
+    plan.traffic.backward_messages += t.backward_messages;
+  }
+  return plan;
+}
+
+}  // namespace pleiad::exchange

@@ -1,0 +1,351 @@
+// Identifiers, errors, opening and closing of HDF5 files and what is in them. Values and series: h5_data.cpp, texts and attributes: h5_text.cpp.
+#include "pleiad/io/h5.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "h5_detail.hpp"
+#include "pleiad/comm/agree.hpp"
+
+namespace pleiad::io {
+
+using namespace detail;
+
+static_assert(std::is_same_v<hid_t, std::int64_t>, "H5Id holds hid_t without showing it");
+
+namespace detail {
+
+namespace {
+
+herr_t keep_first(unsigned n, const H5E_error2_t* entry, void* out) {
+  if (n == 0 && entry->desc) *static_cast<std::string*>(out) = entry->desc;
+  return 0;
+}
+
+}  // namespace
+
+void silence() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+
+std::string reason() {
+  std::string text;
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, &text);
+  return text.empty() ? "no reason given by HDF5" : text;
+}
+
+std::string name_of(hid_t type) {
+  const std::size_t bits = 8 * H5Tget_size(type);
+  switch (H5Tget_class(type)) {
+    case H5T_INTEGER: return fmt::format("{}int{}", H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "", bits);
+    case H5T_FLOAT: return fmt::format("float{}", bits);
+    case H5T_STRING: return "string";
+    case H5T_ENUM: return "enum";
+    default: return "other";
+  }
+}
+
+Shape shape_of(hid_t dataset) {
+  const H5Id space = space_id(H5Dget_space(dataset));
+  const int rank = H5Sget_simple_extent_ndims(space.get());
+  std::vector<hsize_t> dims(static_cast<std::size_t>(std::max(rank, 0)));
+  if (rank > 0) H5Sget_simple_extent_dims(space.get(), dims.data(), nullptr);
+  return {dims.begin(), dims.end()};
+}
+
+std::string in_words(const Shape& shape) { return shape.empty() ? "scalar" : fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+i64 count_of(const Shape& shape, std::size_t first) {
+  i64 n = 1;
+  for (std::size_t i = first; i < shape.size(); ++i) {
+    if (shape[i] < 0 || __builtin_mul_overflow(n, shape[i], &n)) return -1;
+  }
+  return n;
+}
+
+H5Id space_of(const Shape& shape) {
+  if (shape.empty()) return space_id(H5Screate(H5S_SCALAR));
+  return space_id(H5Screate_simple(static_cast<int>(shape.size()), extents(shape).data(), nullptr));
+}
+
+i64 believable_count(hid_t dataset, i64 element_bytes, const std::string& name, const std::string& file) {
+  const Shape shape = shape_of(dataset);
+  std::error_code ignored;
+  const auto file_bytes = static_cast<i64>(std::filesystem::file_size(file, ignored));
+  const i64 limit = std::max(i64{64} << 20, 1100 * std::max<i64>(file_bytes, 0));
+  const i64 count = count_of(shape);
+  if (count < 0 || count > limit / element_bytes) {
+    user_error("'{}' of '{}' claims shape {}, more than a file of {} bytes can hold", name, file, in_words(shape), file_bytes);
+  }
+  return count;
+}
+
+H5Id make_dataset(hid_t file, const std::string& name, const std::string& path, hid_t type, const H5Id& space,
+                  const std::function<void(hid_t)>& layout) {
+  const H5Id links = plist_id(H5Pcreate(H5P_LINK_CREATE)), list = plist_id(H5Pcreate(H5P_DATASET_CREATE));
+  H5Pset_create_intermediate_group(links.get(), 1);
+  H5Pset_obj_track_times(list.get(), false);
+  layout(list.get());
+  const hid_t id = H5Dcreate2(file, name.c_str(), type, space.get(), links.get(), list.get(), H5P_DEFAULT);
+  return {need(id, "create", name, path), H5Dclose};
+}
+
+}  // namespace detail
+
+namespace {
+
+[[noreturn]] void system_error(const char* verb, const std::string& path) {
+  user_error("cannot {} '{}': {}", verb, path, std::strerror(errno));
+}
+
+/// UserError unless `path` is a file this process may read and that begins like HDF5.
+void check_readable(const std::string& path) {
+  struct stat status = {};
+  if (::stat(path.c_str(), &status) != 0) system_error("open", path);
+  if (S_ISDIR(status.st_mode)) user_error("cannot open '{}': it is a folder, an HDF5 file is needed", path);
+  if (::access(path.c_str(), R_OK) != 0) system_error("open", path);
+  silence();
+  if (H5Fis_hdf5(path.c_str()) <= 0) {
+    user_error("'{}' ({} bytes) is not an HDF5 file", path, static_cast<i64>(status.st_size));
+  }
+}
+
+/// Makes sure that `path` can be written; `create` makes the file.
+void check_writable(const std::string& path, bool create) {
+  const int fd = ::open(path.c_str(), create ? O_RDWR | O_CREAT : O_RDWR, 0666);
+  if (fd < 0) system_error(create ? "create" : "write", path);
+  ::close(fd);
+}
+
+H5Id access_list(const comm::Communicator* comm, H5F_libver_t oldest) {
+  H5Id list = plist_id(H5Pcreate(H5P_FILE_ACCESS));
+  H5Pset_libver_bounds(list.get(), oldest, H5F_LIBVER_LATEST);
+  // Locks where the file system has them; a lock-less one (some parallel file systems) is no error.
+  if (!comm) H5Pset_file_locking(list.get(), true, true);
+  if (comm) {
+    H5Pset_fapl_mpio(list.get(), comm->native(), MPI_INFO_NULL);
+    H5Pset_all_coll_metadata_ops(list.get(), true);
+    H5Pset_coll_metadata_write(list.get(), true);
+  }
+  return list;
+}
+
+/// A writer that died in SWMR mode leaves "open for writing" and too small an end of file in the first block. This
+/// undocumented property and the call are what h5clear --status --increment does about it. A truncated file stays refused.
+void mend(const std::string& path) {
+  const H5Id access = access_list(nullptr, H5F_LIBVER_LATEST);
+  const hbool_t yes = true;
+  if (H5Pexist(access.get(), "clear_status_flags") > 0) H5Pset(access.get(), "clear_status_flags", &yes);
+  H5Id file(need(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), "open", "", path), H5Fclose);
+  need(H5Fincrement_filesize(file.get(), 0), "mend", "", path);
+  if (!file.close()) user_error("cannot mend '{}': {}", path, reason());
+}
+
+}  // namespace
+
+H5Id& H5Id::operator=(H5Id&& other) noexcept {
+  if (this != &other) {
+    close();
+    close_ = other.close_;
+    id_ = other.release();
+  }
+  return *this;
+}
+
+std::int64_t H5Id::release() { return std::exchange(id_, -1); }
+
+bool H5Id::close() {
+  if (id_ < 0) return true;
+  return close_(release()) >= 0;
+}
+
+// ---- H5File: opening and closing ----
+
+H5File H5File::create(const std::string& path, bool for_swmr) {
+  silence();
+  check_writable(path, true);
+  const H5Id access = access_list(nullptr, for_swmr ? H5F_LIBVER_LATEST : H5F_LIBVER_V18);
+  H5Id id(need(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "create", "", path), H5Fclose);
+  return {std::move(id), path, nullptr};
+}
+
+H5File H5File::open(const std::string& path) {
+  check_readable(path);
+  const H5Id access = access_list(nullptr, H5F_LIBVER_EARLIEST);
+  hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+  if (id < 0) {
+    // Perhaps a run is writing it. If following it fails too, the first reason is the one to tell.
+    const std::string why = reason();
+    id = H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access.get());
+    if (id < 0) user_error("cannot open '{}': {}", path, why);
+  }
+  return {H5Id(id, H5Fclose), path, nullptr};
+}
+
+H5File H5File::open_append(const std::string& path) {
+  check_readable(path);
+  check_writable(path, false);
+  const H5Id access = access_list(nullptr, H5F_LIBVER_LATEST);
+  const auto open_it = [&] { return H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()); };
+  hid_t id = open_it();
+  if (id < 0) {
+    mend(path);
+    id = need(open_it(), "open", "", path);
+  }
+  return {H5Id(id, H5Fclose), path, nullptr};
+}
+
+H5File H5File::create(const comm::Communicator& comm, const std::string& path) {
+  silence();
+  // One rank failing inside the collective call would leave the others waiting, so everyone tries beforehand.
+  comm::agree_on(comm, [&] {
+    if (comm.root()) check_writable(path, true);
+  });
+  comm::agree_on(comm, [&] { check_writable(path, false); });
+  H5Id id;
+  comm::agree_on(comm, [&] {
+    const H5Id access = access_list(&comm, H5F_LIBVER_V18);
+    id = H5Id(need(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "create", "", path), H5Fclose);
+  });
+  return {std::move(id), path, &comm};
+}
+
+H5File H5File::open(const comm::Communicator& comm, const std::string& path) {
+  open_for_all(comm, path);
+  H5Id id;
+  comm::agree_on(comm, [&] {
+    const H5Id access = access_list(&comm, H5F_LIBVER_V18);
+    id = H5Id(need(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), "open", "", path), H5Fclose);
+  });
+  return {std::move(id), path, &comm};
+}
+
+H5File& H5File::operator=(H5File&& other) noexcept {
+  if (this != &other) {
+    if (comm_) id_.release();  // as in the destructor
+    id_ = std::move(other.id_);
+    path_ = std::move(other.path_);
+    comm_ = other.comm_;
+  }
+  return *this;
+}
+
+H5File::~H5File() {
+  if (comm_) id_.release();
+}
+
+void H5File::close() {
+  together([&] {
+    if (!id_.close()) user_error("cannot finish writing '{}': {}", path_, reason());
+  });
+}
+
+void H5File::flush() {
+  together([&] { need(H5Fflush(id_.get(), H5F_SCOPE_LOCAL), "flush", "", path_); });
+}
+
+void H5File::start_swmr() {
+  PLEIAD_CHECK(!comm_, "SWMR mode needs a serial file, '{}' is parallel", path_);
+  need(H5Fstart_swmr_write(id_.get()), "let readers follow", "", path_);
+}
+
+void H5File::together(const std::function<void()>& action) const {
+  if (comm_) comm::agree_on(*comm_, action);
+  else action();
+}
+
+void H5File::require_format(const std::string& expected) const {
+  bool known = false;
+  together([&] { known = H5Aexists_by_name(id_.get(), "/", "format", H5P_DEFAULT) > 0; });
+  if (!known) user_error("'{}' is an HDF5 file without a 'format' attribute; format '{}' is needed", path_, expected);
+  const std::string found = text("/", "format");
+  if (found != expected) user_error("'{}' has format '{}'; format '{}' is needed", path_, found, expected);
+}
+
+// ---- H5File: what is there ----
+
+bool H5File::exists(const std::string& object) const {
+  bool found = true;
+  together([&] {
+    // Every group above must exist before HDF5 lets us ask.
+    for (std::size_t end = object.find_first_not_of('/'); found && end != std::string::npos;) {
+      end = object.find('/', end + 1);
+      found = H5Lexists(id_.get(), object.substr(0, end).c_str(), H5P_DEFAULT) > 0;
+      if (end != std::string::npos) end = object.find_first_not_of('/', end);
+    }
+  });
+  return found;
+}
+
+bool H5File::is_group(const std::string& object) const {
+  H5O_info_t info = {};
+  together([&] { need(H5Oget_info_by_name2(id_.get(), object.c_str(), &info, H5O_INFO_BASIC, H5P_DEFAULT), "find", object, path_); });
+  return info.type == H5O_TYPE_GROUP;
+}
+
+std::vector<std::string> H5File::list(const std::string& group) const {
+  std::vector<std::string> names;
+  const auto add = [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
+    static_cast<std::vector<std::string>*>(out)->push_back(name);
+    return 0;
+  };
+  together([&] {
+    const herr_t code = H5Literate_by_name(id_.get(), group.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names, H5P_DEFAULT);
+    need(code, "list", group, path_);
+  });
+  return names;
+}
+
+Shape H5File::shape(const std::string& dataset) const {
+  Shape shape;
+  together([&] {
+    const H5Id id = open_dataset(id_.get(), dataset, path_);
+    shape = shape_of(id.get());
+  });
+  return shape;
+}
+
+std::string H5File::type_name(const std::string& dataset) const {
+  std::string name;
+  together([&] {
+    const H5Id id = open_dataset(id_.get(), dataset, path_);
+    name = name_of(type_id(H5Dget_type(id.get())).get());
+  });
+  return name;
+}
+
+// ---- helpers ----
+
+H5File open_for_all(const comm::Communicator& comm, const std::string& path) {
+  std::optional<H5File> file;
+  comm::agree_on(comm, [&] { file = H5File::open(path); });
+  return std::move(*file);
+}
+
+std::string temporary_name(const std::string& path) { return path + ".partial"; }
+
+void publish(const std::string& temporary, const std::string& path) {
+  const auto sync = [](const std::string& what) {
+    const int fd = ::open(what.c_str(), O_RDONLY);
+    if (fd < 0) system_error("open", what);
+    const int code = ::fsync(fd);
+    const int problem = errno;
+    ::close(fd);
+    // Some file systems cannot sync a folder and say so with EINVAL.
+    if (code != 0 && problem != EINVAL) {
+      errno = problem;
+      system_error("save", what);
+    }
+  };
+  sync(temporary);
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) system_error("create", path);
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  sync(folder.empty() ? "." : folder);
+}
+
+}  // namespace pleiad::io

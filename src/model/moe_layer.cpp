@@ -1,0 +1,121 @@
+#include "pleiad/model/moe_layer.hpp"
+
+#include <numeric>
+
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/model/presets.hpp"
+
+namespace pleiad::model {
+
+namespace {
+
+LayerStatistics gather_statistics(const routing::RouterTrace& router, const exchange::ExchangePlan& plan, const comm::Communicator& world) {
+  LayerStatistics s;
+  s.expert_tokens = routing::count_per_expert(router.assignment, true);
+  s.expert_tokens.push_back(router.assignment.entries());
+  comm::all_reduce_sum<i64>(world, s.expert_tokens);
+  s.selected = s.expert_tokens.back();
+  s.expert_tokens.pop_back();
+  s.router_entropy = router.mean_entropy;
+  s.traffic = plan.traffic;
+  return s;
+}
+
+}  // namespace
+
+i64 LayerStatistics::dropped() const { return selected - std::accumulate(expert_tokens.begin(), expert_tokens.end(), i64{0}); }
+
+MoeLayer::MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const std::string& prefix, i64 width, i64 layer,
+                   i64 model_layers, const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger)
+    : map_(config.placement, config.expert_widths, grid.expert_group().size()),
+      layer_(layer),
+      exchanger_(exchanger),
+      router_(routing::router_variant(config.router).make({params, prefix, width, config.expert_widths}, moe)),
+      bank_(std::make_unique<experts::FfnBank>(params, prefix, config.expert_kind, width, config.expert_widths, map_,
+                                               grid.expert_group().rank(), layer, model_layers)) {}
+
+routing::RoutingContext MoeLayer::routing_context(const StepContext& c) const {
+  return {c.grid.world(), c.lanes, c.seed, layer_, c.step, c.training, c.given_noise};
+}
+
+void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const StepContext& context, MoeTrace& trace, MatrixView y) const {
+  {  // 1 who goes where
+    PhaseTimes::Scope phase(context.times, Phase::router);
+    trace.router = router_->forward(params, x, routing_context(context));
+  }
+  const routing::Assignment& assignment = trace.router->assignment;
+  {  // 2 what travels
+    PhaseTimes::Scope phase(context.times, Phase::plan);
+    trace.plan = exchanger_.make_plan(assignment, map_, context.lanes, x.cols);
+    trace.statistics = gather_statistics(*trace.router, trace.plan, context.grid.world());
+  }
+  {  // 3 tokens to their experts
+    PhaseTimes::Scope phase(context.times, Phase::exchange);
+    exchanger_.dispatch(x, trace.plan, trace.rows);
+  }
+  Matrix out;
+  {  // 4 what the experts make of them
+    PhaseTimes::Scope phase(context.times, Phase::expert);
+    out.resize_uninitialised(trace.rows.rows(), x.cols);
+    bank_->forward(params, trace.rows, trace.plan.expert_offset, trace.bank, out);
+  }
+  {  // 5 results home, weighted and summed
+    PhaseTimes::Scope phase(context.times, Phase::exchange);
+    exchanger_.combine(out, assignment, trace.plan, y);
+  }
+}
+
+void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y, const StepContext& context, const MoeTrace& trace,
+                        double loss_scale, MatrixView d_x) const {
+  const routing::Assignment& assignment = trace.router->assignment;
+  const i64 rows = trace.rows.rows();
+  Matrix d_out, d_rows;
+  std::vector<real> d_row_weight(static_cast<std::size_t>(rows)), d_weight(assignment.expert.size());
+  {  // 5' the gradient of each token's output to the owners of its experts
+    PhaseTimes::Scope phase(context.times, Phase::exchange);
+    exchanger_.combine_adjoint(d_y, trace.plan, d_out);
+  }
+  {  // 4' through the experts; the weights get their gradient here, where the activations are
+    PhaseTimes::Scope phase(context.times, Phase::expert);
+    d_rows.resize_uninitialised(rows, x.cols);
+    bank_->backward(params, trace.rows, trace.plan.expert_offset, trace.bank, trace.plan.row_weight, d_out, d_rows, d_row_weight);
+  }
+  {  // 3' home again (2' is integers: no gradient)
+    PhaseTimes::Scope phase(context.times, Phase::exchange);
+    exchanger_.dispatch_adjoint(d_rows, d_row_weight, assignment, trace.plan, d_x, d_weight);
+  }
+  {  // 1' through the router, which adds its auxiliary losses
+    PhaseTimes::Scope phase(context.times, Phase::router);
+    router_->backward(params, x, routing_context(context), *trace.router, d_weight, loss_scale, d_x);
+  }
+}
+
+MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
+  apply_preset(moe);
+  MoeConfig c;
+  c.router = moe.choice("router", "topk", routing::router_names(), "which routing variant");
+  c.citation = routing::router_variant(c.router).citation;
+  const bool listed = moe.has("expert_widths");
+  const i64 experts = moe.integer("experts", 8, 1, i64{1} << 24, "number of experts in a layer");
+  const i64 width = moe.integer("expert_width", 256, 1, i64{1} << 31, "hidden width of every expert");
+  c.expert_widths = moe.integers("expert_widths", std::vector<i64>(static_cast<std::size_t>(experts), width), 1, i64{1} << 31,
+                                 "hidden width of each expert; overrides expert_width");
+  if (static_cast<i64>(c.expert_widths.size()) != experts) {
+    user_error("moe.expert_widths = {} entries: moe.experts is {}, so {} widths are needed", c.expert_widths.size(), experts, experts);
+  }
+  if (listed && moe.has("expert_width")) user_error("moe.expert_width = {}: contradicts moe.expert_widths, give one of the two", width);
+  c.expert_kind = experts::FeedForwardKind::read(moe);
+  c.placement = expert_placement_from(moe.choice("placement", "block", {"block", "round_robin", "balanced"}, "which rank owns which expert"));
+  if (moe.text("layers", "all", "blocks that carry experts: all, none, or a list such as 1,3") == "all") {
+    c.layers.resize(static_cast<std::size_t>(model_layers));
+    std::iota(c.layers.begin(), c.layers.end(), i64{0});
+  } else {
+    c.layers = moe.integers("layers", {}, 0, model_layers - 1, "blocks that carry experts");
+  }
+  for (std::size_t i = 1; i < c.layers.size(); ++i) {
+    if (c.layers[i] <= c.layers[i - 1]) user_error("moe.layers = {}: block numbers must ascend", fmt::join(c.layers, ","));
+  }
+  return c;
+}
+
+}  // namespace pleiad::model

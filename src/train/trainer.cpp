@@ -1,0 +1,131 @@
+#include "pleiad/train/trainer.hpp"
+
+#include <bit>
+
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/train/grad_sync.hpp"
+
+namespace pleiad::train {
+
+TrainConfig TrainConfig::read(Spec& t, Spec& checkpoint) {
+  const i64 big = i64{1} << 40;
+  TrainConfig c;
+  c.steps = t.integer("steps", 1000, 0, big, "number of updates");
+  c.batch = t.integer("batch_sequences", 32, 1, big, "sequences in a global batch");
+  c.lanes = t.integer("lanes", 8, 1, i64{1} << 30, "lanes of the global batch, a power of two (docs/numerics.md)");
+  if (!std::has_single_bit(static_cast<std::uint64_t>(c.lanes))) user_error("train.lanes = {}: must be a power of two, such as 8", c.lanes);
+  c.seed = static_cast<std::uint64_t>(t.integer("seed", 1, 0, std::numeric_limits<i64>::max(), "seed of everything random"));
+  c.grad_clip = t.number("grad_clip", 1, 0, 1e30, "largest L2 norm of the gradient; 0: no clipping");
+  c.eval_every = t.integer("eval_every", 200, 0, big, "steps between evaluations; 0: only at the end");
+  c.eval_windows = t.integer("eval_windows", 0, 0, big, "windows of an evaluation; 0: the whole held-out part");
+  c.sample_every = t.integer("sample_every", 0, 0, big, "steps between text samples; 0: only at the end");
+  c.sample_tokens = t.integer("sample_tokens", 120, 0, 1 << 20, "tokens of a text sample; 0: none");
+  c.adam = AdamConfig::read(t);
+  c.schedule = Schedule::read(t, c.steps);
+  c.checkpoint_every = checkpoint.integer("every", 200, 0, big, "steps between checkpoints; 0: only at the end");
+  return c;
+}
+
+double step_flops(const model::LanguageModel& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens) {
+  double forward = model.fixed_flops_per_token() * static_cast<double>(tokens);
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    const model::MoeLayer& moe = *model.blocks()[model.moe_layers()[l]].moe();
+    for (std::size_t e = 0; e < layers[l]->expert_tokens.size(); ++e) {
+      forward += static_cast<double>(layers[l]->expert_tokens[e]) * moe.flops_per_row(static_cast<i64>(e));
+    }
+  }
+  return 3 * forward;
+}
+
+Trainer::Trainer(const TrainConfig& config, const model::LanguageModel& model, BatchSource& source, const comm::ProcessGrid& grid,
+                 std::vector<MetricSink*> sinks, CheckpointStore& store, std::vector<std::int32_t> prompt)
+    : config_(config),
+      model_(model),
+      source_(source),
+      grid_(grid),
+      sinks_(std::move(sinks)),
+      store_(store),
+      prompt_(std::move(prompt)),
+      lanes_(config.lanes, config.batch, model.config().seq_len, grid.world().size(), grid.world().rank()) {}
+
+void Trainer::run(TrainState& state, i64 last_step) {
+  state.params.allocate_grads(lanes_.my_lanes().count);
+  while (state.step < last_step) {
+    step(state);
+    after_step(state, state.step == last_step);
+  }
+}
+
+void Trainer::step(TrainState& state) {
+  const Stopwatch watch;
+  times_.reset();
+  model::Batch batch;
+  {
+    PhaseTimes::Scope phase(times_, Phase::data);
+    batch = source_.training(state.step, lanes_);
+  }
+  const model::StepContext context{grid_, lanes_, times_, config_.seed, state.step, true};
+  state.params.zero_grads();
+  model_.forward(state.params, batch, context, trace_);
+  model_.backward(state.params, batch, context, trace_);
+  double norm = 0;
+  {
+    PhaseTimes::Scope phase(times_, Phase::grad_sync);
+    sync_gradients(state.params, lanes_, grid_);
+    norm = gradient_norm(state.params, grid_);
+  }
+  const double rate = config_.schedule.at(state.step);
+  {
+    PhaseTimes::Scope phase(times_, Phase::optimizer);
+    state.adam.step(state.params, rate, clip_scale(norm, config_.grad_clip), state.step + 1);
+  }
+  ++state.step;
+  report(state, rate, norm, watch.seconds());
+}
+
+void Trainer::report(const TrainState& state, double rate, double norm, double seconds) {
+  PhaseTimes::Scope phase(times_, Phase::metrics);
+  StepRecord r;
+  r.step = state.step;
+  r.loss = trace_.report;
+  r.learning_rate = rate;
+  r.grad_norm = norm;
+  r.seconds = seconds;
+  r.tokens = lanes_.tokens();
+  r.layers = model_.statistics(trace_);
+  r.flops = step_flops(model_, r.layers, r.tokens);
+  r.phase_seconds = comm::all_gather<double>(grid_.world(), times_.all());
+  std::vector<i64> mine;
+  for (const auto* layer : r.layers) {
+    mine.push_back(layer->traffic.forward_bytes + layer->traffic.backward_bytes);
+    mine.push_back(layer->traffic.forward_messages + layer->traffic.backward_messages);
+  }
+  const std::vector<i64> all = comm::all_gather<i64>(grid_.world(), mine);
+  for (std::size_t l = 0; l < r.layers.size(); ++l) {
+    for (i64 rank = 0; rank < grid_.world().size(); ++rank) {
+      const std::size_t at = static_cast<std::size_t>(rank) * mine.size() + 2 * l;
+      r.bytes.push_back(all[at]);
+      r.messages.push_back(all[at + 1]);
+    }
+  }
+  for (MetricSink* sink : sinks_) sink->on_step(r);
+}
+
+void Trainer::after_step(TrainState& state, bool last) {
+  const auto due = [&](i64 every) { return last || (every > 0 && state.step % every == 0); };
+  if (due(config_.eval_every)) {
+    const EvalReport report = evaluate(model_, state.params, source_, grid_, config_.lanes, config_.batch, config_.eval_windows, times_);
+    for (MetricSink* sink : sinks_) sink->on_evaluation(state.step, report);
+  }
+  if (due(config_.sample_every) && config_.sample_tokens > 0 && !prompt_.empty()) {
+    const Sample sample{state.step, prompt_, generate(model_, state.params, prompt_, {.tokens = config_.sample_tokens, .seed = config_.seed}, grid_)};
+    for (MetricSink* sink : sinks_) sink->on_sample(sample);
+  }
+  if (due(config_.checkpoint_every)) {
+    const Stopwatch watch;
+    const i64 bytes = store_.save(state);
+    for (MetricSink* sink : sinks_) sink->on_checkpoint(state.step, watch.seconds(), bytes);
+  }
+}
+
+}  // namespace pleiad::train
