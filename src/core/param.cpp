@@ -50,6 +50,11 @@ MatrixView ParamSet::grad(ParamId id, i64 lane) {
   return view(p, dense_grads_.span().subspan(static_cast<std::size_t>(lane * dense_size_)));
 }
 
+void ParamSet::set_options(ParamId id, bool trainable, bool decay) {
+  infos_[id.index].trainable = trainable;
+  infos_[id.index].decay = decay;
+}
+
 const ParamInfo* ParamSet::find(const std::string& name) const {
   const auto it = std::ranges::find_if(infos_, [&](const ParamInfo& p) { return p.name == name; });
   return it == infos_.end() ? nullptr : &*it;

@@ -36,6 +36,7 @@ void silence() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
 std::string reason() {
   std::string text;
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, &text);
+  if (text == "component not found") return "there is no such object";
   return text.empty() ? "no reason given by HDF5" : text;
 }
 
@@ -74,6 +75,7 @@ H5Id space_of(const Shape& shape) {
 }
 
 i64 believable_count(hid_t dataset, i64 element_bytes, const std::string& name, const std::string& file) {
+  if (H5Sget_simple_extent_type(space_id(H5Dget_space(dataset)).get()) == H5S_NULL) user_error("'{}' of '{}' holds no value", name, file);
   const Shape shape = shape_of(dataset);
   std::error_code ignored;
   const auto file_bytes = static_cast<i64>(std::filesystem::file_size(file, ignored));

@@ -145,7 +145,7 @@ const char* element_type_name(ElementType type) {
 
 void H5File::create_dataset(const std::string& dataset, ElementType type, const Shape& shape, const DatasetOptions& options) {
   PLEIAD_CHECK(count_of(shape) >= 0, "dataset '{}' of shape {}", dataset, in_words(shape));
-  const bool chunked = !shape.empty() && (options.deflate > 0 || options.chunk_rows > 0);
+  const bool chunked = !shape.empty() && count_of(shape) > 0 && (options.deflate > 0 || options.chunk_rows > 0);
   together([&] {
     const H5Id made = make_dataset(id_.get(), dataset, path_, file_type(type), space_of(shape), [&](hid_t list) {
       if (comm_) H5Pset_fill_time(list, H5D_FILL_TIME_NEVER);  // space is taken at once: do not write everything twice

@@ -206,4 +206,14 @@ std::string H5File::attribute_in_words(const std::string& object, const std::str
   return kind == 'i' ? fmt::format("{}", integer(object, name)) : kind == 'n' ? fmt::format("{:g}", number(object, name)) : text(object, name);
 }
 
+std::string h5_description() {
+  unsigned major = 0, minor = 0, release = 0;
+  H5get_libversion(&major, &minor, &release);
+#ifdef H5_HAVE_PARALLEL
+  return fmt::format("{}.{}.{}, parallel", major, minor, release);
+#else
+  return fmt::format("{}.{}.{}, serial", major, minor, release);
+#endif
+}
+
 }  // namespace pleiad::io

@@ -45,15 +45,21 @@ void LanguageModel::forward(const ParamSet& params, const Batch& batch, const St
 
   PhaseTimes::Scope phase(context.times, Phase::head);
   norm_forward(params, norm_final_, static_cast<real>(config_.rms_eps), x, trace.normed, trace.inv_rms);
-  trace.log_p.resize_uninitialised(tokens, config_.vocab);
   trace.token_loss.resize(static_cast<std::size_t>(tokens));
+  logits(params, trace, context.lanes, trace.log_p);
   for_each_lane(context.lanes, [&](i64, i64 begin, i64 count) {
     const MatrixView log_p = trace.log_p.view().row_range(begin, count);
-    ops::linear_forward(trace.normed.view().row_range(begin, count), params.value(head_), log_p);
     const std::size_t b = static_cast<std::size_t>(begin), n = static_cast<std::size_t>(count);
     ops::cross_entropy_forward(log_p, std::span(batch.target).subspan(b, n), log_p, std::span(trace.token_loss).subspan(b, n));
   });
   trace.report = report(trace, batch.target, context);
+}
+
+void LanguageModel::logits(const ParamSet& params, const ModelTrace& trace, const LaneLayout& lanes, Matrix& out) const {
+  out.resize_uninitialised(trace.normed.rows(), config_.vocab);
+  for_each_lane(lanes, [&](i64, i64 begin, i64 count) {
+    ops::linear_forward(trace.normed.view().row_range(begin, count), params.value(head_), out.view().row_range(begin, count));
+  });
 }
 
 void LanguageModel::backward(ParamSet& params, const Batch& batch, const StepContext& context, const ModelTrace& trace) const {

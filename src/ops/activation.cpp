@@ -41,9 +41,12 @@ Activation activation_from(std::string_view word) {
 
 std::string_view name_of(Activation f) {
   switch (f) {
-    case Activation::relu: return "relu";
-    case Activation::gelu: return "gelu";
-    case Activation::silu: return "silu";
+    case Activation::relu:
+      return "relu";
+    case Activation::gelu:
+      return "gelu";
+    case Activation::silu:
+      return "silu";
   }
   return "?";
 }
@@ -52,9 +55,12 @@ void activate(Activation f, std::span<const real> in, std::span<real> out) {
   check_lengths(in.size(), out.size());
   switch (f) {
     // The comparison is written so that NaN stays NaN.
-    case Activation::relu: return map(in, out, [](real a) { return a < 0 ? real(0) : a; });
-    case Activation::gelu: return map(in, out, [](real a) { return a * vec::normal_cdf(a); });
-    case Activation::silu: return map(in, out, [](real a) { return a * vec::sigmoid(a); });
+    case Activation::relu:
+      return map(in, out, [](real a) { return a < 0 ? real(0) : a; });
+    case Activation::gelu:
+      return map(in, out, [](real a) { return a * vec::normal_cdf(a); });
+    case Activation::silu:
+      return map(in, out, [](real a) { return a * vec::sigmoid(a); });
   }
 }
 
@@ -62,7 +68,8 @@ void activate_backward(Activation f, std::span<const real> in, std::span<const r
   check_lengths(in.size(), d_out.size());
   check_lengths(in.size(), d_in.size());
   switch (f) {
-    case Activation::relu: return map(in, d_out, d_in, [](real a, real d) { return a > 0 ? d : real(0); });
+    case Activation::relu:
+      return map(in, d_out, d_in, [](real a, real d) { return a > 0 ? d : real(0); });
     case Activation::gelu:
       return map(in, d_out, d_in,
                  [](real a, real d) { return d * vec::mul_add(a, vec::normal_density(a), vec::normal_cdf(a)); });
@@ -85,9 +92,10 @@ void swiglu_forward(std::span<const real> gate, std::span<const real> up, std::s
   for (i64 i = 0; i < n; ++i) y[i] = g[i] * vec::sigmoid(g[i]) * u[i];
 }
 
-void swiglu_backward(std::span<const real> gate, std::span<const real> up, std::span<const real> d_out, std::span<real> d_gate,
-                     std::span<real> d_up) {
-  for (const std::size_t length : {up.size(), d_out.size(), d_gate.size(), d_up.size()}) check_lengths(gate.size(), length);
+void swiglu_backward(std::span<const real> gate, std::span<const real> up, std::span<const real> d_out,
+                     std::span<real> d_gate, std::span<real> d_up) {
+  for (const std::size_t length : {up.size(), d_out.size(), d_gate.size(), d_up.size()})
+    check_lengths(gate.size(), length);
   const real* g = gate.data();
   const real* u = up.data();
   const real* d_y = d_out.data();

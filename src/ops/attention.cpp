@@ -1,22 +1,22 @@
 #include "pleiad/ops/attention.hpp"
 
+#include "pleiad/ops/blas.hpp"
+#include "pleiad/ops/softmax.hpp"
+
 #include <cmath>
 #include <initializer_list>
 #include <limits>
-
-#include "pleiad/ops/blas.hpp"
-#include "pleiad/ops/softmax.hpp"
 
 namespace pleiad::ops {
 
 namespace {
 
-// Queries are taken in blocks of this size against the keys that the last one of the block sees: under a causal mask the
-// products with hidden keys are skipped but for half a block per row.
-constexpr i64 k_query_block = 64;
+// Queries are taken in blocks of this size against the keys that the last of the block sees: under a causal mask the
+// products with hidden keys are skipped, but for half a block per row.
+constexpr i64 k_query_block = 32;
 
-// x^T in `room`. A product with a plain right factor runs at twice the speed of one with a transposed right factor at these sizes,
-// and all blocks of queries share the turned keys.
+// x^T in `room`. At these sizes a product with a plain right factor runs at twice the speed of one with a transposed
+// right factor, and all blocks of queries share the turned one.
 ConstMatrixView transposed(ConstMatrixView x, real* room) {
   for (i64 i = 0; i < x.rows; ++i) {
     for (i64 j = 0; j < x.cols; ++j) room[j * x.rows + i] = x(i, j);
@@ -29,13 +29,14 @@ struct Shape {
   real scale;
 };
 
-Shape check_shapes(ConstMatrixView q, ConstMatrixView a, const Mask& mask, i64 heads, std::initializer_list<ConstMatrixView> others) {
+Shape check_shapes(ConstMatrixView q, ConstMatrixView a, const Mask& mask, i64 heads,
+                   std::initializer_list<ConstMatrixView> others) {
   PLEIAD_CHECK(heads >= 1 && q.cols % heads == 0, "{} heads over width {}", heads, q.cols);
   for (const ConstMatrixView& o : others) {
     PLEIAD_CHECK(o.rows == q.rows && o.cols == q.cols, "attention of {}x{} with {}x{}", q.rows, q.cols, o.rows, o.cols);
   }
-  PLEIAD_CHECK(a.rows == heads * q.rows && a.cols == q.rows, "attention weights {}x{} for {} heads, length {}", a.rows, a.cols, heads,
-               q.rows);
+  PLEIAD_CHECK(a.rows == heads * q.rows && a.cols == q.rows, "attention weights {}x{} for {} heads, length {}", a.rows,
+               a.cols, heads, q.rows);
   PLEIAD_CHECK(mask.length >= 0 && mask.length <= q.rows, "mask of length {} for {} tokens", mask.length, q.rows);
   const i64 head_dim = q.cols / heads;
   return {q.rows, head_dim, static_cast<real>(1.0 / std::sqrt(static_cast<double>(head_dim)))};
@@ -43,9 +44,10 @@ Shape check_shapes(ConstMatrixView q, ConstMatrixView a, const Mask& mask, i64 h
 
 void turn(MatrixView x, const RotaryTable& table, i64 heads, i64 first_position, real direction) {
   const i64 half = table.head_dim() / 2;
-  PLEIAD_CHECK(x.cols == heads * table.head_dim(), "rotation of width {}: {} heads of {}", x.cols, heads, table.head_dim());
-  PLEIAD_CHECK(first_position >= 0 && first_position + x.rows <= table.max_len(), "positions {}..{} in a rotary table of {}",
-               first_position, first_position + x.rows, table.max_len());
+  PLEIAD_CHECK(x.cols == heads * table.head_dim(), "rotation of width {}: {} heads of {}", x.cols, heads,
+               table.head_dim());
+  PLEIAD_CHECK(first_position >= 0 && first_position + x.rows <= table.max_len(),
+               "positions {}..{} in a rotary table of {}", first_position, first_position + x.rows, table.max_len());
   for (i64 i = 0; i < x.rows; ++i) {
     const real* c = table.cos(first_position + i);
     const real* s = table.sin(first_position + i);
@@ -79,14 +81,16 @@ RotaryTable::RotaryTable(i64 max_len, i64 head_dim, double base) {
   }
 }
 
-void rotate(MatrixView qk, const RotaryTable& table, i64 heads, i64 first_position) { turn(qk, table, heads, first_position, 1); }
+void rotate(MatrixView qk, const RotaryTable& table, i64 heads, i64 first_position) {
+  turn(qk, table, heads, first_position, 1);
+}
 
 void rotate_back(MatrixView d_qk, const RotaryTable& table, i64 heads, i64 first_position) {
   turn(d_qk, table, heads, first_position, -1);
 }
 
-void attention_forward(ConstMatrixView q, ConstMatrixView k, ConstMatrixView v, const Mask& mask, i64 heads, MatrixView a,
-                       MatrixView out) {
+void attention_forward(ConstMatrixView q, ConstMatrixView k, ConstMatrixView v, const Mask& mask, i64 heads,
+                       MatrixView a, MatrixView out) {
   const auto [L, dh, scale] = check_shapes(q, a, mask, heads, {k, v, out});
   Buffer<real> scratch;
   scratch.reserve_uninitialised(dh * L);
@@ -113,14 +117,16 @@ void attention_forward(ConstMatrixView q, ConstMatrixView k, ConstMatrixView v, 
 
 // Per block of queries, with s the scaled scores: d_a = d_out v^T, d_v += a^T d_out, d_s = a .* (d_a - sum a d_a),
 // d_q = scale d_s k, d_k += scale d_s^T q.
-void attention_backward(ConstMatrixView q, ConstMatrixView k, ConstMatrixView v, ConstMatrixView a, const Mask& mask, i64 heads,
-                        ConstMatrixView d_out, MatrixView d_q, MatrixView d_k, MatrixView d_v, Buffer<real>& scratch) {
+void attention_backward(ConstMatrixView q, ConstMatrixView k, ConstMatrixView v, ConstMatrixView a, const Mask& mask,
+                        i64 heads, ConstMatrixView d_out, MatrixView d_q, MatrixView d_k, MatrixView d_v,
+                        Buffer<real>& scratch) {
   const auto [L, dh, scale] = check_shapes(q, a, mask, heads, {k, v, d_out, d_q, d_k, d_v});
   scratch.reserve_uninitialised((k_query_block + dh) * L);
   for (i64 h = 0; h < heads; ++h) {
     const ConstMatrixView q_h = q.col_range(h * dh, dh), k_h = k.col_range(h * dh, dh), v_h = v.col_range(h * dh, dh);
     const ConstMatrixView a_h = a.row_range(h * L, L), d_out_h = d_out.col_range(h * dh, dh);
-    const MatrixView d_q_h = d_q.col_range(h * dh, dh), d_k_h = d_k.col_range(h * dh, dh), d_v_h = d_v.col_range(h * dh, dh);
+    const MatrixView d_q_h = d_q.col_range(h * dh, dh), d_k_h = d_k.col_range(h * dh, dh),
+                     d_v_h = d_v.col_range(h * dh, dh);
     const ConstMatrixView v_t = transposed(v_h.row_range(0, mask.length), scratch.data() + k_query_block * L);
     for (const MatrixView& d : {d_k_h, d_v_h}) {
       for (i64 i = 0; i < L; ++i) std::fill(d.row(i), d.row(i) + dh, real(0));

@@ -15,13 +15,21 @@ blasint narrow(i64 extent) {
   return static_cast<blasint>(extent);
 }
 
-blasint leading(ConstMatrixView v) { return narrow(v.rows > 1 ? v.stride : std::max(v.stride, v.cols)); }
+blasint leading(ConstMatrixView v) {
+  return narrow(v.rows > 1 ? v.stride : std::max(v.stride, v.cols));
+}
 
 // The product for the number type of the build.
-[[maybe_unused]] auto kernel(float) { return cblas_sgemm; }
-[[maybe_unused]] auto kernel(double) { return cblas_dgemm; }
+[[maybe_unused]] auto kernel(float) {
+  return cblas_sgemm;
+}
+[[maybe_unused]] auto kernel(double) {
+  return cblas_dgemm;
+}
 
-CBLAS_TRANSPOSE code(Trans t) { return t == Trans::yes ? CblasTrans : CblasNoTrans; }
+CBLAS_TRANSPOSE code(Trans t) {
+  return t == Trans::yes ? CblasTrans : CblasNoTrans;
+}
 
 void scale_in_place(real beta, MatrixView c) {
   for (i64 i = 0; i < c.rows; ++i) {
@@ -41,16 +49,16 @@ void gemm(Trans ta, Trans tb, real alpha, ConstMatrixView a, ConstMatrixView b, 
   const i64 k = ta == Trans::no ? a.cols : a.rows;
   const i64 k_of_b = tb == Trans::no ? b.rows : b.cols;
   const i64 n = tb == Trans::no ? b.cols : b.rows;
-  PLEIAD_CHECK(k == k_of_b && c.rows == m && c.cols == n, "product of {}x{} and {}x{} into {}x{}", m, k, k_of_b, n, c.rows,
-               c.cols);
+  PLEIAD_CHECK(k == k_of_b && c.rows == m && c.cols == n, "product of {}x{} and {}x{} into {}x{}", m, k, k_of_b, n,
+               c.rows, c.cols);
   if (m == 0 || n == 0) return;
   if (k == 0) return scale_in_place(beta, c);
   for (const ConstMatrixView& v : {a, b, ConstMatrixView(c)}) {
     PLEIAD_CHECK(v.rows <= 1 || v.stride >= v.cols, "stride {} of a matrix with {} columns", v.stride, v.cols);
   }
 
-  kernel(real())(CblasRowMajor, code(ta), code(tb), narrow(m), narrow(n), narrow(k), alpha, a.data, leading(a), b.data, leading(b),
-                 beta, c.data, leading(c));
+  kernel(real())(CblasRowMajor, code(ta), code(tb), narrow(m), narrow(n), narrow(k), alpha, a.data, leading(a), b.data,
+                 leading(b), beta, c.data, leading(c));
 }
 
 void set_blas_threads(int threads) {

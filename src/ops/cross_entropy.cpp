@@ -1,9 +1,9 @@
 #include "pleiad/ops/cross_entropy.hpp"
 
+#include "pleiad/ops/vec.hpp"
+
 #include <algorithm>
 #include <cmath>
-
-#include "pleiad/ops/vec.hpp"
 
 namespace pleiad::ops {
 
@@ -12,10 +12,12 @@ namespace {
 constexpr std::int32_t k_ignored = -1;
 
 void check_shapes(ConstMatrixView in, std::span<const std::int32_t> target, ConstMatrixView out) {
-  PLEIAD_CHECK(out.rows == in.rows && out.cols == in.cols, "cross-entropy of {}x{} into {}x{}", in.rows, in.cols, out.rows, out.cols);
+  PLEIAD_CHECK(out.rows == in.rows && out.cols == in.cols, "cross-entropy of {}x{} into {}x{}", in.rows, in.cols,
+               out.rows, out.cols);
   PLEIAD_CHECK(static_cast<i64>(target.size()) == in.rows, "{} targets for {} rows", target.size(), in.rows);
   PLEIAD_CHECK(in.cols >= 1 || in.rows == 0, "cross-entropy of {} rows without classes", in.rows);
-  for (const std::int32_t v : target) PLEIAD_CHECK(v >= k_ignored && v < in.cols, "target {} of {} classes", v, in.cols);
+  for (const std::int32_t v : target)
+    PLEIAD_CHECK(v >= k_ignored && v < in.cols, "target {} of {} classes", v, in.cols);
 }
 
 }  // namespace
@@ -30,7 +32,8 @@ void cross_entropy_forward(ConstMatrixView logits, std::span<const std::int32_t>
     real* out = log_p.row(t);
     const std::int32_t v = target[static_cast<std::size_t>(t)];
     const real largest = vec::max(z, V);
-    const double log_total = std::log(static_cast<double>(vec::sum_of(V, [z, largest](i64 i) { return vec::exp(z[i] - largest); })));
+    const double log_total =
+        std::log(static_cast<double>(vec::sum_of(V, [z, largest](i64 i) { return vec::exp(z[i] - largest); })));
     // Taken from the logits and in double: log_p is rounded to real.
     loss_per_row[static_cast<std::size_t>(t)] =
         v == k_ignored ? 0.0 : log_total - (static_cast<double>(z[v]) - static_cast<double>(largest));
@@ -40,7 +43,8 @@ void cross_entropy_forward(ConstMatrixView logits, std::span<const std::int32_t>
   }
 }
 
-void cross_entropy_backward(ConstMatrixView log_p, std::span<const std::int32_t> target, real scale, MatrixView d_logits) {
+void cross_entropy_backward(ConstMatrixView log_p, std::span<const std::int32_t> target, real scale,
+                            MatrixView d_logits) {
   check_shapes(log_p, target, d_logits);
   const i64 V = log_p.cols;
   for (i64 t = 0; t < log_p.rows; ++t) {

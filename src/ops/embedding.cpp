@@ -1,17 +1,18 @@
 #include "pleiad/ops/embedding.hpp"
 
-#include <algorithm>
-
 #include "pleiad/ops/vec.hpp"
+
+#include <algorithm>
 
 namespace pleiad::ops {
 
 namespace {
 
 void check_shapes(std::span<const std::int32_t> token, ConstMatrixView table, ConstMatrixView x) {
-  PLEIAD_CHECK(x.rows == static_cast<i64>(token.size()) && x.cols == table.cols, "embedding of {} tokens, width {}, into {}x{}",
-               token.size(), table.cols, x.rows, x.cols);
-  for (const std::int32_t v : token) PLEIAD_CHECK(v >= 0 && v < table.rows, "token {} of a vocabulary of {}", v, table.rows);
+  PLEIAD_CHECK(x.rows == static_cast<i64>(token.size()) && x.cols == table.cols,
+               "embedding of {} tokens, width {}, into {}x{}", token.size(), table.cols, x.rows, x.cols);
+  for (const std::int32_t v : token)
+    PLEIAD_CHECK(v >= 0 && v < table.rows, "token {} of a vocabulary of {}", v, table.rows);
 }
 
 }  // namespace

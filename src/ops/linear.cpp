@@ -8,7 +8,8 @@ void linear_forward(ConstMatrixView x, ConstMatrixView w, MatrixView y) {
   gemm(Trans::no, Trans::yes, 1, x, w, 0, y);
 }
 
-void linear_backward(ConstMatrixView x, ConstMatrixView w, ConstMatrixView d_y, MatrixView d_x, MatrixView d_w, bool add_to_d_x) {
+void linear_backward(ConstMatrixView x, ConstMatrixView w, ConstMatrixView d_y, MatrixView d_x, MatrixView d_w,
+                     bool add_to_d_x) {
   // A view onto zero rows may have no address either: it is wanted, and the product with it is empty.
   if (d_x.data) gemm(Trans::no, Trans::no, 1, d_y, w, add_to_d_x ? 1 : 0, d_x);
   if (d_w.data) gemm(Trans::yes, Trans::no, 1, d_y, x, 1, d_w);

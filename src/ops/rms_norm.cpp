@@ -1,15 +1,16 @@
 #include "pleiad/ops/rms_norm.hpp"
 
-#include <cmath>
-
 #include "pleiad/ops/vec.hpp"
+
+#include <cmath>
 
 namespace pleiad::ops {
 
 namespace {
 
 void check_shapes(ConstMatrixView x, ConstMatrixView weight, ConstMatrixView y, std::size_t inv_rms) {
-  PLEIAD_CHECK(weight.rows == 1 && weight.cols == x.cols, "norm weight {}x{} for width {}", weight.rows, weight.cols, x.cols);
+  PLEIAD_CHECK(weight.rows == 1 && weight.cols == x.cols, "norm weight {}x{} for width {}", weight.rows, weight.cols,
+               x.cols);
   PLEIAD_CHECK(y.rows == x.rows && y.cols == x.cols, "norm of {}x{} with {}x{}", x.rows, x.cols, y.rows, y.cols);
   PLEIAD_CHECK(static_cast<i64>(inv_rms) == x.rows, "{} inverse norms for {} rows", inv_rms, x.rows);
 }
@@ -31,8 +32,8 @@ void rms_norm_forward(ConstMatrixView x, ConstMatrixView weight, real eps, Matri
 }
 
 // With g_j = w_j d_y_j:  d_x_j = r g_j - x_j (r^3 / D) sum_i g_i x_i,   d_w_j = d_y_j x_j r.
-void rms_norm_backward(ConstMatrixView x, ConstMatrixView weight, std::span<const real> inv_rms, ConstMatrixView d_y, MatrixView d_x,
-                       MatrixView d_weight) {
+void rms_norm_backward(ConstMatrixView x, ConstMatrixView weight, std::span<const real> inv_rms, ConstMatrixView d_y,
+                       MatrixView d_x, MatrixView d_weight) {
   check_shapes(x, weight, d_y, inv_rms.size());
   check_shapes(d_x, d_weight, d_y, inv_rms.size());
   const i64 D = x.cols;

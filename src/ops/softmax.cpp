@@ -1,8 +1,8 @@
 #include "pleiad/ops/softmax.hpp"
 
-#include <cmath>
-
 #include "pleiad/ops/vec.hpp"
+
+#include <cmath>
 
 namespace pleiad::ops {
 
@@ -10,7 +10,8 @@ void softmax_rows(ConstMatrixView z, MatrixView p, std::span<real> log_sum_exp) 
   const i64 T = z.rows, N = z.cols;
   PLEIAD_CHECK(p.rows == T && p.cols == N, "softmax of {}x{} into {}x{}", T, N, p.rows, p.cols);
   PLEIAD_CHECK(N >= 1 || T == 0, "softmax of {} rows without columns", T);
-  PLEIAD_CHECK(log_sum_exp.empty() || static_cast<i64>(log_sum_exp.size()) == T, "{} logarithms for {} rows", log_sum_exp.size(), T);
+  PLEIAD_CHECK(log_sum_exp.empty() || static_cast<i64>(log_sum_exp.size()) == T, "{} logarithms for {} rows",
+               log_sum_exp.size(), T);
   for (i64 t = 0; t < T; ++t) {
     const real* z_t = z.row(t);
     real* p_t = p.row(t);

@@ -23,7 +23,8 @@ AuxLosses::AuxLosses(const RouterBuild& build, Spec& spec)
     : balance_(spec.number("balance_loss", 0, -k_any, k_any, "coefficient of the load balance loss")),
       penalty_(spec.number("penalty_loss", 0, -k_any, k_any, "coefficient of the parameter penalty (HMoE)")),
       entropy_(spec.number("entropy_loss", 0, -k_any, k_any, "coefficient of the per-token router entropy")),
-      z_(spec.number("z_loss", 0, -k_any, k_any, "coefficient of the router z loss")) {
+      z_(spec.number("z_loss", 0, -k_any, k_any, "coefficient of the router z loss")),
+      importance_(spec.number("importance_loss", 0, -k_any, k_any, "coefficient of CV^2 of summed weights")) {
   const std::string mode = spec.choice("balance_mode", "first", {"first", "tokens", "assignments"}, "what the balance loss counts");
   mode_ = mode == "first" ? Count::first : mode == "tokens" ? Count::tokens : Count::assignments;
   double mean = 0;
@@ -46,13 +47,16 @@ void AuxLosses::forward(ConstMatrixView p, std::span<const real> log_sum_exp, co
     aux.entropy[t] = static_cast<real>(static_cast<double>(log_sum_exp[t]) - dot);
   }
   const bool need_means = balance_ != 0 || penalty_ != 0;
+  const i64 importance_at = 2 + (need_means ? experts : 0);
+  const Assignment& a = trace.assignment;
   const std::vector<double> sums =
-      comm::lane_statistics(context.world, context.lanes, 2 + (need_means ? experts : 0), [&](i64 lane, double* row) {
+      comm::lane_statistics(context.world, context.lanes, importance_at + (importance_ != 0 ? experts : 0), [&](i64 lane, double* row) {
         const Range rows = context.lanes.local_rows(lane);
         for (i64 t = rows.begin; t < rows.end(); ++t) {
           const double lse = log_sum_exp[t];
           row[0] += aux.entropy[t];
           row[1] += lse * lse;
+          for (i64 i = a.offset[t]; importance_ != 0 && i < a.offset[t + 1]; ++i) row[importance_at + a.expert[i]] += a.weight[i];
           if (!need_means) continue;
           const real* pt = p.row(t);
           for (i64 e = 0; e < experts; ++e) row[2 + e] += pt[e];
@@ -85,6 +89,20 @@ void AuxLosses::forward(ConstMatrixView p, std::span<const real> log_sum_exp, co
   }
   if (entropy_ != 0) trace.losses.push_back({"entropy", trace.mean_entropy, entropy_});
   if (z_ != 0) trace.losses.push_back({"z", sums[1] * per_token, z_});
+  if (importance_ != 0) {
+    aux.importance_slope.resize(static_cast<std::size_t>(experts));
+    const std::span<const double> importance(sums.data() + importance_at, aux.importance_slope.size());
+    trace.losses.push_back({"importance", squared_cv(importance, aux.importance_slope), importance_});
+  }
+}
+
+std::vector<real> AuxLosses::weight_gradient(const RouterTrace& trace, const AuxTrace& aux, double loss_scale,
+                                             std::span<const real> d_weight) const {
+  std::vector<real> d(d_weight.begin(), d_weight.end());
+  for (std::size_t i = 0; !aux.importance_slope.empty() && i < d.size(); ++i) {
+    d[i] += static_cast<real>(loss_scale * importance_ * aux.importance_slope[trace.assignment.expert[i]]);
+  }
+  return d;
 }
 
 void AuxLosses::backward(ConstMatrixView p, std::span<const real> log_sum_exp, const RouterTrace& trace, const AuxTrace& aux,

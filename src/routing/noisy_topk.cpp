@@ -21,7 +21,7 @@ struct Trace : RouterTrace {
   AuxTrace aux;
   Matrix raw_spread, spread, noise, noisy;  // [T,N]: W_n x, softplus of it, the draws, u
   std::vector<std::int32_t> ranked;         // [T, k+1] experts by u, best first
-  std::vector<double> d_importance, d_load;  // [N] derivative of the losses (with coefficients) by each expert's sum
+  std::vector<double> load_slope;           // [N] derivative of CV^2 by each expert's load
 };
 
 double softplus(double a) { return a > 0 ? a + std::log1p(std::exp(-a)) : std::log1p(std::exp(a)); }
@@ -42,7 +42,6 @@ std::int32_t threshold_expert(const std::int32_t* ranked, i64 k, std::int32_t e)
 NoisyTopKRouter::NoisyTopKRouter(const RouterBuild& build, Spec& spec)
     : k_(read_k(build, spec)),
       gate_(build, spec),
-      importance_(spec.number("importance_loss", 0, -k_any, k_any, "coefficient of CV^2 of summed weights")),
       load_(spec.number("load_loss", 0, -k_any, k_any, "coefficient of CV^2 of smooth load")),
       losses_(build, spec),
       capacity_(spec, k_) {
@@ -85,23 +84,18 @@ std::unique_ptr<RouterTrace> NoisyTopKRouter::forward(const ParamSet& params, Co
   }
   losses_.forward(trace->scores.p, trace->scores.log_sum_exp, context, *trace, trace->aux);
 
-  if (importance_ != 0 || load_ != 0) {
-    const std::vector<double> sums = comm::lane_statistics(context.world, context.lanes, 2 * experts, [&](i64 lane, double* row) {
+  if (load_ != 0) {
+    const std::vector<double> load = comm::lane_statistics(context.world, context.lanes, experts, [&](i64 lane, double* row) {
       const Range rows = context.lanes.local_rows(lane);
       for (i64 t = rows.begin; t < rows.end(); ++t) {
-        for (i64 i = t * k_; i < (t + 1) * k_; ++i) row[a.expert[i]] += a.weight[i];
-        if (load_ == 0) continue;
         for (i64 e = 0; e < experts; ++e) {
           const i64 limit = threshold_expert(trace->ranked.data() + t * ranks_needed, k_, static_cast<std::int32_t>(e));
-          row[experts + e] += normal_cdf((static_cast<double>(z(t, e)) - trace->noisy(t, limit)) / trace->spread(t, e));
+          row[e] += normal_cdf((static_cast<double>(z(t, e)) - trace->noisy(t, limit)) / trace->spread(t, e));
         }
       }
     });
-    const std::span<const double> importance(sums.data(), static_cast<std::size_t>(experts)), load(sums.data() + experts, static_cast<std::size_t>(experts));
-    trace->d_importance.resize(importance.size());
-    trace->d_load.resize(load.size());
-    if (importance_ != 0) trace->losses.push_back({"importance", squared_cv(importance, trace->d_importance), importance_});
-    if (load_ != 0) trace->losses.push_back({"load", squared_cv(load, trace->d_load), load_});
+    trace->load_slope.resize(load.size());
+    trace->losses.push_back({"load", squared_cv(load, trace->load_slope), load_});
   }
   capacity_.apply(a, trace->scores.p, context);
   return trace;
@@ -115,22 +109,17 @@ void NoisyTopKRouter::backward(ParamSet& params, ConstMatrixView x, const Routin
   const i64 ranks_needed = std::min(k_ + 1, experts);
   Matrix d_p(tokens, experts), d_z(tokens, experts), d_u(tokens, experts), d_spread(tokens, experts);
   losses_.backward(trace.scores.p, trace.scores.log_sum_exp, trace, trace.aux, loss_scale, d_p, d_z);
+  const std::vector<real> d_g = losses_.weight_gradient(trace, trace.aux, loss_scale, d_weight);
   for (i64 t = 0; t < tokens; ++t) {
-    // The weights are a softmax of u over the chosen experts; importance adds its slope to each weight's gradient.
+    // The weights are a softmax of u over the chosen experts.
     real mean = 0;
-    const auto d_g = [&](i64 i) {
-      const double extra = importance_ != 0 ? loss_scale * importance_ * trace.d_importance[a.expert[i]] : 0;
-      return d_weight[i] + static_cast<real>(extra);
-    };
-    for (i64 i = t * k_; i < (t + 1) * k_; ++i) mean += a.weight[i] * d_g(i);
-    for (i64 i = t * k_; i < (t + 1) * k_; ++i) {
-      d_u(t, a.expert[i]) += a.weight[i] * (d_g(i) - mean);
-    }
+    for (i64 i = t * k_; i < (t + 1) * k_; ++i) mean += a.weight[i] * d_g[i];
+    for (i64 i = t * k_; i < (t + 1) * k_; ++i) d_u(t, a.expert[i]) += a.weight[i] * (d_g[i] - mean);
     for (i64 e = 0; load_ != 0 && e < experts; ++e) {
       const i64 limit = threshold_expert(trace.ranked.data() + t * ranks_needed, k_, static_cast<std::int32_t>(e));
       const double spread = trace.spread(t, e);
       const double q = (static_cast<double>(trace.logits(t, e)) - trace.noisy(t, limit)) / spread;
-      const double slope = loss_scale * load_ * trace.d_load[e] * normal_density(q) / spread;
+      const double slope = loss_scale * load_ * trace.load_slope[e] * normal_density(q) / spread;
       d_z(t, e) += static_cast<real>(slope);
       d_u(t, limit) -= static_cast<real>(slope);
       d_spread(t, e) -= static_cast<real>(slope * q);

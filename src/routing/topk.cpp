@@ -45,7 +45,8 @@ void TopKRouter::backward(ParamSet& params, ConstMatrixView x, const RoutingCont
                           std::span<const real> d_weight, double loss_scale, MatrixView d_x) const {
   const Trace& trace = dynamic_cast<const Trace&>(base);
   Matrix d_p(x.rows, trace.logits.cols()), d_z(x.rows, trace.logits.cols());
-  weigh_by_probability_backward(trace.assignment, trace.scores.p, renormalize_, d_weight, d_p);
+  const std::vector<real> d_g = losses_.weight_gradient(trace, trace.aux, loss_scale, d_weight);
+  weigh_by_probability_backward(trace.assignment, trace.scores.p, renormalize_, d_g, d_p);
   losses_.backward(trace.scores.p, trace.scores.log_sum_exp, trace, trace.aux, loss_scale, d_p, d_z);
   gate_.backward(params, x, context, trace.scores, d_p, d_z, d_x);
 }

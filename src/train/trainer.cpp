@@ -122,6 +122,7 @@ void Trainer::after_step(TrainState& state, bool last) {
     for (MetricSink* sink : sinks_) sink->on_sample(sample);
   }
   if (due(config_.checkpoint_every)) {
+    for (MetricSink* sink : sinks_) sink->flush();
     const Stopwatch watch;
     const i64 bytes = store_.save(state);
     for (MetricSink* sink : sinks_) sink->on_checkpoint(state.step, watch.seconds(), bytes);

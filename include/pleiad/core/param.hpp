@@ -55,6 +55,8 @@ class ParamSet {
   i64 count() const { return static_cast<i64>(infos_.size()); }
   const ParamInfo& info(ParamId id) const { return infos_[id.index]; }
   const std::vector<ParamInfo>& infos() const { return infos_; }
+  /// Overrides what add() said, e.g. from a verification file.
+  void set_options(ParamId id, bool trainable, bool decay);
   /// nullptr if there is none of that name on this rank.
   const ParamInfo* find(const std::string& name) const;
 

@@ -28,6 +28,7 @@ class Spec {
   void set_default(const std::string& key, std::string value) { given_.emplace(key, std::move(value)); }
   bool has(const std::string& key) const { return given_.count(key) != 0; }
   const std::string& section() const { return section_; }
+  const std::map<std::string, std::string>& given() const { return given_; }
 
   /// All getters: UserError names section.key, the value and what is allowed. `doc` is one line for people.
   i64 integer(const std::string& key, i64 fallback, i64 low, i64 high, std::string_view doc);

@@ -159,6 +159,9 @@ class H5Series {
 /// Serial read-only handles on every rank; a file that any rank cannot open is one UserError on all. collective.
 H5File open_for_all(const comm::Communicator& comm, const std::string& path);
 
+/// Version of the library and whether it is the parallel build, one line.
+std::string h5_description();
+
 /// Where a file is written until it is complete.
 std::string temporary_name(const std::string& path);
 /// fsync, rename to `path`, fsync of the folder: after a crash either the old or the whole new file is there. One rank only.

@@ -36,6 +36,8 @@ class LanguageModel {
 
   /// collective over the world.
   void forward(const ParamSet& params, const Batch& batch, const StepContext& context, ModelTrace& trace) const;
+  /// The logits [T,V] behind trace.log_p, which differ from it by a constant per row. Local.
+  void logits(const ParamSet& params, const ModelTrace& trace, const LaneLayout& lanes, Matrix& out) const;
   /// Adds the gradient of report.total to every parameter's gradient. collective over the expert group.
   void backward(ParamSet& params, const Batch& batch, const StepContext& context, const ModelTrace& trace) const;
 

@@ -1,16 +1,17 @@
-// Multi-head self-attention of ONE sequence, between the q, k, v projections and the output projection, with rotary positions.
+// Multi-head self-attention of ONE sequence, between the q, k, v projections and the output projection, rotary
+// positions:
 //   a_h = softmax over visible keys of q_h k_h^T / sqrt(dh),   out_h = a_h v_h   (Vaswani et al. 2017, eq. 1)
 // Legend: L length, D width, H heads, dh = D / H; head h owns columns h dh .. (h+1) dh - 1 of q, k, v, out [L,D].
 // a [H L, L]: row h L + i holds the weights of query i in head h, zero where the mask hides a key.
 #pragma once
-#include <algorithm>
-
 #include "pleiad/core/matrix.hpp"
+
+#include <algorithm>
 
 namespace pleiad::ops {
 
-/// Which keys a query sees: keys j < visible(i) = min(length, max(i + 1, prefix)). One rule for causal, bidirectional and prefix
-/// masks and for padding at the end (length = real tokens).
+/// Which keys a query sees: keys j < visible(i) = min(length, max(i + 1, prefix)). One rule for causal, bidirectional
+/// and prefix masks and for padding at the end (length = real tokens).
 struct Mask {
   i64 length = 0;
   i64 prefix = 0;
@@ -48,12 +49,13 @@ void rotate_back(MatrixView d_qk, const RotaryTable& table, i64 heads, i64 first
 
 /// Overwrites a and out; q and k are turned already. A query that sees no key gets zero weights and zero output.
 /// pre: shapes as in the legend; H divides D; 0 <= mask.length <= L; no overlap of outputs with anything.
-void attention_forward(ConstMatrixView q, ConstMatrixView k, ConstMatrixView v, const Mask& mask, i64 heads, MatrixView a,
-                       MatrixView out);
+void attention_forward(ConstMatrixView q, ConstMatrixView k, ConstMatrixView v, const Mask& mask, i64 heads,
+                       MatrixView a, MatrixView out);
 
 /// Overwrites d_q, d_k, d_v with the gradients of forward, whose weights are `a` (a itself is given no gradient).
 /// `scratch` is working memory, made large enough here; its content means nothing. pre: as in forward; no overlap.
-void attention_backward(ConstMatrixView q, ConstMatrixView k, ConstMatrixView v, ConstMatrixView a, const Mask& mask, i64 heads,
-                        ConstMatrixView d_out, MatrixView d_q, MatrixView d_k, MatrixView d_v, Buffer<real>& scratch);
+void attention_backward(ConstMatrixView q, ConstMatrixView k, ConstMatrixView v, ConstMatrixView a, const Mask& mask,
+                        i64 heads, ConstMatrixView d_out, MatrixView d_q, MatrixView d_k, MatrixView d_v,
+                        Buffer<real>& scratch);
 
 }  // namespace pleiad::ops

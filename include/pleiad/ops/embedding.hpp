@@ -1,10 +1,10 @@
 // Table look-up: row t of x is row token_t of the table.
 // Legend: T tokens, V vocabulary, D width. token [T], table [V,D], x [T,D].
 #pragma once
+#include "pleiad/core/matrix.hpp"
+
 #include <cstdint>
 #include <span>
-
-#include "pleiad/core/matrix.hpp"
 
 namespace pleiad::ops {
 

@@ -2,9 +2,9 @@
 //   r_t = 1 / sqrt( (1/D) sum_j x[t,j]^2 + eps ),   y[t,j] = x[t,j] r_t w_j.
 // Legend: T rows (tokens), D width. x, y [T,D], weight [1,D], inv_rms [T] = r.
 #pragma once
-#include <span>
-
 #include "pleiad/core/matrix.hpp"
+
+#include <span>
 
 namespace pleiad::ops {
 
@@ -14,7 +14,7 @@ void rms_norm_forward(ConstMatrixView x, ConstMatrixView weight, real eps, Matri
 
 /// d_x += and d_weight += the gradients of forward; rows in order. `inv_rms` is what forward wrote for the same x.
 /// pre: shapes as in the legend; d_x and d_y do not overlap.
-void rms_norm_backward(ConstMatrixView x, ConstMatrixView weight, std::span<const real> inv_rms, ConstMatrixView d_y, MatrixView d_x,
-                       MatrixView d_weight);
+void rms_norm_backward(ConstMatrixView x, ConstMatrixView weight, std::span<const real> inv_rms, ConstMatrixView d_y,
+                       MatrixView d_x, MatrixView d_weight);
 
 }  // namespace pleiad::ops

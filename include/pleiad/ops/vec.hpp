@@ -1,8 +1,11 @@
 // Loops over short rows whose result depends on the values only, never on addresses or on neighbouring rows.
-// Sums use 16 accumulators: element i goes to accumulator i mod 16; the last few (n mod 8) are added one by one; then the 16 are
-// folded 8, 4, 2, 1 and the last few join. exp and erf are branch-free, so that element-wise loops over them vectorise.
-// `#pragma omp simd` stands on element-wise loops only (it says: in place is fine), never on a sum. Read next: softmax.hpp.
+// Sums use 16 accumulators: element i goes to accumulator i mod 16; the last few (n mod 8, in double n mod 4) are
+// added one by one; then the 16 are folded 8, 4, 2, 1 and the last few join. exp and erf are branch-free, so that
+// loops over them vectorise. `#pragma omp simd` stands on element-wise loops only (it says: in place is fine), never
+// on a sum.
 #pragma once
+#include "pleiad/core/real.hpp"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -10,7 +13,9 @@
 #include <cstring>
 #include <limits>
 
-#include "pleiad/core/real.hpp"
+#if defined(__GNUC__) && !defined(__AVX__)
+#pragma GCC diagnostic ignored "-Wpsabi"  // how vectors are passed matters to nobody: everything here is inlined
+#endif
 
 namespace pleiad::ops::vec {
 
@@ -24,7 +29,7 @@ inline T mul_add(T a, T b, T c) {
 #endif
 }
 
-/// Some reals side by side in one 32-byte vector register (a compiler extension of GCC and Clang; operators act on each).
+/// Some reals side by side in a 32-byte vector register (a compiler extension of GCC and Clang; operators act on each).
 typedef real Part __attribute__((vector_size(32)));
 inline constexpr i64 k_part = 32 / sizeof(real);
 inline constexpr i64 k_accumulators = 16;
@@ -81,15 +86,17 @@ inline real dot(const real* x, const real* y, i64 n) {
 }
 
 /// Sum of x[i]^2.
-inline real sum_of_squares(const real* x, i64 n) { return dot(x, x, n); }
+inline real sum_of_squares(const real* x, i64 n) {
+  return dot(x, x, n);
+}
 
 /// Sum of x[i] y[i] z[i].
 inline real dot3(const real* x, const real* y, const real* z, i64 n) {
   return sum_of_terms(n, [x, y, z](auto load, i64 i) { return load(x + i) * load(y + i) * load(z + i); });
 }
 
-/// Sum over i of the plain function term(i), which may call exp and erf: vectorised by way of a block on the stack. The blocks
-/// are summed one by one and added in order.
+/// Sum over i of the plain function term(i), which may call exp and erf: vectorised by way of a block on the stack.
+/// Blocks of 256 are summed one by one and added in order.
 template <class Term>
 inline real sum_of(i64 n, Term term) {
   constexpr i64 k_block = 256;
@@ -129,9 +136,9 @@ inline void axpy(real a, const real* x, real* y, i64 n) {
   for (i64 i = 0; i < n; ++i) y[i] = mul_add(a, x[i], y[i]);
 }
 
-/// exp(x): error at most 1.01 ulp (measured); 0 below -87.33 (denormal results would cost 100 cycles each), infinity from 88.73
-/// up, NaN for NaN.
-/// Cody-Waite reduction x = n ln 2 + r, |r| <= ln 2 / 2, polynomial of degree 6 (Cephes expf), scaling by 2^n in two steps.
+/// exp(x): error at most 1.01 ulp (measured); 0 below -87.33 (denormal results would cost 100 cycles each), infinity
+/// from 88.73 up, NaN for NaN. Cody-Waite reduction x = n ln 2 + r, |r| <= ln 2 / 2, polynomial of degree 7 (Cephes
+/// expf), scaling by 2^n in two steps.
 inline float exp(float x) {
   constexpr float k_lowest = -87.33f;
   const bool vanishes = x < k_lowest;
@@ -150,18 +157,23 @@ inline float exp(float x) {
   p = mul_add(p, r, 1.6666665459e-1f);
   p = mul_add(p, r, 5.0000001201e-1f);
   p = mul_add(p * r, r, r) + 1.0f;
-  const std::int32_t whole = static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(k_round));
+  const std::int32_t whole =
+      static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(k_round));
   const std::int32_t half = whole >> 1;
-  const auto power_of_two = [](std::int32_t e) { return std::bit_cast<float>(static_cast<std::uint32_t>(e + 127) << 23); };
+  const auto power_of_two = [](std::int32_t e) {
+    return std::bit_cast<float>(static_cast<std::uint32_t>(e + 127) << 23);
+  };
   const float value = p * power_of_two(half) * power_of_two(whole - half);
   return vanishes ? 0.0f : value;
 }
 
-inline double exp(double x) { return std::exp(x); }
+inline double exp(double x) {
+  return std::exp(x);
+}
 
 /// erf(x): absolute error below 1.5e-7 (measured: 1.3e-7); +-1 from |x| = 3.92 on, NaN for NaN.
-/// Chebyshev interpolants of erf(x) / x in x^2 on [0, 1] (degree 6) and of 1 - erf on [1, 3.92] (degree 13); both are computed
-/// and one is chosen.
+/// Chebyshev interpolants of erf(x) / x in x^2 on [0, 1] (degree 6) and of 1 - erf on [1, 3.92] (degree 13); both are
+/// computed and one is chosen.
 inline float erf(float x) {
   const float a = std::fabs(x);
   const float s = x * x;
@@ -191,15 +203,23 @@ inline float erf(float x) {
   return std::copysign(magnitude, x);
 }
 
-inline double erf(double x) { return std::erf(x); }
+inline double erf(double x) {
+  return std::erf(x);
+}
 
 /// 1 / (1 + exp(-x)).
-inline real sigmoid(real x) { return real(1) / (real(1) + exp(-x)); }
+inline real sigmoid(real x) {
+  return real(1) / (real(1) + exp(-x));
+}
 
 /// Distribution function of the standard normal distribution.
-inline real normal_cdf(real x) { return real(0.5) * (real(1) + erf(x * real(0.70710678118654752440))); }
+inline real normal_cdf(real x) {
+  return real(0.5) * (real(1) + erf(x * real(0.70710678118654752440)));
+}
 
 /// Density of the standard normal distribution.
-inline real normal_density(real x) { return real(0.39894228040143267794) * exp(real(-0.5) * x * x); }
+inline real normal_density(real x) {
+  return real(0.39894228040143267794) * exp(real(-0.5) * x * x);
+}
 
 }  // namespace pleiad::ops::vec

@@ -4,6 +4,7 @@
 //   penalty  N sum_e f_e (h_e / mean h) P_e, f of kind tokens; HMoE, Wang et al. 2024
 //   entropy  mean over tokens of -sum_e p ln p; Huang et al. 2024
 //   z        mean over tokens of (ln sum_e exp z)^2; ST-MoE, Zoph et al. 2022 eq. 5
+//   importance  CV^2 over experts of the summed weights sum_t g[t,e]; Shazeer et al. 2017 eq. 6 and 7
 // Selections are counted before capacity dropping and are constants for the gradient.
 #pragma once
 #include "pleiad/routing/registry.hpp"
@@ -12,25 +13,29 @@ namespace pleiad::routing {
 
 struct AuxTrace {
   std::vector<double> balance_share, penalty_share;  // f_e, and f_e h_e / mean h; [N] or empty
+  std::vector<double> importance_slope;              // [N] derivative of CV^2 by each expert's summed weight, or empty
   std::vector<real> entropy;                         // [T] of this rank
   i64 tokens = 0;                                    // of the whole batch
 };
 
 class AuxLosses {
  public:
-  /// Reads moe.balance_loss, moe.balance_mode, moe.penalty_loss, moe.entropy_loss, moe.z_loss (coefficients; 0: off).
+  /// Reads moe.balance_loss, moe.balance_mode, moe.penalty_loss, moe.entropy_loss, moe.z_loss,
+  /// moe.importance_loss (coefficients; 0: off).
   AuxLosses(const RouterBuild& build, Spec& spec);
 
   /// Appends the losses in use and sets trace.mean_entropy. p [T,N], log_sum_exp [T]. collective.
   void forward(ConstMatrixView p, std::span<const real> log_sum_exp, const RoutingContext& context, RouterTrace& trace,
                AuxTrace& aux) const;
+  /// The gradient of the weights [nnz] with what the losses say about them added. Local.
+  std::vector<real> weight_gradient(const RouterTrace& trace, const AuxTrace& aux, double loss_scale, std::span<const real> d_weight) const;
   /// Adds to d_p what the losses say about p, and to d_z what they say about z. Local.
   void backward(ConstMatrixView p, std::span<const real> log_sum_exp, const RouterTrace& trace, const AuxTrace& aux,
                 double loss_scale, MatrixView d_p, MatrixView d_z) const;
 
  private:
   enum class Count { first, tokens, assignments };
-  double balance_, penalty_, entropy_, z_;
+  double balance_, penalty_, entropy_, z_, importance_;
   Count mode_;
   std::vector<double> relative_width_;  // h_e / mean h
 };

@@ -1,6 +1,6 @@
 // Noisy top-k gating (Shazeer et al. 2017, section 2.1 and appendix A): u = z + noise * softplus(W_n x), the k largest u, softmax
-// over them. Two losses of its own: squared coefficient of variation of importance (summed weights) and of load (the smooth
-// probability of being chosen again under new noise). No noise in evaluation.
+// over them. A loss of its own: the squared coefficient of variation of load, the smooth probability of being chosen again under
+// new noise. No noise in evaluation.
 #pragma once
 #include "pleiad/routing/aux_loss.hpp"
 #include "pleiad/routing/capacity.hpp"
@@ -20,7 +20,7 @@ class NoisyTopKRouter : public Router {
   i64 k_;
   ScoreGate gate_;
   ParamId w_noise_;
-  double importance_, load_;
+  double load_;
   AuxLosses losses_;
   Capacity capacity_;
 };

@@ -30,6 +30,8 @@ class MetricSink {
   virtual void on_evaluation(i64 step, const EvalReport& report) = 0;
   virtual void on_sample(const Sample& sample) = 0;
   virtual void on_checkpoint(i64 step, double seconds, i64 bytes) = 0;
+  /// What was reported must survive a kill from here on; called before a checkpoint is written.
+  virtual void flush() {}
 };
 
 /// Load figures of one layer; definitions in docs/file_format.md.

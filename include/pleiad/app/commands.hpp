@@ -1,0 +1,32 @@
+// The commands of the program: each parses its own arguments and returns the exit code. Exit codes: 0 done; 1 a comparison failed
+// (verify); 2 the user can mend it; 3 an internal error.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "pleiad/comm/communicator.hpp"
+
+namespace pleiad::app {
+
+using Arguments = std::vector<std::string>;
+
+inline constexpr int k_exit_ok = 0, k_exit_mismatch = 1, k_exit_user = 2, k_exit_internal = 3;
+
+struct Command {
+  std::string name, summary;
+  bool parallel = false;  ///< runs on every rank; otherwise on rank 0 alone
+  int (*run)(const comm::Communicator& world, const Arguments& arguments) = nullptr;
+};
+
+int run_train(const comm::Communicator& world, const Arguments& arguments);
+int run_eval(const comm::Communicator& world, const Arguments& arguments);
+int run_sample(const comm::Communicator& world, const Arguments& arguments);
+int run_verify(const comm::Communicator& world, const Arguments& arguments);
+int run_data(const comm::Communicator& world, const Arguments& arguments);
+int run_inspect(const comm::Communicator& world, const Arguments& arguments);
+
+const std::vector<Command>& commands();
+/// What --version prints.
+std::string version_text();
+
+}  // namespace pleiad::app

@@ -1,0 +1,48 @@
+// Everything a command needs to run a model, built from the configuration in one place: grid, exchanger, parameters, model.
+#pragma once
+#include <memory>
+
+#include "pleiad/app/config.hpp"
+#include "pleiad/io/checkpoint_h5.hpp"
+#include "pleiad/model/language_model.hpp"
+#include "pleiad/train/trainer.hpp"
+
+namespace pleiad::app {
+
+/// Members are built in this order and refer to earlier ones; not copied, not moved.
+struct ModelSetup {
+  /// Reads [parallel], [exchange], [model] and [moe]; allocates the values, all zero. `vocab` is that of the data. collective.
+  ModelSetup(const comm::Communicator& world, Config& config, i64 vocab);
+  ModelSetup(const ModelSetup&) = delete;
+  ModelSetup& operator=(const ModelSetup&) = delete;
+
+  comm::ProcessGrid grid;
+  exchange::ExchangeConfig exchange_config;
+  std::unique_ptr<exchange::Exchanger> exchanger;
+  ParamSet params;
+  model::ModelConfig model_config;
+  model::MoeConfig moe_config;
+  std::unique_ptr<model::LanguageModel> model;
+};
+
+/// Trainable parameters of the whole model, each expert counted once. collective.
+struct ParameterCount {
+  i64 total = 0;
+  i64 dense = 0;             ///< replicated on every rank
+  i64 per_rank_largest = 0;  ///< on the rank that holds most
+};
+ParameterCount count_parameters(const ModelSetup& setup);
+
+/// The path itself, or the newest checkpoint of a run directory. UserError if there is none. collective.
+std::string find_checkpoint(const comm::Communicator& world, const std::string& path);
+
+/// A model with the weights of a checkpoint, ready for evaluation; `settings` override its configuration. collective.
+struct LoadedModel {
+  LoadedModel(const comm::Communicator& world, const std::string& checkpoint, const std::vector<std::string>& settings);
+
+  io::CheckpointInfo info;
+  Config config;
+  ModelSetup setup;
+};
+
+}  // namespace pleiad::app

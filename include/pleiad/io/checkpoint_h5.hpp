@@ -1,0 +1,44 @@
+// Checkpoints: HDF5 files of format pleiad-checkpoint/1 (docs/file_format.md), written in parallel under a temporary name, then
+// renamed. Every expert stands under its global number, so any number of ranks can read them.
+#pragma once
+#include <map>
+
+#include "pleiad/comm/grid.hpp"
+#include "pleiad/io/h5.hpp"
+#include "pleiad/io/tokenizer.hpp"
+#include "pleiad/train/checkpoint.hpp"
+
+namespace pleiad::io {
+
+inline constexpr const char* k_checkpoint_format = "pleiad-checkpoint/1";
+
+/// What a checkpoint says beside its numbers.
+struct CheckpointInfo {
+  i64 step = 0;
+  i64 vocab = 0;
+  std::string config;              ///< resolved, INI form
+  Tokenizer tokenizer;
+  std::string corpus_fingerprint;  ///< of the corpus it was trained on
+};
+
+class CheckpointFolder : public train::CheckpointStore {
+ public:
+  /// Saves step-N.h5 into `folder` (made on demand) and keeps the newest `keep` of them. grid must outlive this.
+  CheckpointFolder(const comm::ProcessGrid& grid, std::string folder, i64 keep, CheckpointInfo info);
+  i64 save(const train::TrainState& state) override;
+
+ private:
+  const comm::ProcessGrid& grid_;
+  std::string folder_;
+  i64 keep_;
+  CheckpointInfo info_;
+};
+
+/// Path of the newest checkpoint in a folder; empty if there is none. Rank 0 looks, all get the answer. collective.
+std::string newest_checkpoint(const comm::Communicator& comm, const std::string& folder);
+/// UserError on all ranks for a missing, foreign, damaged or incomplete file. collective.
+CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::string& path);
+/// Values, and with `adam` also moments; sets nothing else. UserError if the file does not fit the parameters. collective.
+void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, ParamSet& params, train::Adam* adam);
+
+}  // namespace pleiad::io

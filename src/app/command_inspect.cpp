@@ -1,0 +1,95 @@
+// pleiad inspect FILE.h5...: what an HDF5 file of ours holds, in words.
+#include <cmath>
+#include <iostream>
+
+#include "pleiad/app/arguments.hpp"
+#include "pleiad/app/terminal.hpp"
+#include "pleiad/core/error.hpp"
+#include "pleiad/io/checkpoint_h5.hpp"
+#include "pleiad/io/corpus.hpp"
+#include "pleiad/io/run_record.hpp"
+
+namespace pleiad::app {
+
+namespace {
+
+void print_tree(const io::H5File& file, const std::string& group, int depth) {
+  for (const std::string& name : file.list(group)) {
+    const std::string path = (group == "/" ? "" : group) + "/" + name;
+    const std::string indent(static_cast<std::size_t>(2 * depth + 2), ' ');
+    if (file.is_group(path)) {
+      std::cout << indent << name << "/\n";
+      print_tree(file, path, depth + 1);
+      continue;
+    }
+    const auto word = [&](const char* attribute) { return file.has_attribute(path, attribute) ? file.attribute_in_words(path, attribute) : std::string(); };
+    const std::string units = word("units"), text = word("description");
+    std::cout << indent
+              << fmt::format("{} [{}] {}{}{}\n", name, fmt::join(file.shape(path), " x "), file.type_name(path),
+                             units.empty() || units == "1" ? "" : " in " + units, text.empty() ? "" : "  # " + text);
+  }
+}
+
+void print_run(const io::H5File& file) {
+  const std::vector<i64> step = file.read<i64>("/steps/step");
+  const i64 finished = file.integer("/", "finished_step");
+  if (step.empty()) {
+    std::cout << "  no step recorded yet\n";
+    return;
+  }
+  const std::vector<double> loss = file.read<double>("/steps/task_loss"), seconds = file.read<double>("/steps/seconds");
+  const std::vector<i64> tokens = file.read<i64>("/steps/tokens");
+  double time = 0;
+  i64 all_tokens = 0;
+  for (const double s : seconds) time += std::isnan(s) ? 0 : s;
+  for (const i64 t : tokens) all_tokens += t;
+  std::cout << fmt::format("  {} steps ({}), {} tokens in {}; task loss {:.4f} at first, {:.4f} at last\n", step.size(),
+                           finished < 0 ? "not finished: running or interrupted" : "ended properly", all_tokens, duration(time), loss.front(), loss.back());
+  const std::vector<double> held_out = file.read<double>("/evaluation/loss");
+  if (!held_out.empty()) {
+    std::cout << fmt::format("  {} evaluations, the last: {:.4f} nat/token", held_out.size(), held_out.back());
+    if (file.exists("/evaluation/above_floor")) std::cout << fmt::format(", {:.4f} above the floor", file.read<double>("/evaluation/above_floor").back());
+    std::cout << "\n";
+  }
+  if (!file.exists("/routing/expert_tokens")) return;
+  const io::Shape shape = file.shape("/routing/expert_tokens");
+  std::vector<i64> load(static_cast<std::size_t>(shape[1] * shape[2]));
+  file.read_rows<i64>("/routing/expert_tokens", {{shape[0] - 1, 1}}, load);
+  const std::vector<i64> block = file.read<i64>("/layers/block");
+  for (i64 l = 0; l < shape[1]; ++l) {
+    const std::span<const i64> mine(load.data() + l * shape[2], static_cast<std::size_t>(std::min<i64>(shape[2], 16)));
+    std::cout << fmt::format("  tokens per expert of block {} in the last step: {}{}\n", block[l], fmt::join(mine, " "), shape[2] > 16 ? " ..." : "");
+  }
+}
+
+}  // namespace
+
+int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
+  namespace options = boost::program_options;
+  options::options_description description("options");
+  description.add_options()("file", options::value<std::vector<std::string>>(), "HDF5 files, also without --file");
+  Values values;
+  if (!parse_arguments(world, arguments, "usage: pleiad inspect FILE.h5...\nDescribes run records, checkpoints, corpora and verification files.", description, "file", values)) return k_exit_ok;
+  const auto files = value_or<std::vector<std::string>>(values, "file", {});
+  if (files.empty()) user_error("inspect: no file given; usage: pleiad inspect FILE.h5...");
+  for (const std::string& path : files) {
+    const io::H5File file = io::H5File::open(path);
+    const std::string format = file.has_attribute("/", "format") ? file.attribute_in_words("/", "format") : "none";
+    std::cout << fmt::format("{}: format {}\n", path, format);
+    if (format == io::k_corpus_format) {
+      for (const std::string& line : io::Corpus::load(path).describe()) std::cout << "  " << line << "\n";
+    }
+    if (format == io::k_run_format) print_run(file);
+    std::cout << " attributes\n";
+    for (const std::string& name : file.attributes("/")) {
+      std::string value = file.attribute_in_words("/", name);
+      if (value.size() > 160) value = value.substr(0, 160) + " ...";
+      std::cout << fmt::format("  {} = {}\n", name, value);
+    }
+    std::cout << " datasets\n";
+    print_tree(file, "/", 0);
+  }
+  return k_exit_ok;
+}
+
+}  // namespace pleiad::app

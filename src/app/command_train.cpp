@@ -1,0 +1,268 @@
+// pleiad train --config F.ini [--set section.key=value ...] --out DIR, and --resume: connects the floors and runs the loop.
+#include <unistd.h>
+
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <optional>
+
+#include "pleiad/app/arguments.hpp"
+#include "pleiad/app/model_setup.hpp"
+#include "pleiad/core/error.hpp"
+#include "pleiad/app/terminal.hpp"
+#include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/build_info.hpp"
+#include "pleiad/io/corpus_source.hpp"
+#include "pleiad/io/run_record.hpp"
+#include "pleiad/ops/blas.hpp"
+
+namespace pleiad::app {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Request {
+  std::string config, out;
+  std::vector<std::string> settings;
+  bool resume = false, dry_run = false;
+  i64 stop_at = -1;
+};
+
+bool read_request(const comm::Communicator& world, const Arguments& arguments, Request& r) {
+  namespace options = boost::program_options;
+  options::options_description description("options");
+  description.add_options()("config", options::value<std::string>(), "configuration file (INI)")(
+      "set", options::value<std::vector<std::string>>()->composing(), "section.key=value, overrides the file; may be repeated")(
+      "out", options::value<std::string>(), "run directory to make")(
+      "resume", options::value<std::string>()->implicit_value(""), "continue the run in this directory (or that of --out) from its newest checkpoint")(
+      "stop-at", options::value<i64>(), "stop after this many updates, with a checkpoint, as if interrupted")(
+      "dry-run", options::bool_switch(), "check everything, print sizes and placement, train nothing")(
+      "run", options::value<std::string>(), "run directory, as plain argument after --resume");
+  Values values;
+  const std::string usage =
+      "usage: pleiad train --config F.ini [--set section.key=value ...] --out DIR\n"
+      "       pleiad train --resume DIR [--set ...]\nTrains a Mixture-of-Experts language model on all ranks; writes DIR/run.h5, DIR/checkpoints, DIR/log.txt.";
+  if (!parse_arguments(world, arguments, usage, description, "run", values)) return false;
+  r.config = value_or<std::string>(values, "config", "");
+  r.settings = value_or<std::vector<std::string>>(values, "set", {});
+  r.resume = values.count("resume") != 0;
+  r.dry_run = values["dry-run"].as<bool>();
+  r.stop_at = value_or<i64>(values, "stop-at", -1);
+  const std::string resumed = value_or<std::string>(values, "resume", ""), plain = value_or<std::string>(values, "run", "");
+  if (!plain.empty() && (!r.resume || !resumed.empty())) user_error("train: '{}' is not understood; options start with --, see --help", plain);
+  r.out = !resumed.empty() ? resumed : !plain.empty() ? plain : value_or<std::string>(values, "out", "");
+  if (r.config.empty() && !r.resume) user_error("train: --config is missing; give a configuration file, or --resume and a run directory");
+  if (r.out.empty() && !r.dry_run) user_error("train: --out is missing; give the run directory to make");
+  return true;
+}
+
+/// A new run must not touch an old one; rank 0 looks and makes the folder.
+void make_run_folder(const comm::Communicator& world, const std::string& out) {
+  std::string problem;
+  if (world.root()) {
+    std::error_code error;
+    if (fs::exists(out + "/run.h5", error) || fs::exists(out + "/checkpoints", error)) {
+      problem = fmt::format("--out {}: already holds a run; choose another folder, or continue it with --resume", out);
+    } else {
+      fs::create_directories(out, error);
+      if (error) {
+        problem = fmt::format("--out {}: cannot be created ({})", out, error.message());
+      } else if (access(out.c_str(), W_OK) != 0) {
+        problem = fmt::format("--out {}: cannot be written to ({})", out, std::strerror(errno));
+      }
+    }
+  }
+  comm::agree(world, comm::broadcast(world, problem));
+}
+
+/// Keys that may differ when a run is continued: where it runs and what it reports, not what it computes.
+bool may_change(const std::string& key) {
+  for (const char* prefix : {"parallel.", "exchange.", "checkpoint.", "train.eval_", "train.sample_", "train.steps", "data."}) {
+    if (key.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
+void require_same_run(const Config& config, const std::string& stored_text, const std::string& run) {
+  const auto now = config.values();
+  for (const auto& [key, was] : Config::parse(stored_text, run).given()) {
+    const auto it = now.find(key);
+    if (it != now.end() && it->second != was && !may_change(key)) {
+      user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, data and reporting options may change", run, key, it->second, was);
+    }
+  }
+}
+
+std::string first_line_of_cpuinfo() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("model name")) return line.substr(std::min(line.size(), line.find(':') + 2));
+  }
+  return "unknown";
+}
+
+std::vector<std::pair<std::string, std::string>> environment_facts(const comm::Communicator& world) {
+  char host[256] = "unknown";
+  gethostname(host, sizeof(host) - 1);
+  std::string hosts;
+  const std::vector<char> all = comm::all_gather_v<char>(world, std::span<const char>((std::string(host) + " ").c_str(), std::strlen(host) + 1));
+  char date[64] = "";
+  const std::time_t now = std::time(nullptr);
+  std::strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
+  const core::BuildInfo build = core::build_info();
+  std::vector<std::pair<std::string, std::string>> facts = {
+      {"started", date},         {"hosts", std::string(all.begin(), all.end()).substr(0, 8192)},
+      {"cpu", first_line_of_cpuinfo()}, {"mpi", comm::mpi_description()},
+      {"blas", ops::blas_description()}, {"hdf5", io::h5_description()},
+      {"compiler", std::string(build.compiler)}, {"build_type", std::string(build.build_type)},
+      {"flags", std::string(build.flags)}, {"numbers", k_real_name}};
+  for (const char* name : {"SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_NTASKS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}) {
+    if (const char* value = std::getenv(name)) facts.emplace_back(name, value);
+  }
+  return facts;
+}
+
+io::RunDescription describe_run(const comm::Communicator& world, const Config& config, const ModelSetup& setup, const io::Corpus& corpus, std::uint64_t seed) {
+  io::RunDescription run;
+  run.config = config.resolved();
+  run.facts = environment_facts(world);
+  run.seed = static_cast<i64>(seed);
+  run.ranks = world.size();
+  run.moe_layers = setup.model->moe_layers();
+  run.domains = corpus.domain_names();
+  run.has_floor = corpus.has_entropy();
+  if (run.moe_layers.empty()) return run;
+  run.expert_widths = setup.moe_config.expert_widths;
+  const model::MoeLayer& moe = *setup.model->blocks()[run.moe_layers.front()].moe();
+  for (std::size_t e = 0; e < run.expert_widths.size(); ++e) run.expert_flops.push_back(moe.flops_per_row(static_cast<i64>(e)));
+  for (const auto& [key, value] : config.values()) {
+    if (key.starts_with("moe.") && key.ends_with("_loss") && value != "0") run.auxiliary.push_back(key.substr(4, key.size() - 9));
+  }
+  return run;
+}
+
+void print_sizes(const ModelSetup& setup, const train::TrainConfig& config) {
+  const ParameterCount n = count_parameters(setup);
+  const comm::Communicator& world = setup.grid.world();
+  if (!world.root()) return;
+  const double mega = 1e6;
+  const i64 lanes = (config.lanes + world.size() - 1) / world.size();
+  const double bytes = static_cast<double>(sizeof(real)) * (4.0 * static_cast<double>(n.per_rank_largest) + static_cast<double>((lanes - 1) * n.dense));
+  std::cout << fmt::format("parameters: {:.3f} M in all, {:.3f} M replicated; fullest rank {:.3f} M\n", static_cast<double>(n.total) / mega,
+                           static_cast<double>(n.dense) / mega, static_cast<double>(n.per_rank_largest) / mega);
+  std::cout << fmt::format("memory per rank for weights, moments and gradients: {:.1f} MB\n", bytes / mega);
+  std::cout << fmt::format("forward flops per token without experts: {:.3f} M\n", setup.model->fixed_flops_per_token() / mega);
+  if (setup.model->moe_layers().empty()) return;
+  const model::MoeLayer& moe = *setup.model->blocks()[setup.model->moe_layers().front()].moe();
+  for (i64 r = 0; r < setup.grid.expert_group().size() && r < 64; ++r) {
+    const std::vector<i64>& owned = moe.expert_map().owned_by(r);
+    std::cout << fmt::format("experts of rank {}: {}\n", r, owned.empty() ? "none" : fmt::format("{}", fmt::join(owned, " ")));
+  }
+}
+
+std::vector<std::int32_t> sample_prompt(const io::Corpus& corpus, const std::string& text) {
+  if (!text.empty()) return corpus.tokenizer().encode(text);
+  const io::Split split = corpus.tokens(io::Split::validation) > 0 ? io::Split::validation : io::Split::train;
+  std::vector<std::int32_t> prompt(static_cast<std::size_t>(std::min<i64>(32, corpus.tokens(split))));
+  corpus.read_window(split, 0, prompt);
+  return prompt;
+}
+
+}  // namespace
+
+int run_train(const comm::Communicator& world, const Arguments& arguments) {
+  Request request;
+  if (!read_request(world, arguments, request)) return k_exit_ok;
+
+  // What to do: a configuration from a file, or from the run to be continued.
+  std::string checkpoint, stored;
+  std::optional<io::CheckpointInfo> info;
+  if (request.resume) {
+    checkpoint = io::newest_checkpoint(world, request.out + "/checkpoints");
+    if (!checkpoint.empty()) {
+      info = io::read_checkpoint_info(world, checkpoint);
+      stored = info->config;
+    } else {
+      comm::agree_on(world, [&] { stored = world.root() ? io::read_run_config(request.out + "/run.h5") : ""; });
+      stored = comm::broadcast(world, stored);
+    }
+  }
+  Config config = request.config.empty() ? Config::parse(stored, request.out) : Config::load(world, request.config);
+  config.set_all(request.settings);
+
+  Spec& data = config.section("data");
+  const std::string corpus_path = data.text("corpus", "", "corpus file made by 'pleiad data'");
+  const std::string prompt = data.text("prompt", "", "start of the text samples; the start of the held-out part if empty");
+  const train::TrainConfig train_config = train::TrainConfig::read(config.section("train"), config.section("checkpoint"));
+  const i64 keep = config.section("checkpoint").integer("keep", 3, 0, i64{1} << 30, "newest checkpoints to keep; 0: all");
+  if (corpus_path.empty()) user_error("data.corpus is missing: give a corpus file made by 'pleiad data build' or 'pleiad data synth'");
+  const io::Corpus corpus = io::Corpus::open(world, corpus_path);
+  ModelSetup setup(world, config, corpus.vocab());
+  config.finish();
+  io::CorpusSource source(corpus, setup.model_config.seq_len, train_config.seed);
+  if (request.resume) require_same_run(config, stored, request.out);
+  if (info && info->corpus_fingerprint != corpus.fingerprint()) {
+    user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", corpus_path, corpus.fingerprint(), info->corpus_fingerprint);
+  }
+  if (request.dry_run) {
+    print_sizes(setup, train_config);
+    return k_exit_ok;
+  }
+  if (!request.resume) make_run_folder(world, request.out);
+
+  // The state to start from.
+  train::Adam adam(train_config.adam, setup.params);
+  train::TrainState state{setup.params, adam, 0};
+  if (info) {
+    io::load_checkpoint(setup.grid, checkpoint, setup.params, &adam);
+    state.step = info->step;
+  } else {
+    setup.params.initialise(train_config.seed);
+  }
+  const i64 last_step = request.stop_at >= 0 ? std::min(request.stop_at, train_config.steps) : train_config.steps;
+
+  // Who listens.
+  const io::RunDescription run = describe_run(world, config, setup, corpus, train_config.seed);
+  const auto decode = [&](std::span<const std::int32_t> tokens) { return corpus.tokenizer().decode(tokens); };
+  std::optional<io::RunRecord> record;
+  std::optional<Terminal> terminal;
+  comm::agree_on(world, [&] {
+    if (!world.root()) return;
+    const std::string path = request.out + "/run.h5";
+    if (request.resume && fs::exists(path)) {
+      record.emplace(path, run, decode, state.step);
+    } else {
+      record.emplace(path, run, decode);
+    }
+    terminal.emplace(Terminal::Options{state.step, last_step, world.size(), run.expert_flops, decode, request.out + "/log.txt"});
+  });
+  std::vector<train::MetricSink*> sinks;
+  if (world.root()) sinks = {&*record, &*terminal};
+  if (const ParameterCount n = count_parameters(setup); world.root()) {
+    terminal->say(fmt::format("{} {:.2f} M parameters on {} rank{}, {} tokens a step, {} to {} of {} steps", request.resume ? "continuing" : "training",
+                              static_cast<double>(n.total) * 1e-6, world.size(), world.size() == 1 ? "" : "s", train_config.batch * setup.model_config.seq_len,
+                              state.step, last_step, train_config.steps));
+    if (request.resume && !info) terminal->say("no checkpoint was written yet: starting from step 0");
+    if (world.size() > train_config.lanes) {
+      terminal->say(fmt::format("note: train.lanes = {} is less than the number of ranks, so {} ranks have no tokens of their own", train_config.lanes, world.size() - train_config.lanes));
+    }
+  }
+
+  io::CheckpointFolder store(setup.grid, request.out + "/checkpoints", keep,
+                             {0, corpus.vocab(), config.resolved(), corpus.tokenizer(), corpus.fingerprint()});
+  train::Trainer trainer(train_config, *setup.model, source, setup.grid, sinks, store, sample_prompt(corpus, prompt));
+  trainer.run(state, last_step);
+
+  if (world.root()) {
+    record->finish(state.step);
+    terminal->phase_table();
+    if (!setup.model->moe_layers().empty() && !setup.moe_config.citation.empty()) terminal->say("please cite: " + setup.moe_config.citation);
+    terminal->say(fmt::format("run record: {}/run.h5", request.out));
+  }
+  return k_exit_ok;
+}
+
+}  // namespace pleiad::app

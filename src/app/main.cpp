@@ -1,0 +1,92 @@
+// Start here: finds the command, runs it, and turns every error into one message and an exit code.
+#include <unistd.h>
+
+#include <chrono>
+#include <iostream>
+#include <thread>
+
+#include "pleiad/app/commands.hpp"
+#include "pleiad/comm/error.hpp"
+#include "pleiad/core/clock.hpp"
+#include "pleiad/core/error.hpp"
+#include "pleiad/ops/blas.hpp"
+
+namespace {
+
+using namespace pleiad;
+
+std::string usage() {
+  std::string text = "usage: pleiad COMMAND [OPTIONS]     (mpirun -n RANKS pleiad COMMAND ... for several ranks)\n\n";
+  for (const app::Command& c : app::commands()) text += fmt::format("  {:<9} {}\n", c.name, c.summary);
+  return text + "\n  pleiad COMMAND --help     options of a command\n  pleiad --version          version, libraries, optional parts\n";
+}
+
+/// Whether every rank arrives here within a few seconds: then all of them have the same error and one message will do.
+bool all_ranks_here(const comm::Communicator& world) {
+  MPI_Request request = MPI_REQUEST_NULL;
+  PLEIAD_MPI(MPI_Ibarrier, world.native(), &request);
+  const Stopwatch watch;
+  int done = 0;
+  while (watch.seconds() < 5) {
+    PLEIAD_MPI(MPI_Test, &request, &done, MPI_STATUS_IGNORE);
+    if (done) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
+}
+
+int user_mistake(const comm::Communicator& errors, const std::string& what) {
+  const bool together = all_ranks_here(errors);
+  if (!together || errors.root()) {
+    std::cerr << "pleiad: " << what << (together ? "" : fmt::format(" (rank {} of {})", errors.rank(), errors.size())) << std::endl;
+  }
+  if (!together) comm::abort_all(app::k_exit_user);
+  return app::k_exit_user;
+}
+
+int run(const comm::Communicator& world, const comm::Communicator& errors, const app::Arguments& arguments) {
+  try {
+    if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+      if (world.root()) std::cout << usage();
+      return arguments.empty() ? app::k_exit_user : app::k_exit_ok;
+    }
+    if (arguments[0] == "--version" || arguments[0] == "version") {
+      if (world.root()) std::cout << app::version_text();
+      return app::k_exit_ok;
+    }
+    for (const app::Command& c : app::commands()) {
+      if (c.name != arguments[0]) continue;
+      const app::Arguments rest(arguments.begin() + 1, arguments.end());
+      if (c.parallel) comm::refuse_lonely_slurm_task(world.size());
+      if (!c.parallel && !world.root()) return app::k_exit_ok;
+      return c.run(world, rest);
+    }
+    user_error("'{}' is not a command; the commands are train, eval, sample, data, inspect, verify (see pleiad --help)", arguments[0]);
+  } catch (const UserError& e) {
+    return user_mistake(errors, e.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int code = app::k_exit_internal;
+  try {
+    comm::Environment environment(argc, argv);
+    const comm::Communicator world = comm::Communicator::world();
+    // A communicator of their own for errors: its barrier cannot be confused with what other ranks are doing.
+    const comm::Communicator errors = comm::Communicator::world();
+    try {
+      ops::set_blas_threads(1);
+      code = run(world, errors, app::Arguments(argv + 1, argv + argc));
+    } catch (const std::exception& e) {
+      char host[256] = "?";
+      gethostname(host, sizeof(host) - 1);
+      std::cerr << fmt::format("pleiad: internal error on rank {} ({}): {}", world.rank(), host, e.what()) << std::endl;
+      comm::abort_all(app::k_exit_internal);
+    }
+  } catch (const std::exception& e) {
+    std::cerr << "pleiad: cannot start: " << e.what() << std::endl;
+  }
+  return code;
+}

@@ -1,0 +1,73 @@
+#include "pleiad/app/model_setup.hpp"
+
+#include <filesystem>
+
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/ops/blas.hpp"
+
+namespace pleiad::app {
+
+namespace {
+
+i64 read_parallel(Spec& s) {
+  ops::set_blas_threads(static_cast<int>(s.integer("blas_threads", 1, 1, 1024, "OpenBLAS threads of each rank")));
+  return s.integer("data_groups", 1, 1, i64{1} << 20, "copies of the experts; each group of ranks/data_groups ranks shares out one copy");
+}
+
+}  // namespace
+
+ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, i64 vocab)
+    : grid(world.split(0, world.rank()), read_parallel(config.section("parallel"))),
+      exchange_config(exchange::ExchangeConfig::read(config.section("exchange"))),
+      exchanger(exchange::make_exchanger(exchange_config, grid.expert_group())),
+      model_config(model::ModelConfig::read(config.section("model"), vocab)),
+      moe_config(model::MoeConfig::read(config.section("moe"), model_config.layers)) {
+  // A dense model still reads the router's options, so that a config with experts switched off stays valid.
+  if (moe_config.layers.empty()) {
+    ParamSet unused;
+    routing::router_variant(moe_config.router).make({unused, "", model_config.width, moe_config.expert_widths}, config.section("moe"));
+  }
+  model = std::make_unique<model::LanguageModel>(params, model_config, config.section("moe"), moe_config, grid, *exchanger);
+  params.allocate();
+}
+
+ParameterCount count_parameters(const ModelSetup& setup) {
+  ParameterCount c;
+  i64 mine = 0;
+  for (const ParamInfo& p : setup.params.infos()) {
+    if (!p.trainable) continue;
+    (p.owner == Owner::replicated ? c.dense : mine) += p.size();
+  }
+  c.per_rank_largest = c.dense + comm::max_over<i64>(setup.grid.world(), mine);
+  c.total = c.dense + comm::sum_over<i64>(setup.grid.expert_group(), mine);
+  return c;
+}
+
+std::string find_checkpoint(const comm::Communicator& world, const std::string& path) {
+  i64 folder = world.root() && std::filesystem::is_directory(path);
+  folder = comm::max_over<i64>(world, folder);
+  if (!folder) return path;
+  std::string found = io::newest_checkpoint(world, path + "/checkpoints");
+  if (found.empty()) found = io::newest_checkpoint(world, path);
+  if (found.empty()) user_error("{}: there is no checkpoint (checkpoints/step-*.h5) in this folder", path);
+  return found;
+}
+
+namespace {
+
+Config stored_config(const io::CheckpointInfo& info, const std::string& name, const std::vector<std::string>& settings) {
+  Config config = Config::parse(info.config, name);
+  config.set_all(settings);
+  return config;
+}
+
+}  // namespace
+
+LoadedModel::LoadedModel(const comm::Communicator& world, const std::string& checkpoint, const std::vector<std::string>& settings)
+    : info(io::read_checkpoint_info(world, checkpoint)), config(stored_config(info, checkpoint, settings)), setup(world, config, info.vocab) {
+  // The sections that only training reads are known to be complete: they come from a resolved configuration.
+  for (const char* section : {"model", "moe", "parallel", "exchange"}) config.section(section).finish();
+  io::load_checkpoint(setup.grid, checkpoint, setup.params, nullptr);
+}
+
+}  // namespace pleiad::app

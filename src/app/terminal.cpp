@@ -1,0 +1,118 @@
+#include "pleiad/app/terminal.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <iostream>
+#include <numeric>
+
+namespace pleiad::app {
+
+std::string duration(double seconds) {
+  const i64 s = static_cast<i64>(seconds + 0.5);
+  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+  if (s >= 60) return fmt::format("{}:{:02}", s / 60, s % 60);
+  return fmt::format("{} s", s);
+}
+
+Terminal::Terminal(Options options) : options_(std::move(options)), is_terminal_(isatty(STDOUT_FILENO)) {
+  if (!options_.log.empty()) log_.open(options_.log, std::ios::app);
+}
+
+void Terminal::say(const std::string& line) {
+  if (line_open_) std::cout << "\n";
+  line_open_ = false;
+  std::cout << line << std::endl;
+  log_ << line << std::endl;
+}
+
+std::string Terminal::progress(const train::StepRecord& r) const {
+  std::string line = fmt::format("step {:>6}/{}  loss {:.4f}", r.step, options_.last_step, r.loss.task);
+  if (!r.layers.empty()) {
+    double worst = 1, worst_flops = 1;
+    i64 dropped = 0, selected = 0;
+    for (const model::LayerStatistics* layer : r.layers) {
+      const train::LoadFigures f = train::load_figures(layer->expert_tokens, options_.expert_flops);
+      worst = std::max(worst, f.imbalance);
+      worst_flops = std::max(worst_flops, f.flops_imbalance);
+      dropped += layer->dropped();
+      selected += layer->selected;
+    }
+    line += fmt::format("  imbalance {:.2f} (flops {:.2f})", worst, worst_flops);
+    if (dropped > 0) line += fmt::format("  dropped {:.1f} %", 100.0 * static_cast<double>(dropped) / static_cast<double>(selected));
+  }
+  line += fmt::format("  {:.0f} tokens/s  ETA {}", static_cast<double>(r.tokens) / recent_, duration(recent_ * static_cast<double>(options_.last_step - r.step)));
+  return line;
+}
+
+void Terminal::on_step(const train::StepRecord& r) {
+  ++steps_;
+  tokens_ += r.tokens;
+  step_seconds_ += r.seconds;
+  recent_ = steps_ == 1 ? r.seconds : 0.95 * recent_ + 0.05 * r.seconds;
+  phases_.resize(r.phase_seconds.size(), 0.0);
+  for (std::size_t i = 0; i < phases_.size(); ++i) phases_[i] += r.phase_seconds[i];
+  const bool last = r.step == options_.last_step;
+  if (is_terminal_) {
+    if (!last && steps_ > 1 && since_line_.seconds() < 0.2) return;
+    since_line_.restart();
+    std::cout << "\r\033[K" << progress(r) << std::flush;
+    line_open_ = true;
+    if (last || r.step % 50 == 0) log_ << progress(r) << std::endl;
+    return;
+  }
+  // Plain lines: the first, the last, and one every few seconds between.
+  if (!last && steps_ > 1 && since_line_.seconds() < 10) return;
+  since_line_.restart();
+  say(progress(r));
+}
+
+void Terminal::on_evaluation(i64 step, const train::EvalReport& r) {
+  std::string line = fmt::format("evaluation at step {}: loss {:.4f} nat/token", step, r.loss);
+  if (r.floor) line += fmt::format(", {:.4f} above the floor of {:.4f}", r.loss - *r.floor, *r.floor);
+  line += fmt::format(" ({} windows, {} tokens)", r.windows, r.targets);
+  say(line);
+  if (!r.domains.empty()) {
+    std::vector<std::string> parts;
+    for (std::size_t d = 0; d < r.domains.size(); ++d) {
+      parts.push_back(r.domain_floor.empty() ? fmt::format("{} {:.3f}", r.domains[d], r.domain_loss[d])
+                                             : fmt::format("{} {:+.3f}", r.domains[d], r.domain_loss[d] - r.domain_floor[d]));
+    }
+    say(fmt::format("  {} by domain: {}", r.domain_floor.empty() ? "loss" : "above the floor", fmt::join(parts, ", ")));
+    if (!r.alignment.empty()) say(fmt::format("  experts know the domain (1 = wholly): {:.3f}", fmt::join(r.alignment, ", ")));
+  }
+}
+
+void Terminal::on_sample(const train::Sample& sample) {
+  std::string text = options_.decode(sample.text);
+  // Control characters of a model that knows little yet must not reach the terminal.
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 32 && c != '\n') c = '?';
+  }
+  say("sample: " + text);
+}
+
+void Terminal::on_checkpoint(i64 step, double seconds, i64 bytes) {
+  say(fmt::format("checkpoint at step {}: {:.1f} MB in {:.2f} s", step, static_cast<double>(bytes) * 1e-6, seconds));
+}
+
+void Terminal::phase_table() {
+  if (steps_ == 0) return;
+  say(fmt::format("{} steps, {} tokens in {} ({:.0f} tokens/s); milliseconds per step by phase, over {} rank{}:", steps_, tokens_,
+                  duration(since_start_.seconds()), static_cast<double>(tokens_) / step_seconds_, options_.ranks, options_.ranks == 1 ? "" : "s"));
+  say("  phase            min      avg      max   % of step");
+  const double per_step = 1000.0 / static_cast<double>(steps_);
+  double rest = step_seconds_;
+  for (int p = 0; p < k_phase_count; ++p) {
+    std::vector<double> over_ranks;
+    for (i64 r = 0; r < options_.ranks; ++r) over_ranks.push_back(phases_[r * k_phase_count + p]);
+    const double mean = std::accumulate(over_ranks.begin(), over_ranks.end(), 0.0) / static_cast<double>(options_.ranks);
+    rest -= mean;
+    if (mean == 0) continue;
+    say(fmt::format("  {:<12} {:>7.2f}  {:>7.2f}  {:>7.2f}   {:>5.1f}", phase_name(static_cast<Phase>(p)), *std::ranges::min_element(over_ranks) * per_step,
+                    mean * per_step, *std::ranges::max_element(over_ranks) * per_step, 100 * mean / step_seconds_));
+  }
+  say(fmt::format("  {:<12}          {:>7.2f}            {:>5.1f}", "other", rest * per_step, 100 * rest / step_seconds_));
+}
+
+}  // namespace pleiad::app

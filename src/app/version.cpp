@@ -1,0 +1,31 @@
+// The list of commands, and what --version says.
+#include "pleiad/app/commands.hpp"
+#include "pleiad/comm/communicator.hpp"
+#include "pleiad/core/build_info.hpp"
+#include "pleiad/io/h5.hpp"
+#include "pleiad/io/tokenizer.hpp"
+#include "pleiad/ops/blas.hpp"
+
+namespace pleiad::app {
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> all = {
+      {"train", "train a model, or continue a run with --resume", true, run_train},
+      {"eval", "evaluate a checkpoint on a corpus", true, run_eval},
+      {"sample", "generate text from a checkpoint", true, run_sample},
+      {"data", "make and describe corpora: build, synth, info", false, run_data},
+      {"inspect", "describe any of our HDF5 files in words", false, run_inspect},
+      {"verify", "compare with verification files of layers and models", true, run_verify},
+  };
+  return all;
+}
+
+std::string version_text() {
+  const core::BuildInfo b = core::build_info();
+  return fmt::format(
+      "pleiad {} ({})\nbuild:    {}, {}, numbers {}\ncompiler: {} [{}]\nMPI:      {}\nBLAS:     {}\nHDF5:     {}\noptional: SentencePiece {}\n",
+      b.version, b.git_commit, b.build_type, b.native ? "for this host's instruction set" : "portable", k_real_name, b.compiler, b.flags,
+      comm::mpi_description(), ops::blas_description(), io::h5_description(), io::Tokenizer::have_sentencepiece() ? "yes" : "no");
+}
+
+}  // namespace pleiad::app

@@ -1,0 +1,206 @@
+#include "pleiad/io/checkpoint_h5.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+#include <sstream>
+
+#include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/build_info.hpp"
+
+namespace pleiad::io {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Experts of one kind of parameter, packed in order of their global number: expert e owns elements offset[e] .. offset[e+1]-1.
+struct Family {
+  std::vector<i64> offset{0};
+  std::vector<ParamInfo> mine;  // of this rank, ascending
+};
+
+/// The same families on every rank, whether it owns experts or not. collective over the expert group.
+std::map<std::string, Family> families_of(const comm::ProcessGrid& grid, const ParamSet& params) {
+  std::string mine;
+  for (const ParamInfo& p : params.infos()) {
+    if (p.owner == Owner::expert) mine += fmt::format("{} {} {}\n", p.family, p.expert, p.size());
+  }
+  const std::vector<char> text = comm::all_gather_v<char>(grid.expert_group(), std::span<const char>(mine.data(), mine.size()));
+  std::map<std::string, std::map<i64, i64>> sizes;
+  std::istringstream in(std::string(text.begin(), text.end()));
+  std::string family;
+  for (i64 expert = 0, size = 0; in >> family >> expert >> size;) sizes[family][expert] = size;
+  std::map<std::string, Family> families;
+  for (const auto& [name, experts] : sizes) {
+    for (const auto& [expert, size] : experts) families[name].offset.push_back(families[name].offset.back() + size);
+  }
+  for (const ParamInfo& p : params.infos()) {
+    if (p.owner == Owner::expert) families[p.family].mine.push_back(p);
+  }
+  return families;
+}
+
+std::vector<Range> ranges_of(const Family& family) {
+  std::vector<Range> ranges;
+  for (const ParamInfo& p : family.mine) ranges.push_back({family.offset[p.expert], p.size()});
+  return ranges;
+}
+
+/// A set of numbers laid out like the parameters, and where it stands in the file.
+struct Section {
+  std::string group, what;
+  std::span<real> dense, experts;
+};
+
+std::vector<Section> sections_of(ParamSet& params, train::Adam* adam) {
+  std::vector<Section> all{{"/params/", "weights", params.values(Owner::replicated), params.values(Owner::expert)}};
+  if (adam) {
+    all.push_back({"/adam/first/", "first moments", adam->first(Owner::replicated), adam->first(Owner::expert)});
+    all.push_back({"/adam/second/", "second moments", adam->second(Owner::replicated), adam->second(Owner::expert)});
+  }
+  return all;
+}
+
+constexpr ElementType k_element = sizeof(real) == 8 ? ElementType::float64 : ElementType::float32;
+
+void write_section(H5File& file, const Section& section, const ParamSet& params, const std::map<std::string, Family>& families, bool writes_experts) {
+  for (const ParamInfo& p : params.infos()) {
+    if (p.owner != Owner::replicated) continue;
+    const std::span<real> values = params.slice(p, section.dense);
+    file.write<real>(section.group + p.name, values, p.shape, {"1", section.what + " of " + p.name});
+  }
+  for (const auto& [name, family] : families) {
+    const std::string dataset = section.group + name;
+    file.create_dataset(dataset, k_element, {family.offset.back()},
+                        {"1", fmt::format("{} of all experts, packed: expert e owns elements offset[e] to offset[e+1]-1 of /expert_offset/{}", section.what, name)});
+    std::vector<real> packed;
+    for (const ParamInfo& p : family.mine) {
+      const std::span<real> values = params.slice(p, section.experts);
+      if (writes_experts) packed.insert(packed.end(), values.begin(), values.end());
+    }
+    file.write_rows<real>(dataset, writes_experts ? ranges_of(family) : std::vector<Range>{}, packed);
+  }
+}
+
+void read_section(const H5File& file, const Section& section, const ParamSet& params, const std::map<std::string, Family>& families) {
+  for (const ParamInfo& p : params.infos()) {
+    if (p.owner != Owner::replicated) continue;
+    std::ranges::copy(file.read<real>(section.group + p.name, p.shape), params.slice(p, section.dense).data());
+  }
+  for (const auto& [name, family] : families) {
+    if (file.read<i64>("/expert_offset/" + name) != family.offset) user_error("{}: the experts of {} have other widths than the model", file.path(), name);
+    i64 count = 0;
+    for (const ParamInfo& p : family.mine) count += p.size();
+    std::vector<real> packed(static_cast<std::size_t>(count));
+    file.read_rows<real>(section.group + name, ranges_of(family), packed);
+    auto from = packed.begin();
+    for (const ParamInfo& p : family.mine) {
+      std::copy_n(from, p.size(), params.slice(p, section.experts).data());
+      from += p.size();
+    }
+  }
+}
+
+std::vector<fs::path> checkpoints_in(const std::string& folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && name.ends_with(".h5")) files.push_back(entry.path());
+  }
+  std::ranges::sort(files);  // numbers are zero-padded
+  return files;
+}
+
+}  // namespace
+
+CheckpointFolder::CheckpointFolder(const comm::ProcessGrid& grid, std::string folder, i64 keep, CheckpointInfo info)
+    : grid_(grid), folder_(std::move(folder)), keep_(keep), info_(std::move(info)) {}
+
+i64 CheckpointFolder::save(const train::TrainState& state) {
+  const std::string path = fmt::format("{}/step-{:010d}.h5", folder_, state.step), temporary = temporary_name(path);
+  std::string problem;
+  if (grid_.world().root()) {
+    std::error_code error;
+    fs::create_directories(folder_, error);
+    if (error) problem = fmt::format("{}: cannot be created ({})", folder_, error.message());
+  }
+  comm::agree(grid_.world(), comm::broadcast(grid_.world(), problem));
+
+  const std::map<std::string, Family> families = families_of(grid_, state.params);
+  H5File file = H5File::create(grid_.world(), temporary);
+  const core::BuildInfo build = core::build_info();
+  file.set_attribute("/", "format", k_checkpoint_format);
+  file.set_attribute("/", "description", "Pleiad checkpoint: weights, Adam moments and step; experts under their global number");
+  file.set_attribute("/", "pleiad_version", std::string(build.version));
+  file.set_attribute("/", "git_commit", std::string(build.git_commit));
+  file.set_attribute("/", "step", state.step);
+  file.set_attribute("/", "vocab", info_.vocab);
+  file.set_attribute("/", "corpus_fingerprint", info_.corpus_fingerprint);
+  file.write_text("/config", info_.config, "resolved configuration, INI form");
+  const std::string tokenizer = info_.tokenizer.serialise();
+  const std::vector<std::uint8_t> bytes(tokenizer.begin(), tokenizer.end());
+  file.write<std::uint8_t>("/tokenizer", bytes, {static_cast<i64>(bytes.size())}, {"byte", "serialised tokenizer"});
+  for (const auto& [name, family] : families) {
+    file.write<i64>("/expert_offset/" + name, family.offset, {static_cast<i64>(family.offset.size())},
+                    {"element", "first element of each expert in the packed datasets of that name, and the end"});
+  }
+  for (const Section& s : sections_of(state.params, &state.adam)) write_section(file, s, state.params, families, grid_.data_group().root());
+  file.set_attribute("/", "complete", 1);
+  file.close();
+
+  i64 size = 0;
+  if (grid_.world().root()) {
+    try {
+      publish(temporary, path);
+      size = static_cast<i64>(fs::file_size(path));
+      // Old ones go only once the new one is safe.
+      std::vector<fs::path> all = checkpoints_in(folder_);
+      for (std::size_t i = 0; keep_ > 0 && i + static_cast<std::size_t>(keep_) < all.size(); ++i) fs::remove(all[i]);
+    } catch (const UserError& e) {
+      problem = e.what();
+    } catch (const fs::filesystem_error& e) {
+      problem = e.what();
+    }
+  }
+  comm::agree(grid_.world(), comm::broadcast(grid_.world(), problem));
+  return comm::max_over<i64>(grid_.world(), size);
+}
+
+std::string newest_checkpoint(const comm::Communicator& comm, const std::string& folder) {
+  std::string newest;
+  if (comm.root()) {
+    const std::vector<fs::path> all = checkpoints_in(folder);
+    if (!all.empty()) newest = all.back().string();
+  }
+  return comm::broadcast(comm, newest);
+}
+
+CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::string& path) {
+  const H5File file = open_for_all(comm, path);
+  CheckpointInfo info;
+  comm::agree_on(comm, [&] {
+    file.require_format(k_checkpoint_format);
+    if (!file.has_attribute("/", "complete")) user_error("{}: the checkpoint is incomplete", path);
+    info.step = file.integer("/", "step");
+    info.vocab = file.integer("/", "vocab");
+    info.corpus_fingerprint = file.text("/", "corpus_fingerprint");
+    info.config = file.read_text("/config");
+    const std::vector<std::uint8_t> bytes = file.read<std::uint8_t>("/tokenizer");
+    info.tokenizer = Tokenizer::from_serialised(std::string(bytes.begin(), bytes.end()));
+    if (info.step < 0) user_error("{}: step = {}: must not be negative", path, info.step);
+  });
+  return info;
+}
+
+void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, ParamSet& params, train::Adam* adam) {
+  const std::map<std::string, Family> families = families_of(grid, params);
+  H5File file = H5File::open(grid.world(), path);
+  file.require_format(k_checkpoint_format);
+  for (const Section& s : sections_of(params, adam)) read_section(file, s, params, families);
+  file.close();
+}
+
+}  // namespace pleiad::io

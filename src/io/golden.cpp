@@ -1,0 +1,179 @@
+#include "pleiad/io/golden.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/routing/registry.hpp"
+
+namespace pleiad::io {
+
+namespace {
+
+constexpr const char* k_layer_format = "moe-golden-layer/1";
+constexpr const char* k_model_format = "moe-golden-model/1";
+
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> items;
+  std::size_t at = 0;
+  while (at <= list.size() && list != "none" && !list.empty()) {
+    const std::size_t comma = std::min(list.find(',', at), list.size());
+    items.push_back(list.substr(at, comma - at));
+    at = comma + 1;
+  }
+  return items;
+}
+
+}  // namespace
+
+GoldenFile::GoldenFile(const comm::Communicator& comm, const std::string& path) : file_(open_for_all(comm, path)) {
+  comm::agree_on(comm, [&] {
+    const std::string format = file_.has_attribute("/", "format") ? file_.text("/", "format") : "";
+    layer_ = format == k_layer_format;
+    if (!layer_ && format != k_model_format) {
+      user_error("{}: format '{}' is not a verification file; allowed are {} and {}", path, format, k_layer_format, k_model_format);
+    }
+  });
+}
+
+i64 GoldenFile::integer(const std::string& attribute, i64 low, i64 high) const {
+  const i64 value = file_.integer("/", attribute);
+  if (value < low || value > high) user_error("{}: attribute {} = {}: must be from {} to {}", file_.path(), attribute, value, low, high);
+  return value;
+}
+
+double GoldenFile::number(const std::string& attribute) const {
+  const double value = file_.number("/", attribute);
+  if (!std::isfinite(value)) user_error("{}: attribute {} is not a finite number", file_.path(), attribute);
+  return value;
+}
+
+std::string GoldenFile::text(const std::string& attribute) const { return file_.text("/", attribute); }
+
+std::vector<i64> GoldenFile::integers(const std::string& attribute) const {
+  Spec list(file_.path(), {{attribute, text(attribute)}});
+  return list.integers(attribute, {}, 0, std::numeric_limits<i64>::max(), "a list of the verification file");
+}
+
+Spec GoldenFile::moe_section(const std::string& prefix) const {
+  const auto has = [&](const std::string& name) { return file_.has_attribute("/", prefix + name); };
+  const auto count = [&](const std::string& name) { return has(name) ? file_.integer("/", prefix + name) : 0; };
+  const auto value = [&](const std::string& name) { return has(name) ? number(prefix + name) : 0.0; };
+  const auto word = [&](const std::string& name) { return has(name) ? text(prefix + name) : std::string("none"); };
+
+  const std::string router = word("router");
+  const std::vector<std::string> known = routing::router_names();
+  if (std::ranges::find(known, router) == known.end()) {
+    user_error("{}: {}router = {} is not supported; supported are {}", file_.path(), prefix, router, fmt::join(known, ", "));
+  }
+  if (count("hyper") != 0) user_error("{}: {}hyper = 1 (hypernetwork expert) is not supported", file_.path(), prefix);
+  if (count("padded") != 0) user_error("{}: {}padded = 1 is not supported with router {}", file_.path(), prefix, router);
+
+  Spec moe("moe", {{"router", router},
+                   {"experts", fmt::format("{}", count("experts"))},
+                   {"expert_widths", word("expert_widths")},
+                   {"activation", word("activation")},
+                   {"expert_bias", count("expert_bias") != 0 ? "true" : "false"}});
+  if (router == "dense") return moe;
+  if (count("k") != 0) moe.set("k", fmt::format("{}", count("k")));
+  if (router != "noisy_topk") moe.set("renormalize", count("renormalize") != 0 ? "true" : "false");
+  if (value("capacity_factor") > 0) {
+    moe.set("capacity_factor", fmt::format("{}", value("capacity_factor")));
+    moe.set("min_capacity", fmt::format("{}", count("min_capacity")));
+    moe.set("capacity_order", word("capacity_order"));
+  }
+  if (word("balance_mode") != "none") moe.set("balance_mode", word("balance_mode"));
+  // What the variant does not know is refused by name when the section is finished.
+  for (const char* loss : {"balance", "z", "entropy", "penalty", "importance", "load"}) {
+    const double coefficient = value(std::string("coef_") + loss);
+    if (coefficient != 0) moe.set(std::string(loss) + "_loss", fmt::format("{}", coefficient));
+  }
+  for (const std::string& loss : split(word("aux_losses"))) {
+    if (value("coef_" + loss) == 0) user_error("{}: {}aux_losses names {}, but {}coef_{} is 0 or missing", file_.path(), prefix, loss, prefix, loss);
+  }
+  return moe;
+}
+
+std::vector<std::string> GoldenFile::names_below(const std::string& group) const {
+  std::vector<std::string> names;
+  if (!file_.exists(group)) return names;
+  const std::function<void(const std::string&, const std::string&)> walk = [&](const std::string& at, const std::string& relative) {
+    for (const std::string& child : file_.list(at)) {
+      const std::string path = at + "/" + child, name = relative.empty() ? child : relative + "/" + child;
+      if (file_.is_group(path)) {
+        walk(path, name);
+      } else {
+        names.push_back(name);
+      }
+    }
+  };
+  walk(group, "");
+  return names;
+}
+
+void GoldenFile::load_parameters(const comm::Communicator& comm, ParamSet& params) const {
+  std::vector<std::string> names;
+  comm::agree_on(comm, [&] {
+    names = names_below("/params");
+    for (i64 i = 0; i < params.count(); ++i) {
+      const ParamInfo info = params.info({i});
+      const std::string path = "/params/" + info.name;
+      if (!file_.exists(path)) user_error("{}: parameter {} is missing", file_.path(), path);
+      const std::vector<real> values = file_.read<real>(path, info.shape);
+      std::ranges::copy(values, params.value({i}).data);
+      const auto flag = [&](const char* name, bool otherwise) { return file_.has_attribute(path, name) ? file_.integer(path, name) != 0 : otherwise; };
+      params.set_options({i}, flag("trainable", info.trainable), flag("decay", info.decay));
+    }
+  });
+  // A parameter that no rank knows would silently not take part.
+  std::vector<i64> known(names.size(), 0);
+  for (std::size_t i = 0; i < names.size(); ++i) known[i] = params.find(names[i]) != nullptr;
+  comm::all_reduce_max<i64>(comm, known);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (!known[i]) user_error("{}: the options of the file do not use its parameter /params/{}", file_.path(), names[i]);
+  }
+}
+
+void GoldenFile::write_results(const std::string& path, const GoldenResults& results) const {
+  H5File out = H5File::create(path);
+  for (const std::string& name : file_.attributes("/")) {
+    try {
+      out.set_attribute("/", name, file_.integer("/", name));
+    } catch (const UserError&) {
+      try {
+        out.set_attribute("/", name, file_.number("/", name));
+      } catch (const UserError&) {
+        out.set_attribute("/", name, file_.text("/", name));
+      }
+    }
+  }
+  out.set_attribute("/", "computed_by", fmt::format("pleiad, {}", k_real_name));
+  for (const char* group : {"/input", "/data", "/params"}) {
+    for (const std::string& name : names_below(group)) {
+      const std::string dataset = std::string(group) + "/" + name;
+      const std::string type = file_.type_name(dataset);
+      const Shape shape = file_.shape(dataset);
+      if (type.starts_with("int") || type.starts_with("uint")) {
+        out.write<i64>(dataset, file_.read<i64>(dataset), shape, {"1", "copied from the verification file"});
+      } else {
+        out.write<float>(dataset, file_.read<float>(dataset), shape, {"1", "copied from the verification file"});
+      }
+      for (const std::string& a : file_.attributes(dataset)) {
+        if (a == "trainable" || a == "decay") out.set_attribute(dataset, a, file_.integer(dataset, a));
+      }
+    }
+  }
+  for (const auto& [name, array] : results) {
+    const DatasetOptions options{"1", "computed"};
+    if (array.whole_numbers) {
+      out.write<i64>("/" + name, std::vector<i64>(array.values.begin(), array.values.end()), array.shape, options);
+    } else {
+      out.write<double>("/" + name, array.values, array.shape, options);
+    }
+  }
+  out.close();
+}
+
+}  // namespace pleiad::io

@@ -1,0 +1,164 @@
+// The exchange over MPI against the exchange on one rank, on whatever number of ranks this is run, forward and backward.
+#include "exchange/sample_problem.hpp"
+#include "pleiad/comm/collectives.hpp"
+
+namespace pleiad::exchange {
+namespace {
+
+using test::my_rows, test::normal_matrix, test::same_bits;
+
+constexpr ExpertPlacement k_rules[] = {ExpertPlacement::block, ExpertPlacement::round_robin, ExpertPlacement::balanced};
+
+std::vector<i64> widths_of(i64 experts) {
+  std::vector<i64> widths;
+  for (i64 e = 0; e < experts; ++e) widths.push_back(1 + e * e % 7);
+  return widths;
+}
+
+/// A case, its truth on one rank, and the same on all ranks.
+struct Compared {
+  Compared(const Case& c, ExpertPlacement rule, const comm::Communicator& comm, Combine combine)
+      : all(sample_assignment(c, 11)),
+        map(rule, widths_of(c.experts), comm.size()),
+        lanes(c.lanes, c.sequences, c.seq_len, comm.size(), comm.rank()),
+        mine(test::tokens_of(all, lanes.first_token(), lanes.my_tokens())) {
+    const i64 tokens = lanes.tokens();
+    const Matrix x = normal_matrix(tokens, c.width, 1), d_y = normal_matrix(tokens, c.width, 2), before = normal_matrix(tokens, c.width, 3);
+    truth = run(LocalExchanger(), all, ExpertMap(rule, widths_of(c.experts), 1), 0, LaneLayout(c.lanes, c.sequences, c.seq_len, 1, 0), x, d_y, before);
+    here = run(AllToAllExchanger(comm, combine), mine, map, comm.rank(), lanes, my_rows(x, lanes), my_rows(d_y, lanes), my_rows(before, lanes));
+    for (i64 i = all.offset[lanes.first_token()]; i < all.offset[lanes.first_token() + lanes.my_tokens()]; ++i) d_weight.push_back(truth.d_weight[i]);
+  }
+
+  routing::Assignment all;
+  ExpertMap map;
+  LaneLayout lanes;
+  routing::Assignment mine;
+  Pass truth, here;
+  std::vector<real> d_weight;  // of this rank's entries, from the truth
+};
+
+class AllToAll : public testing::TestWithParam<Case> {
+ protected:
+  const comm::Communicator comm_ = comm::Communicator::world();
+};
+
+TEST_P(AllToAll, WithSumsAtHomeGivesTheBitsOfOneRank) {
+  for (const ExpertPlacement rule : k_rules) {
+    const Compared c(GetParam(), rule, comm_, Combine::home);
+    EXPECT_TRUE(same_bits(c.here.y, my_rows(c.truth.y, c.lanes)));
+    EXPECT_TRUE(same_bits(c.here.d_x, my_rows(c.truth.d_x, c.lanes)));
+    EXPECT_TRUE(same_bits(c.here.d_weight, c.d_weight));
+  }
+}
+
+TEST_P(AllToAll, WithSumsAtTheOwnerDiffersByRoundingOnly) {
+  for (const ExpertPlacement rule : k_rules) {
+    const Compared c(GetParam(), rule, comm_, Combine::owner);
+    EXPECT_TRUE(test::all_near(c.here.y.flat(), my_rows(c.truth.y, c.lanes).flat(), 1e-5));
+    EXPECT_TRUE(test::all_near(c.here.d_x.flat(), my_rows(c.truth.d_x, c.lanes).flat(), 1e-5));
+    EXPECT_TRUE(same_bits(c.here.d_weight, c.d_weight));
+  }
+}
+
+TEST_P(AllToAll, BringsEveryExpertTheRowsItGetsOnOneRankInTheSameOrder) {
+  for (const ExpertPlacement rule : k_rules) {
+    for (const Combine combine : {Combine::home, Combine::owner}) {
+      const Compared c(GetParam(), rule, comm_, combine);
+      const auto& experts = c.map.owned_by(comm_.rank());
+      EXPECT_EQ(c.here.plan.expert_offset.size(), experts.size() + 1);
+      for (std::size_t l = 0; l + 1 < c.here.plan.expert_offset.size(); ++l) {
+        const i64 begin = c.here.plan.expert_offset[l], count = c.here.plan.expert_offset[l + 1] - begin;
+        const i64 there = c.truth.plan.expert_offset[experts[l]], expected = c.truth.plan.expert_offset[experts[l] + 1] - there;
+        EXPECT_EQ(count, expected) << "expert " << experts[l];
+        if (count != expected) continue;
+        EXPECT_TRUE(same_bits(test::rows_of(c.here.rows, begin, count), test::rows_of(c.truth.rows, there, count)));
+        EXPECT_TRUE(same_bits(test::rows_of(c.here.d_out, begin, count), test::rows_of(c.truth.d_out, there, count)));
+        for (i64 r = 0; r < count; ++r) EXPECT_EQ(c.here.plan.row_weight[begin + r], c.truth.plan.row_weight[there + r]);
+      }
+    }
+  }
+}
+
+TEST_P(AllToAll, SendsATokenOnceToEachRankThatNeedsIt) {
+  const Compared c(GetParam(), ExpertPlacement::round_robin, comm_, Combine::home);
+  std::vector<i64> rows(static_cast<std::size_t>(comm_.size()), 0), entries = rows;
+  for (i64 t = 0; t < c.mine.tokens(); ++t) {
+    std::vector<bool> needs(rows.size(), false);
+    for (i64 i = c.mine.offset[t]; i < c.mine.offset[t + 1]; ++i) {
+      if (!c.mine.kept[i]) continue;
+      ++entries[c.map.owner(c.mine.expert[i])];
+      needs[c.map.owner(c.mine.expert[i])] = true;
+    }
+    for (std::size_t r = 0; r < rows.size(); ++r) rows[r] += needs[r];
+  }
+  EXPECT_EQ(c.here.plan.send_rows, rows);
+  EXPECT_EQ(c.here.plan.send_entries, entries);
+}
+
+TEST_P(AllToAll, PlanAgreesBetweenSenderAndReceiver) {
+  const Compared c(GetParam(), ExpertPlacement::balanced, comm_, Combine::home);
+  const ExchangePlan& plan = c.here.plan;
+  EXPECT_EQ(comm::all_to_all_counts(comm_, plan.send_rows), plan.recv_rows);
+  EXPECT_EQ(comm::all_to_all_counts(comm_, plan.send_entries), plan.recv_entries);
+
+  i64 sent = 0, kept = 0, received = 0;
+  for (const i64 n : plan.send_entries) sent += n;
+  for (const i64 n : plan.recv_entries) received += n;
+  std::vector<bool> used(static_cast<std::size_t>(sent), false);
+  for (std::size_t i = 0; i < plan.return_slot.size(); ++i) {
+    EXPECT_EQ(plan.return_slot[i] < 0, c.mine.kept[i] == 0);
+    if (plan.return_slot[i] < 0) continue;
+    ++kept;
+    ASSERT_LT(plan.return_slot[i], sent);
+    EXPECT_FALSE(used[plan.return_slot[i]]) << "two assignments share the place " << plan.return_slot[i];
+    used[plan.return_slot[i]] = true;
+  }
+  EXPECT_EQ(kept, sent);
+  EXPECT_EQ(plan.rows(), received);
+  EXPECT_EQ(plan.expert_offset.back(), received);
+  std::vector<i64> rows = plan.entry_row;
+  std::sort(rows.begin(), rows.end());
+  for (std::size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i], static_cast<i64>(i)) << "entry_row is no permutation";
+  for (std::size_t i = 0; i < plan.entry_row.size(); ++i) EXPECT_EQ(plan.row_token[plan.entry_row[i]], plan.entry_token[i]);
+}
+
+// <D x, r> = <x, D^T r> with D = dispatch: what backward rests on.
+TEST_P(AllToAll, DispatchAndItsAdjointAreTransposes) {
+  for (const Combine combine : {Combine::home, Combine::owner}) {
+    const Compared c(GetParam(), ExpertPlacement::block, comm_, combine);
+    const AllToAllExchanger exchanger(comm_, combine);
+    const Matrix x = normal_matrix(c.mine.tokens(), GetParam().width, 100 + static_cast<std::uint64_t>(comm_.rank()));
+    const Matrix r = normal_matrix(c.here.plan.rows(), GetParam().width, 200 + static_cast<std::uint64_t>(comm_.rank()));
+    Matrix dx, back(x.rows(), x.cols());
+    std::vector<real> d_row_weight(static_cast<std::size_t>(r.rows())), d_weight(c.mine.expert.size());
+    exchanger.dispatch(x, c.here.plan, dx);
+    exchanger.dispatch_adjoint(r, d_row_weight, c.mine, c.here.plan, back, d_weight);
+    double both[2] = {0, 0}, size = 1;
+    for (std::size_t i = 0; i < dx.flat().size(); ++i) both[0] += static_cast<double>(dx.flat()[i]) * static_cast<double>(r.flat()[i]);
+    for (std::size_t i = 0; i < x.flat().size(); ++i) both[1] += static_cast<double>(x.flat()[i]) * static_cast<double>(back.flat()[i]);
+    comm::all_reduce_sum<double>(comm_, both);
+    size += static_cast<double>(comm::sum_over<i64>(comm_, r.rows() * r.cols()));
+    EXPECT_NEAR(both[0], both[1], 1e-6 * size);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, AllToAll, testing::ValuesIn(cases()), [](const auto& of) { return std::string(of.param.name); });
+
+TEST(Exchanger, IsChosenByTheNumberOfRanks) {
+  const comm::Communicator world = comm::Communicator::world();
+  ExchangeConfig config{.kind = "auto", .combine = Combine::home, .pretend_ranks = 4};
+  EXPECT_EQ(dynamic_cast<const AllToAllExchanger*>(make_exchanger(config, world).get()) != nullptr, world.size() > 1);
+  for (const char* kind : {"local", "dry_run"}) {
+    config.kind = kind;
+    if (world.size() == 1) {
+      EXPECT_NE(make_exchanger(config, world), nullptr);
+    } else {
+      const std::string message = test::message_of<UserError>([&] { make_exchanger(config, world); });
+      EXPECT_TRUE(test::contains(message, std::string("exchange.kind = ") + kind)) << message;
+      EXPECT_TRUE(test::contains(message, "all_to_all")) << message;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pleiad::exchange

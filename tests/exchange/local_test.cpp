@@ -1,0 +1,127 @@
+// The exchange on one rank, on a problem small enough to write down, and the dry run that counts for more ranks.
+#include "exchange/sample_problem.hpp"
+#include "pleiad/exchange/dry_run.hpp"
+
+namespace pleiad::exchange {
+namespace {
+
+// Token 0: experts 2 and 0; token 1: nothing; token 2: expert 2, dropped, then 0.
+routing::Assignment three_tokens() {
+  routing::Assignment a;
+  a.experts = 3;
+  a.offset = {0, 2, 2, 4};
+  a.expert = {2, 0, 2, 0};
+  a.weight = {0.5f, 2, 8, 4};
+  a.kept = {1, 1, 0, 1};
+  return a;
+}
+
+const ExpertMap k_three(ExpertPlacement::block, {1, 1, 1}, 1);
+const LaneLayout k_lanes(1, 3, 1, 1, 0);
+
+Matrix column(std::vector<real> numbers) {
+  Matrix m(static_cast<i64>(numbers.size()), 1);
+  std::copy(numbers.begin(), numbers.end(), m.data());
+  return m;
+}
+
+TEST(LocalExchanger, SortsRowsByExpertAndKeepsTokenOrder) {
+  const LocalExchanger exchanger;
+  const ExchangePlan plan = exchanger.make_plan(three_tokens(), k_three, k_lanes, 1);
+  EXPECT_EQ(plan.expert_offset, (std::vector<i64>{0, 2, 2, 3}));
+  EXPECT_EQ(plan.row_token, (std::vector<i64>{0, 2, 0}));
+  EXPECT_EQ(plan.row_weight, (std::vector<real>{2, 4, 0.5f}));
+  EXPECT_EQ(plan.return_slot, (std::vector<i64>{2, 0, -1, 1}));
+  Matrix rows;
+  exchanger.dispatch(column({10, 20, 30}), plan, rows);
+  EXPECT_TRUE(test::same_bits(rows, column({10, 30, 10})));
+}
+
+TEST(LocalExchanger, CombinesWeightedRowsAndGivesZeroToATokenWithoutExperts) {
+  const LocalExchanger exchanger;
+  const ExchangePlan plan = exchanger.make_plan(three_tokens(), k_three, k_lanes, 1);
+  Matrix y = column({7, 7, 7});
+  exchanger.combine(column({100, 1000, 10}), three_tokens(), plan, y);
+  EXPECT_TRUE(test::same_bits(y, column({205, 0, 4000})));
+}
+
+TEST(LocalExchanger, AdjointAddsRowsAndGivesDroppedAssignmentsNoWeightGradient) {
+  const LocalExchanger exchanger;
+  const ExchangePlan plan = exchanger.make_plan(three_tokens(), k_three, k_lanes, 1);
+  Matrix d_x = column({1, 2, 3});
+  std::vector<real> d_weight(4, 99);
+  exchanger.dispatch_adjoint(column({100, 1000, 10}), std::vector<real>{5, 6, 7}, three_tokens(), plan, d_x, d_weight);
+  EXPECT_TRUE(test::same_bits(d_x, column({111, 2, 1003})));
+  EXPECT_EQ(d_weight, (std::vector<real>{7, 5, 0, 6}));
+}
+
+TEST(LocalExchanger, TakesTheSameExpertTwiceInOneToken) {
+  routing::Assignment a;
+  a.experts = 1;
+  a.offset = {0, 2};
+  a.expert = {0, 0};
+  a.weight = {2, 3};
+  a.kept = {1, 1};
+  const LocalExchanger exchanger;
+  const ExchangePlan plan = exchanger.make_plan(a, ExpertMap(ExpertPlacement::block, {1}, 1), LaneLayout(1, 1, 1, 1, 0), 1);
+  Matrix y(1, 1);
+  exchanger.combine(column({10, 100}), a, plan, y);
+  EXPECT_EQ(y(0, 0), 320);
+}
+
+TEST(LocalExchanger, SendsNothing) {
+  const ExchangePlan plan = LocalExchanger().make_plan(three_tokens(), k_three, k_lanes, 1);
+  EXPECT_EQ(plan.traffic.forward_bytes + plan.traffic.backward_bytes + plan.traffic.forward_messages + plan.traffic.backward_messages, 0);
+}
+
+TEST(ExpertOrder, RefusesAnExpertThatIsNotThere) {
+  ExchangePlan plan;
+  plan.entry_token = {0};
+  EXPECT_THROW(order_by_expert(plan, {2}, {1}, 2), LogicError);
+}
+
+TEST(DryRun, PlansAndComputesLikeOneRank) {
+  for (const Case& c : cases()) {
+    const routing::Assignment a = sample_assignment(c, 5);
+    const LaneLayout lanes(c.lanes, c.sequences, c.seq_len, 1, 0);
+    const ExpertMap map(ExpertPlacement::block, std::vector<i64>(static_cast<std::size_t>(c.experts), 1), 1);
+    const Matrix x = test::normal_matrix(lanes.tokens(), c.width, 1), d_y = test::normal_matrix(lanes.tokens(), c.width, 2);
+    const Pass local = run(LocalExchanger(), a, map, 0, lanes, x, d_y, x);
+    const Pass dry = run(DryRunExchanger(16, Combine::home), a, map, 0, lanes, x, d_y, x);
+    EXPECT_TRUE(test::same_bits(dry.y, local.y)) << c;
+    EXPECT_TRUE(test::same_bits(dry.d_x, local.d_x)) << c;
+    EXPECT_TRUE(test::same_bits(dry.d_weight, local.d_weight)) << c;
+  }
+}
+
+TEST(DryRun, PlanHoldsTheSumOverPretendedRanks) {
+  const Case& c = cases().front();
+  const routing::Assignment a = sample_assignment(c, 5);
+  const LaneLayout alone(c.lanes, c.sequences, c.seq_len, 1, 0), three(c.lanes, c.sequences, c.seq_len, 3, 0);
+  const DryRunExchanger dry(3, Combine::owner);
+  Traffic sum;
+  for (const Traffic& t : dry.traffic_per_rank(a, three, c.width)) {
+    sum.forward_bytes += t.forward_bytes;
+    sum.backward_messages += t.backward_messages;
+  }
+  const ExpertMap map(ExpertPlacement::block, std::vector<i64>(static_cast<std::size_t>(c.experts), 1), 1);
+  const Traffic total = dry.make_plan(a, map, alone, c.width).traffic;
+  EXPECT_GT(total.forward_bytes, 0);
+  EXPECT_EQ(total.forward_bytes, sum.forward_bytes);
+  EXPECT_EQ(total.backward_messages, sum.backward_messages);
+}
+
+TEST(ExchangeConfig, ReadsItsSectionAndNamesWhatIsAllowed) {
+  Spec spec("exchange", {{"kind", "dry_run"}, {"combine", "owner"}, {"pretend_ranks", "64"}});
+  const ExchangeConfig config = ExchangeConfig::read(spec);
+  EXPECT_EQ(config.kind, "dry_run");
+  EXPECT_EQ(config.combine, Combine::owner);
+  EXPECT_EQ(config.pretend_ranks, 64);
+  Spec wrong("exchange", {{"combine", "away"}});
+  const std::string message = test::message_of<UserError>([&] { ExchangeConfig::read(wrong); });
+  EXPECT_TRUE(test::contains(message, "exchange.combine = away")) << message;
+  EXPECT_TRUE(test::contains(message, "home, owner")) << message;
+}
+
+}  // namespace
+}  // namespace pleiad::exchange

@@ -1,0 +1,85 @@
+// Bytes and messages: what the plan claims and what the dry run predicts, against what really goes through MPI. The two MPI calls that
+// carry an exchange are intercepted (the profiling interface of the MPI standard) and counted.
+#include "exchange/sample_problem.hpp"
+#include "pleiad/exchange/dry_run.hpp"
+
+namespace {
+
+struct Seen {
+  long long bytes = 0, messages = 0;
+  void add(int count, MPI_Datatype type) {
+    int size = 0;
+    PMPI_Type_size(type, &size);
+    bytes += static_cast<long long>(count) * size;
+    messages += count > 0;
+  }
+} seen;
+
+}  // namespace
+
+extern "C" int MPI_Alltoall(const void* send, int send_count, MPI_Datatype send_type, void* recv, int recv_count, MPI_Datatype recv_type,
+                            MPI_Comm comm) {
+  int ranks = 0;
+  PMPI_Comm_size(comm, &ranks);
+  for (int r = 1; r < ranks; ++r) seen.add(send_count, send_type);
+  return PMPI_Alltoall(send, send_count, send_type, recv, recv_count, recv_type, comm);
+}
+
+extern "C" int MPI_Alltoallv(const void* send, const int send_counts[], const int send_places[], MPI_Datatype send_type, void* recv,
+                             const int recv_counts[], const int recv_places[], MPI_Datatype recv_type, MPI_Comm comm) {
+  int ranks = 0, me = 0;
+  PMPI_Comm_size(comm, &ranks);
+  PMPI_Comm_rank(comm, &me);
+  for (int r = 0; r < ranks; ++r) {
+    if (r != me) seen.add(send_counts[r], send_type);
+  }
+  return PMPI_Alltoallv(send, send_counts, send_places, send_type, recv, recv_counts, recv_places, recv_type, comm);
+}
+
+namespace pleiad::exchange {
+namespace {
+
+class TrafficOf : public testing::TestWithParam<Case> {};
+
+TEST_P(TrafficOf, PlanDryRunAndMpiAgree) {
+  const Case& c = GetParam();
+  const comm::Communicator comm = comm::Communicator::world();
+  const i64 ranks = comm.size();
+  const routing::Assignment all = sample_assignment(c, 11);
+  const LaneLayout lanes(c.lanes, c.sequences, c.seq_len, ranks, comm.rank());
+  const routing::Assignment mine = test::tokens_of(all, lanes.first_token(), lanes.my_tokens());
+  const std::vector<i64> widths(static_cast<std::size_t>(c.experts), 1);
+  const Matrix x(mine.tokens(), c.width);
+  for (const Combine combine : {Combine::home, Combine::owner}) {
+    const AllToAllExchanger exchanger(comm, combine);
+    Matrix rows, y(x.rows(), x.cols()), d_rows;
+    std::vector<real> d_weight(mine.expert.size());
+
+    seen = {};
+    const ExchangePlan plan = exchanger.make_plan(mine, ExpertMap(ExpertPlacement::block, widths, ranks), lanes, c.width);
+    exchanger.dispatch(x, plan, rows);
+    exchanger.combine(rows, mine, plan, y);
+    EXPECT_EQ(plan.traffic.forward_bytes, seen.bytes);
+    EXPECT_EQ(plan.traffic.forward_messages, seen.messages);
+
+    seen = {};
+    exchanger.combine_adjoint(y, plan, d_rows);
+    const std::vector<real> d_row_weight(static_cast<std::size_t>(d_rows.rows()));
+    exchanger.dispatch_adjoint(d_rows, d_row_weight, mine, plan, y, d_weight);
+    EXPECT_EQ(plan.traffic.backward_bytes, seen.bytes);
+    EXPECT_EQ(plan.traffic.backward_messages, seen.messages);
+
+    const std::vector<Traffic> predicted = DryRunExchanger(ranks, combine).traffic_per_rank(all, lanes, c.width);
+    ASSERT_EQ(static_cast<i64>(predicted.size()), ranks);
+    const Traffic& t = predicted[comm.rank()];
+    EXPECT_EQ(t.forward_bytes, plan.traffic.forward_bytes);
+    EXPECT_EQ(t.forward_messages, plan.traffic.forward_messages);
+    EXPECT_EQ(t.backward_bytes, plan.traffic.backward_bytes);
+    EXPECT_EQ(t.backward_messages, plan.traffic.backward_messages);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, TrafficOf, testing::ValuesIn(cases()), [](const auto& of) { return std::string(of.param.name); });
+
+}  // namespace
+}  // namespace pleiad::exchange
