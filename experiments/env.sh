@@ -22,5 +22,7 @@ if [[ -z ${SLURM_JOB_ID:-}${PBS_JOBID:-}${LSB_JOBID:-} ]]; then
     pleiad_default OMPI_MCA_btl self,vader
     pleiad_default OMPI_MCA_btl_vader_single_copy_mechanism none
     pleiad_default OMPI_MCA_btl_base_warn_component_unused 0
+    # mpirun adds nothing to our own one-line error messages
+    pleiad_default OMPI_MCA_orte_execute_quiet 1
 fi
 unset -f pleiad_default

@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <numeric>
 
@@ -15,7 +17,20 @@ std::string duration(double seconds) {
   return fmt::format("{} s", s);
 }
 
-Terminal::Terminal(Options options) : options_(std::move(options)), is_terminal_(isatty(STDOUT_FILENO)) {
+namespace {
+
+/// Whether a person watches. Under mpirun every rank has a pseudo-terminal of its own, so it is the launcher's output that counts.
+bool person_watches() {
+  if (!isatty(STDOUT_FILENO)) return false;
+  if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return true;
+  std::error_code error;
+  const std::string to = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", getppid()), error).string();
+  return to.starts_with("/dev/pts/") || to.starts_with("/dev/tty");
+}
+
+}  // namespace
+
+Terminal::Terminal(Options options) : options_(std::move(options)), is_terminal_(person_watches()) {
   if (!options_.log.empty()) log_.open(options_.log, std::ios::app);
 }
 

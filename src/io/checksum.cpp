@@ -44,6 +44,7 @@ void Sha256::block(const unsigned char* p) {
 }
 
 void Sha256::add(std::string_view bytes) {
+  if (bytes.empty()) return;
   const auto* p = reinterpret_cast<const unsigned char*>(bytes.data());
   std::size_t left = bytes.size(), held = bytes_ % 64;
   bytes_ += left;

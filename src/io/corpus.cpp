@@ -32,7 +32,7 @@ std::vector<std::string> provenance(const H5File& file) {
   if (file.exists("/options")) {
     std::string options = file.read_text("/options");
     while (options.ends_with('\n')) options.pop_back();
-    for (std::size_t at = 0; (at = options.find('\n', at)) != std::string::npos;) options.replace(at, 1, ", ");
+    std::replace(options.begin(), options.end(), '\n', ';');
     lines.push_back("options: " + options);
   }
   return lines;

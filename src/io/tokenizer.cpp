@@ -138,8 +138,12 @@ class Tokenizer::Model {
  private:
   std::string text_of(int id) const {
     if (processor_.IsControl(id) || processor_.IsUnknown(id) || processor_.IsUnused(id)) return "";
-    std::string text = processor_.IdToPiece(id);
-    for (std::size_t at = 0; (at = text.find(k_space, at)) != std::string::npos;) text.replace(at, k_space.size(), " ");
+    std::string text;
+    for (std::string_view piece = processor_.IdToPiece(id); !piece.empty();) {
+      const bool space = piece.starts_with(k_space);
+      text.push_back(space ? ' ' : piece[0]);
+      piece.remove_prefix(space ? k_space.size() : 1);
+    }
     return text;
   }
 

@@ -95,15 +95,16 @@ MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
   MoeConfig c;
   c.router = moe.choice("router", "topk", routing::router_names(), "which routing variant");
   c.citation = routing::router_variant(c.router).citation;
-  const bool listed = moe.has("expert_widths");
-  const i64 experts = moe.integer("experts", 8, 1, i64{1} << 24, "number of experts in a layer");
-  const i64 width = moe.integer("expert_width", 256, 1, i64{1} << 31, "hidden width of every expert");
-  c.expert_widths = moe.integers("expert_widths", std::vector<i64>(static_cast<std::size_t>(experts), width), 1, i64{1} << 31,
-                                 "hidden width of each expert; overrides expert_width");
-  if (static_cast<i64>(c.expert_widths.size()) != experts) {
-    user_error("moe.expert_widths = {} entries: moe.experts is {}, so {} widths are needed", c.expert_widths.size(), experts, experts);
+  const i64 experts = moe.integer("experts", 8, 1, i64{1} << 24, "number of experts in a layer"), widest = i64{1} << 31;
+  if (moe.has("expert_widths") && moe.has("expert_width")) user_error("moe.expert_width contradicts moe.expert_widths: give one of the two");
+  if (moe.has("expert_widths")) {
+    c.expert_widths = moe.integers("expert_widths", {}, 1, widest, "hidden width of each expert, instead of expert_width");
+  } else {
+    c.expert_widths.assign(static_cast<std::size_t>(experts), moe.integer("expert_width", 256, 1, widest, "hidden width of every expert"));
   }
-  if (listed && moe.has("expert_width")) user_error("moe.expert_width = {}: contradicts moe.expert_widths, give one of the two", width);
+  if (static_cast<i64>(c.expert_widths.size()) != experts) {
+    user_error("moe.expert_widths has {} entries: moe.experts is {}, so {} widths are needed", c.expert_widths.size(), experts, experts);
+  }
   c.expert_kind = experts::FeedForwardKind::read(moe);
   c.placement = expert_placement_from(moe.choice("placement", "block", {"block", "round_robin", "balanced"}, "which rank owns which expert"));
   if (moe.text("layers", "all", "blocks that carry experts: all, none, or a list such as 1,3") == "all") {

@@ -11,28 +11,11 @@
 
 #include "pleiad/comm/communicator.hpp"
 #include "pleiad/core/lanes.hpp"
+#include "pleiad/io/h5_id.hpp"
 
 namespace pleiad::io {
 
 using Shape = std::vector<i64>;
-
-/// Owns one HDF5 identifier. Closing in the destructor ignores errors; H5File::close() reports them.
-class H5Id {
- public:
-  using Close = int (*)(std::int64_t);
-  H5Id() = default;
-  H5Id(std::int64_t id, Close with) : id_(id), close_(with) {}
-  H5Id(H5Id&& other) noexcept : id_(other.release()), close_(other.close_) {}
-  H5Id& operator=(H5Id&& other) noexcept;
-  ~H5Id() { close(); }
-  std::int64_t get() const { return id_; }
-  std::int64_t release();
-  bool close();  ///< false if HDF5 reports a failure
-
- private:
-  std::int64_t id_ = -1;
-  Close close_ = nullptr;
-};
 
 /// How numbers lie in the file; in memory T is float, double, int32, int64, uint8 or uint16, and HDF5 converts.
 enum class ElementType { float32, float64, int32, int64, uint8, uint16 };

@@ -1,0 +1,63 @@
+// The gradient of the total loss of a whole tiny language model by every parameter, against central differences.
+#include "model/tiny_model.hpp"
+#include "support/parameter_gradients.hpp"
+#include "support/start_mpi.hpp"
+
+namespace pleiad::model {
+namespace {
+
+void check(const Keys& model_keys, const Keys& moe_keys) {
+  TinyModel tiny(test::grid_of_me(), with(k_tiny_model, model_keys), moe_keys);
+  tiny.shake();
+  const LaneLayout lanes = tiny.lanes(2, 3);
+  const Batch batch = TinyModel::batch(lanes, true);
+  const StepContext context{tiny.grid, lanes, tiny.times, 11, 2, true};
+  ModelTrace trace;
+  tiny.model->forward(tiny.params, batch, context, trace);
+  std::vector<routing::Assignment> chosen;
+  for (const i64 layer : tiny.model->moe_layers()) chosen.push_back(trace.blocks[layer].moe.router->assignment);
+  tiny.params.allocate_grads(lanes.my_lanes().count);
+  tiny.model->backward(tiny.params, batch, context, trace);
+
+  bool moved = false;
+  ModelTrace other;
+  const auto objective = [&] {
+    tiny.model->forward(tiny.params, batch, context, other);
+    for (std::size_t l = 0; l < chosen.size(); ++l) {
+      const routing::Assignment& a = other.blocks[tiny.model->moe_layers()[l]].moe.router->assignment;
+      moved = moved || a.expert != chosen[l].expert || a.kept != chosen[l].kept;
+    }
+    return other.report.total;
+  };
+  test::expect_parameter_gradients(tiny.params, objective, {.tolerance = 3e-6});
+  EXPECT_FALSE(moved) << "a choice changed within the step: this test needs other inputs";
+}
+
+TEST(LanguageModelGradient, OfSwitchAgreesWithDifferences) {
+  check({}, with(k_tiny_moe, {{"preset", "switch"}, {"balance_loss", "0.3"}, {"z_loss", "0.2"}}));
+}
+
+TEST(LanguageModelGradient, OfSwitchWithTiedHeadAndBiasesAgreesWithDifferences) {
+  check({{"tied_head", "true"}, {"dense_bias", "true"}}, with(k_tiny_moe, {{"preset", "switch"}, {"expert_bias", "true"}, {"layers", "0"}}));
+}
+
+TEST(LanguageModelGradient, OfGshardAgreesWithDifferences) {
+  check({}, with(k_tiny_moe, {{"preset", "gshard"}, {"balance_loss", "0.3"}, {"capacity_factor", "0.6"}, {"layers", "all"}}));
+}
+
+TEST(LanguageModelGradient, OfMixtralWithEveryAuxiliaryLossAgreesWithDifferences) {
+  check({{"dense_activation", "swiglu"}, {"tied_head", "true"}},
+        with(k_tiny_moe, {{"preset", "mixtral"}, {"penalty_loss", "0.2"}, {"entropy_loss", "0.3"}, {"z_loss", "0.1"}, {"importance_loss", "0.4"}}));
+}
+
+TEST(LanguageModelGradient, OfNoisyTopKAgreesWithDifferences) {
+  check({}, with(k_tiny_moe, {{"router", "noisy_topk"}, {"k", "2"}, {"load_loss", "0.3"}, {"importance_loss", "0.2"}, {"layers", "all"}}));
+}
+
+TEST(LanguageModelGradient, OfDenseAgreesWithDifferencesTiedAndUntied) {
+  check({}, {{"preset", "dense"}});
+  check({{"tied_head", "true"}, {"dense_activation", "relu"}}, {{"preset", "dense"}});
+}
+
+}  // namespace
+}  // namespace pleiad::model

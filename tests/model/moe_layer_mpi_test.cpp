@@ -1,0 +1,112 @@
+// The MoE layer on any number of ranks against the same layer on one rank: outputs, gradients and statistics, bit by bit.
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/comm/lane_sum.hpp"
+#include "pleiad/model/moe_layer.hpp"
+#include "model/tiny_model.hpp"
+
+namespace pleiad::model {
+namespace {
+
+constexpr i64 k_width = 12;
+
+/// One MoE layer over a grid, run forward and backward on this rank's part of a fixed problem of eight lanes.
+struct Layer {
+  Layer(comm::ProcessGrid over, const Keys& keys, exchange::Combine combine, i64 sequences)
+      : grid(std::move(over)), spec(spec_of("moe", keys)), exchanger(exchange::make_exchanger({"auto", combine, 0}, grid.expert_group())) {
+    const MoeConfig config = MoeConfig::read(spec, 3);
+    layer = std::make_unique<MoeLayer>(params, spec, config, "l/", k_width, 1, 3, grid, *exchanger);
+    params.allocate();
+    params.initialise(8);
+    lanes = {8, sequences, 3, grid.world().size(), grid.world().rank()};
+    const i64 tokens = lanes.tokens();
+    x = test::my_rows(test::normal_matrix(tokens, k_width, 41), lanes);
+    d_y = test::my_rows(test::normal_matrix(tokens, k_width, 42), lanes);
+    y = Matrix(x.rows(), k_width);
+    d_x = Matrix(x.rows(), k_width);
+    params.allocate_grads(lanes.my_lanes().count);
+    PhaseTimes times;
+    const StepContext context{grid, lanes, times, 9, 4, true};
+    layer->forward(params, x, context, trace, y);
+    layer->backward(params, x, d_y, context, trace, 0.5, d_x);
+    const auto size = static_cast<std::size_t>(params.size(Owner::replicated));
+    comm::lane_sum<real>(grid.world(), lanes, params.grads(Owner::replicated).data(), params.size(Owner::replicated),
+                         params.grads(Owner::replicated).first(size));
+  }
+
+  std::vector<real> gradient(const ParamInfo& p) {
+    const auto g = params.slice(p, params.grads(p.owner).first(static_cast<std::size_t>(params.size(p.owner))));
+    return {g.begin(), g.end()};
+  }
+
+  comm::ProcessGrid grid;
+  Spec spec;
+  ParamSet params;
+  std::unique_ptr<exchange::Exchanger> exchanger;
+  std::unique_ptr<MoeLayer> layer;
+  LaneLayout lanes;
+  Matrix x, d_y, y, d_x;
+  MoeTrace trace;
+};
+
+const Keys k_variants[] = {
+    {{"preset", "switch"}, {"experts", "5"}, {"expert_width", "7"}, {"placement", "round_robin"}},
+    {{"preset", "gshard"}, {"experts", "6"}, {"expert_widths", "1,20,3,9,9,2"}, {"placement", "balanced"}, {"expert_bias", "true"}},
+    {{"preset", "mixtral"}, {"experts", "3"}, {"expert_width", "10"}},
+    {{"router", "noisy_topk"}, {"k", "2"}, {"experts", "9"}, {"expert_width", "4"}, {"load_loss", "0.2"}, {"importance_loss", "0.1"}},
+    {{"router", "dense"}, {"experts", "1"}, {"expert_width", "30"}},
+    {{"k", "3"}, {"experts", "4"}, {"expert_width", "65"}, {"capacity_factor", "0.4"}, {"capacity_order", "probability"}},
+};
+
+TEST(MoeLayer, WithSumsAtHomeGivesTheBitsOfOneRank) {
+  for (const Keys& keys : k_variants) {
+    for (const i64 sequences : {16, 5}) {
+      Layer all(test::grid_of_all(), keys, exchange::Combine::home, sequences), truth(test::grid_of_me(), keys, exchange::Combine::home, sequences);
+      SCOPED_TRACE(all.trace.router->assignment.experts);
+      EXPECT_TRUE(test::same_bits(all.y, test::my_rows(truth.y, all.lanes)));
+      EXPECT_TRUE(test::same_bits(all.d_x, test::my_rows(truth.d_x, all.lanes)));
+      for (const ParamInfo& p : all.params.infos()) {
+        EXPECT_TRUE(test::same_bits(all.gradient(p), truth.gradient(*truth.params.find(p.name)))) << p.name;
+      }
+    }
+  }
+}
+
+TEST(MoeLayer, WithSumsAtTheOwnerDiffersByRoundingOnly) {
+  for (const Keys& keys : k_variants) {
+    Layer all(test::grid_of_all(), keys, exchange::Combine::owner, 11), truth(test::grid_of_me(), keys, exchange::Combine::home, 11);
+    EXPECT_TRUE(test::all_near(all.y.flat(), test::my_rows(truth.y, all.lanes).flat(), 1e-5));
+    EXPECT_TRUE(test::all_near(all.d_x.flat(), test::my_rows(truth.d_x, all.lanes).flat(), 1e-5));
+    for (const ParamInfo& p : all.params.infos()) {
+      EXPECT_TRUE(test::all_near(all.gradient(p), truth.gradient(*truth.params.find(p.name)), 1e-5)) << p.name;
+    }
+  }
+}
+
+TEST(MoeLayer, InDataGroupsGivesTheSameTokensAndTheSumOfExpertGradients) {
+  const i64 ranks = comm::Communicator::world().size();
+  if (ranks % 2 != 0) GTEST_SKIP() << "needs an even number of ranks";
+  Layer all(test::grid_of_all(2), k_variants[0], exchange::Combine::home, 16), truth(test::grid_of_me(), k_variants[0], exchange::Combine::home, 16);
+  EXPECT_TRUE(test::same_bits(all.y, test::my_rows(truth.y, all.lanes)));
+  EXPECT_TRUE(test::same_bits(all.d_x, test::my_rows(truth.d_x, all.lanes)));
+  comm::all_reduce_sum<real>(all.grid.data_group(), all.params.grads(Owner::expert));
+  for (const ParamInfo& p : all.params.infos()) {
+    EXPECT_TRUE(test::all_near(all.gradient(p), truth.gradient(*truth.params.find(p.name)), 1e-5)) << p.name;
+  }
+}
+
+TEST(MoeLayer, StatisticsCountTheWholeBatch) {
+  for (const Keys& keys : k_variants) {
+    Layer all(test::grid_of_all(), keys, exchange::Combine::home, 13), truth(test::grid_of_me(), keys, exchange::Combine::home, 13);
+    const LayerStatistics &s = all.trace.statistics, &t = truth.trace.statistics;
+    EXPECT_EQ(s.expert_tokens, t.expert_tokens);
+    EXPECT_EQ(s.selected, t.selected);
+    EXPECT_EQ(s.router_entropy, t.router_entropy);
+    const routing::Assignment& a = truth.trace.router->assignment;
+    EXPECT_EQ(t.selected, a.entries());
+    EXPECT_EQ(t.expert_tokens, routing::count_per_expert(a, true));
+    EXPECT_EQ(t.dropped(), std::count(a.kept.begin(), a.kept.end(), 0));
+  }
+}
+
+}  // namespace
+}  // namespace pleiad::model

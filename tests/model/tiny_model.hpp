@@ -1,0 +1,72 @@
+// A tiny language model on a given process grid, with random parameters (drawn by name, so the same on any grid), and a batch.
+#pragma once
+#include <map>
+
+#include "pleiad/model/language_model.hpp"
+#include "support/alone.hpp"
+#include "support/sample.hpp"
+
+namespace pleiad::model {
+
+using Keys = std::map<std::string, std::string>;
+
+inline Spec spec_of(const std::string& section, const Keys& keys) {
+  Spec spec(section);
+  for (const auto& [key, value] : keys) spec.set(key, value);
+  return spec;
+}
+
+/// Later keys win.
+inline Keys with(Keys keys, const Keys& more) {
+  for (const auto& [key, value] : more) keys[key] = value;
+  return keys;
+}
+
+inline const Keys k_tiny_model = {{"width", "8"}, {"layers", "2"}, {"heads", "2"}, {"seq_len", "4"}, {"dense_width", "6"}};
+inline const Keys k_tiny_moe = {{"layers", "1"}, {"experts", "4"}, {"expert_widths", "5,3,1,6"}};
+constexpr i64 k_tiny_vocab = 7;
+
+struct TinyModel {
+  TinyModel(comm::ProcessGrid over, const Keys& model_keys, const Keys& moe_keys, exchange::Combine combine = exchange::Combine::home)
+      : grid(std::move(over)), model_spec(spec_of("model", model_keys)), moe_spec(spec_of("moe", moe_keys)) {
+    exchanger = exchange::make_exchanger({"auto", combine, 0}, grid.expert_group());
+    const ModelConfig config = ModelConfig::read(model_spec, k_tiny_vocab);
+    const MoeConfig moe = MoeConfig::read(moe_spec, config.layers);
+    model = std::make_unique<LanguageModel>(params, config, moe_spec, moe, grid, *exchanger);
+    params.allocate();
+    params.initialise(5);
+  }
+
+  /// Norm weights and biases away from one and zero, every parameter a function of its name.
+  void shake() {
+    for (const ParamInfo& p : params.infos()) {
+      const Stream draw = Stream::named(77, Purpose::test, p.name);
+      const auto values = params.slice(p, params.values(p.owner));
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] += static_cast<real>(0.3 * draw.normal(i));
+    }
+  }
+
+  LaneLayout lanes(i64 count, i64 sequences) const {
+    return {count, sequences, model->config().seq_len, grid.world().size(), grid.world().rank()};
+  }
+  /// This rank's part of a random batch; with `holes` every fifth target is not counted.
+  static Batch batch(const LaneLayout& lanes, bool holes = false, std::uint64_t seed = 3) {
+    const Stream draw(seed, Purpose::test);
+    Batch b;
+    for (i64 t = lanes.first_token(); t < lanes.first_token() + lanes.my_tokens(); ++t) {
+      b.input.push_back(static_cast<std::int32_t>(draw.below(static_cast<std::uint64_t>(2 * t), k_tiny_vocab)));
+      const auto target = static_cast<std::int32_t>(draw.below(static_cast<std::uint64_t>(2 * t + 1), k_tiny_vocab));
+      b.target.push_back(holes && t % 5 == 2 ? -1 : target);
+    }
+    return b;
+  }
+
+  comm::ProcessGrid grid;
+  Spec model_spec, moe_spec;
+  ParamSet params;
+  std::unique_ptr<exchange::Exchanger> exchanger;
+  std::unique_ptr<LanguageModel> model;
+  PhaseTimes times;
+};
+
+}  // namespace pleiad::model
