@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "pleiad/app/commands.hpp"
+#include "pleiad/comm/collectives.hpp"
 #include "pleiad/comm/error.hpp"
 #include "pleiad/core/clock.hpp"
 #include "pleiad/core/error.hpp"
@@ -44,6 +45,21 @@ int user_mistake(const comm::Communicator& errors, const std::string& what) {
   return app::k_exit_user;
 }
 
+/// A serial command works on rank 0; the others wait for its exit code.
+int run_on_root(const comm::Communicator& world, const app::Command& command, const app::Arguments& arguments) {
+  std::int32_t code = app::k_exit_ok;
+  if (world.root()) {
+    try {
+      code = command.run(world, arguments);
+    } catch (const UserError& e) {
+      std::cerr << "pleiad: " << e.what() << std::endl;
+      code = app::k_exit_user;
+    }
+  }
+  comm::broadcast<std::int32_t>(world, std::span(&code, 1));
+  return code;
+}
+
 int run(const comm::Communicator& world, const comm::Communicator& errors, const app::Arguments& arguments) {
   try {
     if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
@@ -57,8 +73,8 @@ int run(const comm::Communicator& world, const comm::Communicator& errors, const
     for (const app::Command& c : app::commands()) {
       if (c.name != arguments[0]) continue;
       const app::Arguments rest(arguments.begin() + 1, arguments.end());
-      if (c.parallel) comm::refuse_lonely_slurm_task(world.size());
-      if (!c.parallel && !world.root()) return app::k_exit_ok;
+      if (!c.parallel) return run_on_root(world, c, rest);
+      comm::refuse_lonely_slurm_task(world.size());
       return c.run(world, rest);
     }
     user_error("'{}' is not a command; the commands are train, eval, sample, data, inspect, verify (see pleiad --help)", arguments[0]);
