@@ -1,5 +1,6 @@
 #include "pleiad/app/verify.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 #include "pleiad/comm/agree.hpp"
@@ -80,7 +81,9 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
   const LaneLayout lanes(k_verify_lanes, sequences, length, world.size(), world.rank());
   params.allocate_grads(lanes.my_lanes().count);
   const Range mine{lanes.first_token(), lanes.my_tokens()};
-  Matrix x(mine.count, width), d_y(mine.count, width), noise;
+  Matrix x(mine.count, width), d_y(mine.count, width), noise, attention;
+  std::vector<std::uint8_t> real_tokens;
+  i64 heads = 0, real_in_batch = -1;
   comm::agree_on(world, [&] {
     const auto read = [&](const char* dataset, i64 columns, Matrix& into) {
       const io::Shape expected{tokens, columns};
@@ -90,14 +93,28 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
     };
     read("/input/x", width, x);
     read("/input/d_y", width, d_y);
+    if (config.router == "damoe") {
+      heads = golden.integer("attention_heads", 1, limit);
+      if (golden.file().shape("/input/attention") != io::Shape{sequences, heads, length, length}) {
+        user_error("{}: /input/attention is not {} x {} x {} x {}", golden.file().path(), sequences, heads, length, length);
+      }
+      attention.resize(lanes.my_sequences().count * heads * length, length);
+      const Range own = lanes.my_sequences();
+      golden.file().read_rows<real>("/input/attention", own.count ? std::vector<Range>{own} : std::vector<Range>{}, attention.flat());
+    }
+    if (golden.integer("padded", 0, 1) != 0) {
+      const std::vector<i64> mask = golden.file().read<i64>("/input/mask", io::Shape{sequences, length});
+      real_in_batch = std::ranges::count_if(mask, [](i64 m) { return m != 0; });
+      for (i64 t = mine.begin; t < mine.end(); ++t) real_tokens.push_back(mask[t] != 0);
+    }
     if (config.router == "noisy_topk") read("/input/noise", static_cast<i64>(config.expert_widths.size()), noise);
   });
 
   PhaseTimes times;
-  const model::StepContext context{grid, lanes, times, 0, 0, true, noise};
+  const model::StepContext context{grid, lanes, times, 0, 0, true, noise, {}, real_tokens, real_in_batch};
   model::MoeTrace trace;
   Matrix y(mine.count, width), d_x(mine.count, width);
-  layer.forward(params, x, context, trace, y);
+  layer.forward(params, x, {attention, heads}, context, trace, y);
   layer.backward(params, x, d_y, context, trace, 1.0, d_x);
   train::sync_gradients(params, lanes, grid);
 
@@ -119,7 +136,20 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
     results["routing/logits"] = gather_rows(world, trace.router->logits, {tokens, static_cast<i64>(config.expert_widths.size())});
   }
   gather_routing(world, trace.router->assignment, "routing/", results);
+  if (config.router == "damoe") {
+    Matrix importance(mine.count, 1);
+    std::ranges::copy(trace.router->importance, importance.data());
+    for (i64 t = 0; t < mine.count && !real_tokens.empty(); ++t) importance(t, 0) *= real_tokens[t];  // padding means nothing
+    results["routing/importance"] = gather_rows(world, importance, {tokens});
+  }
   gather_parameters(grid, params, golden.names_below("/params"), true, "grads/", results);
+  layer.update_buffers(params, context, trace);
+  if (config.router == "sigmoid_bias") {
+    gather_parameters(grid, params, {"router/bias"}, false, "", results);
+    auto bias = results.extract("router/bias");
+    bias.key() = "output/bias_after";
+    results.insert(std::move(bias));
+  }
   return results;
 }
 

@@ -92,6 +92,7 @@ io::GoldenResults verify_model(const comm::Communicator& world, const io::Golden
   const std::vector<i64> moe_layers = golden.integers("moe_layers");
   if (!moe_layers.empty()) {
     moe = golden.moe_section("moe_");
+    moe.set("allow_noncausal", "true");
     moe.set("layers", fmt::format("{}", fmt::join(moe_layers, ",")));
     moe_config = model::MoeConfig::read(moe, config.layers);
     if (moe_config.router == "noisy_topk") user_error("{}: moe_router = noisy_topk: a model file does not say which noise", golden.file().path());
@@ -138,6 +139,7 @@ io::GoldenResults verify_model(const comm::Communicator& world, const io::Golden
       results["trace/expert_tokens"].whole_numbers = true;
     }
     adam.step(params, rate, train::clip_scale(norm, clip), step + 1);
+    model.update_buffers(params, context, trace);
   }
   gather_parameters(grid, params, names, false, "final/", results);
   return results;

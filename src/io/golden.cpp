@@ -69,16 +69,29 @@ Spec GoldenFile::moe_section(const std::string& prefix) const {
     user_error("{}: {}router = {} is not supported; supported are {}", file_.path(), prefix, router, fmt::join(known, ", "));
   }
   if (count("hyper") != 0) user_error("{}: {}hyper = 1 (hypernetwork expert) is not supported", file_.path(), prefix);
-  if (count("padded") != 0) user_error("{}: {}padded = 1 is not supported with router {}", file_.path(), prefix, router);
-
   Spec moe("moe", {{"router", router},
                    {"experts", fmt::format("{}", count("experts"))},
                    {"expert_widths", word("expert_widths")},
                    {"activation", word("activation")},
                    {"expert_bias", count("expert_bias") != 0 ? "true" : "false"}});
   if (router == "dense") return moe;
-  if (count("k") != 0) moe.set("k", fmt::format("{}", count("k")));
-  if (router != "noisy_topk") moe.set("renormalize", count("renormalize") != 0 ? "true" : "false");
+  const auto is = [&](std::initializer_list<const char*> names) { return std::ranges::find(names, router) != names.end(); };
+  if (is({"topk", "noisy_topk", "sigmoid_bias"})) moe.set("k", fmt::format("{}", count("k")));
+  if (is({"topk", "threshold"})) moe.set("renormalize", count("renormalize") != 0 ? "true" : "false");
+  if (router == "topp") moe.set("p", fmt::format("{}", value("p")));
+  if (router == "threshold") moe.set("threshold", fmt::format("{}", value("threshold")));
+  if (router == "expert_choice") moe.set("choices", fmt::format("{}", value("c")));
+  if (router == "sigmoid_bias") {
+    moe.set("gate_scale", fmt::format("{}", value("gate_scale")));
+    moe.set("bias_rate", fmt::format("{}", value("bias_rate")));
+  }
+  if (router == "damoe") {
+    const std::string mode = word("damoe_mode");
+    moe.set("k_rule", mode == "rowmax" ? "literal" : mode);
+    moe.set("k_max", fmt::format("{}", count("k_max")));
+    moe.set("raw_if_single", count("raw_if_single") != 0 ? "true" : "false");
+    if (mode == "budget") moe.set("k_mean", fmt::format("{}", value("kbar")));
+  }
   if (value("capacity_factor") > 0) {
     moe.set("capacity_factor", fmt::format("{}", value("capacity_factor")));
     moe.set("min_capacity", fmt::format("{}", count("min_capacity")));

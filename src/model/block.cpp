@@ -102,7 +102,7 @@ void Block::forward(const ParamSet& params, const ops::RotaryTable& rotary, std:
     norm_forward(params, norm2_, eps_, x, trace.normed_mid, trace.inv_rms_mid);
   }
   if (moe_) {
-    moe_->forward(params, trace.normed_mid, context, trace.moe, y);
+    moe_->forward(params, trace.normed_mid, {trace.attention.weights, attention_.heads()}, context, trace.moe, y);
   } else {
     PhaseTimes::Scope phase(context.times, Phase::dense_ffn);
     trace.dense.resize(static_cast<std::size_t>(context.lanes.my_lanes().count));

@@ -20,6 +20,9 @@ LanguageModel::LanguageModel(ParamSet& params, const ModelConfig& config, Spec& 
     const bool experts = std::ranges::find(moe_config.layers, i) != moe_config.layers.end();
     blocks_.emplace_back(params, config, i, experts ? &moe : nullptr, experts ? &moe_config : nullptr, grid, exchanger);
   }
+  if (!causal() && !moe_config.allow_noncausal) {
+    user_error("moe.router = {}: looks at later tokens with these options, which a causal model must not; moe.allow_noncausal = true lets it", moe_config.router);
+  }
   norm_final_ = params.add({.name = "norm_final", .shape = {config.width}, .init = Init::ones(), .decay = false});
   head_ = config.tied_head ? embed_ : params.add({.name = "head", .shape = {config.vocab, config.width}, .init = Init::normal(head_scale)});
 }
@@ -28,7 +31,22 @@ std::vector<ops::Mask> LanguageModel::masks(const StepContext& context) const {
   return std::vector<ops::Mask>(static_cast<std::size_t>(context.lanes.my_sequences().count), ops::Mask::causal(context.lanes.seq_len()));
 }
 
-void LanguageModel::forward(const ParamSet& params, const Batch& batch, const StepContext& context, ModelTrace& trace) const {
+StepContext LanguageModel::with_tokens(const StepContext& context, const Batch& batch) const {
+  StepContext c = context;
+  c.token_ids = batch.input;
+  return c;
+}
+
+bool LanguageModel::causal() const {
+  return std::ranges::all_of(blocks_, [](const Block& b) { return !b.moe() || b.moe()->causal(); });
+}
+
+void LanguageModel::update_buffers(ParamSet& params, const StepContext& context, const ModelTrace& trace) const {
+  for (const i64 layer : moe_layers()) blocks_[layer].moe()->update_buffers(params, context, trace.blocks[layer].moe);
+}
+
+void LanguageModel::forward(const ParamSet& params, const Batch& batch, const StepContext& outer, ModelTrace& trace) const {
+  const StepContext context = with_tokens(outer, batch);
   const i64 tokens = context.lanes.my_tokens();
   PLEIAD_CHECK(static_cast<i64>(batch.input.size()) == tokens && batch.target.size() == batch.input.size(), "batch of {} for {} tokens",
                batch.input.size(), tokens);
@@ -62,7 +80,8 @@ void LanguageModel::logits(const ParamSet& params, const ModelTrace& trace, cons
   });
 }
 
-void LanguageModel::backward(ParamSet& params, const Batch& batch, const StepContext& context, const ModelTrace& trace) const {
+void LanguageModel::backward(ParamSet& params, const Batch& batch, const StepContext& outer, const ModelTrace& trace) const {
+  const StepContext context = with_tokens(outer, batch);
   Matrix d_x(trace.x_out.rows(), trace.x_out.cols());
   {
     PhaseTimes::Scope phase(context.times, Phase::head);

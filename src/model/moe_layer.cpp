@@ -4,6 +4,7 @@
 
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/model/presets.hpp"
+#include "pleiad/model/widths.hpp"
 
 namespace pleiad::model {
 
@@ -34,14 +35,15 @@ MoeLayer::MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const s
       bank_(std::make_unique<experts::FfnBank>(params, prefix, config.expert_kind, width, config.expert_widths, map_,
                                                grid.expert_group().rank(), layer, model_layers)) {}
 
-routing::RoutingContext MoeLayer::routing_context(const StepContext& c) const {
-  return {c.grid.world(), c.lanes, c.seed, layer_, c.step, c.training, c.given_noise};
+routing::RoutingContext MoeLayer::routing_context(const StepContext& c, const routing::AttentionMaps& attention) const {
+  return {c.grid.world(), c.lanes, c.seed, layer_, c.step, c.training, c.given_noise, attention, c.token_ids, c.real_tokens, c.real_in_batch};
 }
 
-void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const StepContext& context, MoeTrace& trace, MatrixView y) const {
+void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing::AttentionMaps& attention, const StepContext& context,
+                       MoeTrace& trace, MatrixView y) const {
   {  // 1 who goes where
     PhaseTimes::Scope phase(context.times, Phase::router);
-    trace.router = router_->forward(params, x, routing_context(context));
+    trace.router = router_->forward(params, x, routing_context(context, attention));
   }
   const routing::Assignment& assignment = trace.router->assignment;
   {  // 2 what travels
@@ -86,8 +88,12 @@ void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y
   }
   {  // 1' through the router, which adds its auxiliary losses
     PhaseTimes::Scope phase(context.times, Phase::router);
-    router_->backward(params, x, routing_context(context), *trace.router, d_weight, loss_scale, d_x);
+    router_->backward(params, x, routing_context(context, {}), *trace.router, d_weight, loss_scale, d_x);
   }
+}
+
+void MoeLayer::update_buffers(ParamSet& params, const StepContext& context, const MoeTrace& trace) const {
+  router_->update_buffers(params, *trace.router, routing_context(context, {}));
 }
 
 MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
@@ -96,11 +102,14 @@ MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
   c.router = moe.choice("router", "topk", routing::router_names(), "which routing variant");
   c.citation = routing::router_variant(c.router).citation;
   const i64 experts = moe.integer("experts", 8, 1, i64{1} << 24, "number of experts in a layer"), widest = i64{1} << 31;
-  if (moe.has("expert_widths") && moe.has("expert_width")) user_error("moe.expert_width contradicts moe.expert_widths: give one of the two");
   if (moe.has("expert_widths")) {
+    for (const char* other : {"expert_width", "width_distribution", "width_ratio"}) {
+      if (moe.has(other)) user_error("moe.{} contradicts moe.expert_widths: give one of the two", other);
+    }
     c.expert_widths = moe.integers("expert_widths", {}, 1, widest, "hidden width of each expert, instead of expert_width");
   } else {
-    c.expert_widths.assign(static_cast<std::size_t>(experts), moe.integer("expert_width", 256, 1, widest, "hidden width of every expert"));
+    const i64 width = moe.integer("expert_width", 256, 1, widest, "hidden width of an expert; the mean where widths differ");
+    c.expert_widths = distributed_widths(moe, experts, width);
   }
   if (static_cast<i64>(c.expert_widths.size()) != experts) {
     user_error("moe.expert_widths has {} entries: moe.experts is {}, so {} widths are needed", c.expert_widths.size(), experts, experts);
@@ -116,6 +125,7 @@ MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
   for (std::size_t i = 1; i < c.layers.size(); ++i) {
     if (c.layers[i] <= c.layers[i - 1]) user_error("moe.layers = {}: block numbers must ascend", fmt::join(c.layers, ","));
   }
+  c.allow_noncausal = moe.flag("allow_noncausal", false, "let a router of a causal model look at later tokens");
   return c;
 }
 

@@ -36,7 +36,7 @@ void AuxLosses::forward(ConstMatrixView p, std::span<const real> log_sum_exp, co
                         AuxTrace& aux) const {
   const i64 experts = p.cols;
   const double n = static_cast<double>(experts);
-  aux.tokens = context.lanes.tokens();
+  aux.tokens = context.counted_tokens();
   const double per_token = 1.0 / static_cast<double>(std::max<i64>(aux.tokens, 1));
 
   // H = lse - sum_e p z needs no logarithm.
@@ -53,6 +53,7 @@ void AuxLosses::forward(ConstMatrixView p, std::span<const real> log_sum_exp, co
       comm::lane_statistics(context.world, context.lanes, importance_at + (importance_ != 0 ? experts : 0), [&](i64 lane, double* row) {
         const Range rows = context.lanes.local_rows(lane);
         for (i64 t = rows.begin; t < rows.end(); ++t) {
+          if (!context.is_real(t)) continue;
           const double lse = log_sum_exp[t];
           row[0] += aux.entropy[t];
           row[1] += lse * lse;
@@ -106,7 +107,7 @@ std::vector<real> AuxLosses::weight_gradient(const RouterTrace& trace, const Aux
 }
 
 void AuxLosses::backward(ConstMatrixView p, std::span<const real> log_sum_exp, const RouterTrace& trace, const AuxTrace& aux,
-                         double loss_scale, MatrixView d_p, MatrixView d_z) const {
+                         const RoutingContext& context, double loss_scale, MatrixView d_p, MatrixView d_z) const {
   const i64 experts = p.cols;
   const double per_token = loss_scale / static_cast<double>(std::max<i64>(aux.tokens, 1));
   // The gradient of balance and penalty by p[t,e] does not depend on the token.
@@ -119,6 +120,7 @@ void AuxLosses::backward(ConstMatrixView p, std::span<const real> log_sum_exp, c
   }
   const real entropy_scale = static_cast<real>(entropy_ * per_token), z_scale = static_cast<real>(2 * z_ * per_token);
   for (i64 t = 0; t < p.rows; ++t) {
+    if (!context.is_real(t)) continue;
     const real lse = log_sum_exp[t], h = aux.entropy[t];
     for (i64 e = 0; e < experts; ++e) {
       d_p(t, e) += slope[e];

@@ -1,21 +1,20 @@
 #include "pleiad/routing/dense.hpp"
 
+#include <algorithm>
+
+#include "pleiad/routing/select.hpp"
+
 namespace pleiad::routing {
 
 DenseRouter::DenseRouter(const RouterBuild& build, Spec&) {
   if (build.experts() != 1) user_error("moe.experts = {}: the dense router has exactly 1 expert", build.experts());
 }
 
-std::unique_ptr<RouterTrace> DenseRouter::forward(const ParamSet&, ConstMatrixView x, const RoutingContext&) const {
+std::unique_ptr<RouterTrace> DenseRouter::forward(const ParamSet&, ConstMatrixView x, const RoutingContext& context) const {
   auto trace = std::make_unique<RouterTrace>();
-  Assignment& a = trace->assignment;
-  a.experts = 1;
-  a.offset.resize(static_cast<std::size_t>(x.rows) + 1);
-  for (i64 t = 0; t <= x.rows; ++t) a.offset[t] = t;
-  a.expert.assign(static_cast<std::size_t>(x.rows), 0);
-  a.weight.assign(static_cast<std::size_t>(x.rows), 1);
-  a.kept.assign(static_cast<std::size_t>(x.rows), 1);
   trace->logits.resize(x.rows, 1);
+  trace->assignment = select_top_k(trace->logits, 1, context.real_tokens);
+  std::ranges::fill(trace->assignment.weight, real{1});
   return trace;
 }
 

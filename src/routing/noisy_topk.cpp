@@ -74,12 +74,13 @@ std::unique_ptr<RouterTrace> NoisyTopKRouter::forward(const ParamSet& params, Co
   }
   const i64 ranks_needed = std::min(k_ + 1, experts);
   trace->ranked = select_top_k(trace->noisy, ranks_needed).expert;
-  trace->assignment = select_top_k(trace->noisy, k_);
+  trace->assignment = select_top_k(trace->noisy, k_, context.real_tokens);
   Assignment& a = trace->assignment;
   std::vector<real> chosen(static_cast<std::size_t>(k_));
   for (i64 t = 0; t < tokens; ++t) {
-    for (i64 i = 0; i < k_; ++i) chosen[i] = trace->noisy(t, a.expert[t * k_ + i]);
-    MatrixView weights(a.weight.data() + t * k_, 1, k_);
+    if (!context.is_real(t)) continue;
+    for (i64 i = 0; i < k_; ++i) chosen[i] = trace->noisy(t, a.expert[a.offset[t] + i]);
+    MatrixView weights(a.weight.data() + a.offset[t], 1, k_);
     ops::softmax_rows(ConstMatrixView(chosen.data(), 1, k_), weights, {});
   }
   losses_.forward(trace->scores.p, trace->scores.log_sum_exp, context, *trace, trace->aux);
@@ -88,7 +89,7 @@ std::unique_ptr<RouterTrace> NoisyTopKRouter::forward(const ParamSet& params, Co
     const std::vector<double> load = comm::lane_statistics(context.world, context.lanes, experts, [&](i64 lane, double* row) {
       const Range rows = context.lanes.local_rows(lane);
       for (i64 t = rows.begin; t < rows.end(); ++t) {
-        for (i64 e = 0; e < experts; ++e) {
+        for (i64 e = 0; context.is_real(t) && e < experts; ++e) {
           const i64 limit = threshold_expert(trace->ranked.data() + t * ranks_needed, k_, static_cast<std::int32_t>(e));
           row[e] += normal_cdf((static_cast<double>(z(t, e)) - trace->noisy(t, limit)) / trace->spread(t, e));
         }
@@ -108,13 +109,14 @@ void NoisyTopKRouter::backward(ParamSet& params, ConstMatrixView x, const Routin
   const i64 tokens = x.rows, experts = trace.logits.cols();
   const i64 ranks_needed = std::min(k_ + 1, experts);
   Matrix d_p(tokens, experts), d_z(tokens, experts), d_u(tokens, experts), d_spread(tokens, experts);
-  losses_.backward(trace.scores.p, trace.scores.log_sum_exp, trace, trace.aux, loss_scale, d_p, d_z);
+  losses_.backward(trace.scores.p, trace.scores.log_sum_exp, trace, trace.aux, context, loss_scale, d_p, d_z);
   const std::vector<real> d_g = losses_.weight_gradient(trace, trace.aux, loss_scale, d_weight);
   for (i64 t = 0; t < tokens; ++t) {
+    if (!context.is_real(t)) continue;
     // The weights are a softmax of u over the chosen experts.
     real mean = 0;
-    for (i64 i = t * k_; i < (t + 1) * k_; ++i) mean += a.weight[i] * d_g[i];
-    for (i64 i = t * k_; i < (t + 1) * k_; ++i) d_u(t, a.expert[i]) += a.weight[i] * (d_g[i] - mean);
+    for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) mean += a.weight[i] * d_g[i];
+    for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) d_u(t, a.expert[i]) += a.weight[i] * (d_g[i] - mean);
     for (i64 e = 0; load_ != 0 && e < experts; ++e) {
       const i64 limit = threshold_expert(trace.ranked.data() + t * ranks_needed, k_, static_cast<std::int32_t>(e));
       const double spread = trace.spread(t, e);

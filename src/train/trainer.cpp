@@ -78,6 +78,7 @@ void Trainer::step(TrainState& state) {
   {
     PhaseTimes::Scope phase(times_, Phase::optimizer);
     state.adam.step(state.params, rate, clip_scale(norm, config_.grad_clip), state.step + 1);
+    model_.update_buffers(state.params, context, trace_);
   }
   ++state.step;
   report(state, rate, norm, watch.seconds());

@@ -17,6 +17,8 @@ enum class Purpose : std::uint8_t {
   sampling = 5,     ///< text generation; index = position
   corpus = 6,       ///< synthetic corpora; index = token
   capacity = 7,     ///< random token order under a capacity
+  random_expert = 8,  ///< random routing; index = global token
+  hash_expert = 9,    ///< hash routing; index = token number
   test = 255,
 };
 

@@ -25,6 +25,8 @@ class AttentionLayer {
   void backward(ParamSet& params, ConstMatrixView x, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks,
                 ConstMatrixView d_y, const StepContext& context, const AttentionTrace& trace, MatrixView d_x) const;
 
+  i64 heads() const { return heads_; }
+
  private:
   i64 heads_;
   ParamId wq_, wk_, wv_, wo_;

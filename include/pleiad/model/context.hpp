@@ -14,7 +14,11 @@ struct StepContext {
   std::uint64_t seed = 0;
   i64 step = 0;
   bool training = true;
-  ConstMatrixView given_noise = {};  ///< routing::RoutingContext::given_noise
+  // As in routing::RoutingContext.
+  ConstMatrixView given_noise = {};
+  std::span<const std::int32_t> token_ids = {};
+  std::span<const std::uint8_t> real_tokens = {};
+  i64 real_in_batch = -1;
 };
 
 /// Calls f(my lane, first local row, rows) for every lane of this rank that has tokens.

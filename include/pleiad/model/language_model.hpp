@@ -41,6 +41,11 @@ class LanguageModel {
   /// Adds the gradient of report.total to every parameter's gradient. collective over the expert group.
   void backward(ParamSet& params, const Batch& batch, const StepContext& context, const ModelTrace& trace) const;
 
+  /// Once after each update: what routers learn without a gradient. collective over the world.
+  void update_buffers(ParamSet& params, const StepContext& context, const ModelTrace& trace) const;
+  /// Whether no token's prediction depends on later tokens.
+  bool causal() const;
+
   const ModelConfig& config() const { return config_; }
   const MoeConfig& moe_config() const { return moe_config_; }
   const std::vector<Block>& blocks() const { return blocks_; }
@@ -52,6 +57,7 @@ class LanguageModel {
   double fixed_flops_per_token() const;
 
  private:
+  StepContext with_tokens(const StepContext& context, const Batch& batch) const;
   LossReport report(const ModelTrace& trace, std::span<const std::int32_t> target, const StepContext& context) const;
   std::vector<ops::Mask> masks(const StepContext& context) const;
 

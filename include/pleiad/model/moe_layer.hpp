@@ -18,6 +18,7 @@ struct MoeConfig {
   experts::FeedForwardKind expert_kind;
   ExpertPlacement placement = ExpertPlacement::block;
   std::vector<i64> layers;  // blocks that carry experts
+  bool allow_noncausal = false;
 
   /// Applies moe.preset, then reads the section. UserError for values that contradict each other.
   static MoeConfig read(Spec& moe, i64 model_layers);
@@ -47,13 +48,17 @@ class MoeLayer {
   MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const std::string& prefix, i64 width, i64 layer, i64 model_layers,
            const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger);
 
-  /// x [T,D] -> y [T,D] (overwritten). collective over the world.
-  void forward(const ParamSet& params, ConstMatrixView x, const StepContext& context, MoeTrace& trace, MatrixView y) const;
+  /// x [T,D] -> y [T,D] (overwritten). `attention` are the maps of the same block. collective over the world.
+  void forward(const ParamSet& params, ConstMatrixView x, const routing::AttentionMaps& attention, const StepContext& context,
+               MoeTrace& trace, MatrixView y) const;
   /// d_y [T,D] -> adds to d_x [T,D] and to the parameter gradients. `loss_scale` multiplies the coefficients of the auxiliary
   /// losses. collective over the expert group.
   void backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y, const StepContext& context, const MoeTrace& trace,
                 double loss_scale, MatrixView d_x) const;
+  /// Once after each update: routing::Router::update_buffers. collective over the world.
+  void update_buffers(ParamSet& params, const StepContext& context, const MoeTrace& trace) const;
 
+  bool causal() const { return router_->causal(); }
   const ExpertMap& expert_map() const { return map_; }
   i64 layer() const { return layer_; }
   /// Forward floating-point operations of one row of an expert, and of the router for one token.
@@ -61,7 +66,7 @@ class MoeLayer {
   double router_flops_per_token() const { return router_->flops_per_token(); }
 
  private:
-  routing::RoutingContext routing_context(const StepContext& context) const;
+  routing::RoutingContext routing_context(const StepContext& context, const routing::AttentionMaps& attention) const;
 
   ExpertMap map_;
   i64 layer_;

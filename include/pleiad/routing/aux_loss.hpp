@@ -1,4 +1,4 @@
-// Auxiliary losses that any router over softmax scores may use. T tokens of the whole batch, N experts, P_e mean probability:
+// Auxiliary losses that any router over softmax scores may use. T real tokens of the whole batch, N experts, P_e mean probability:
 //   balance  N sum_e f_e P_e; f_e the share of tokens whose best expert is e (first), that selected e (tokens), or the share of
 //            all assignments (assignments); Fedus et al. 2021 eq. 4, Lepikhin et al. 2020
 //   penalty  N sum_e f_e (h_e / mean h) P_e, f of kind tokens; HMoE, Wang et al. 2024
@@ -15,7 +15,7 @@ struct AuxTrace {
   std::vector<double> balance_share, penalty_share;  // f_e, and f_e h_e / mean h; [N] or empty
   std::vector<double> importance_slope;              // [N] derivative of CV^2 by each expert's summed weight, or empty
   std::vector<real> entropy;                         // [T] of this rank
-  i64 tokens = 0;                                    // of the whole batch
+  i64 tokens = 0;                                    // real ones of the whole batch
 };
 
 class AuxLosses {
@@ -31,7 +31,7 @@ class AuxLosses {
   std::vector<real> weight_gradient(const RouterTrace& trace, const AuxTrace& aux, double loss_scale, std::span<const real> d_weight) const;
   /// Adds to d_p what the losses say about p, and to d_z what they say about z. Local.
   void backward(ConstMatrixView p, std::span<const real> log_sum_exp, const RouterTrace& trace, const AuxTrace& aux,
-                double loss_scale, MatrixView d_p, MatrixView d_z) const;
+                const RoutingContext& context, double loss_scale, MatrixView d_p, MatrixView d_z) const;
 
  private:
   enum class Count { first, tokens, assignments };

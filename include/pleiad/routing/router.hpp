@@ -12,6 +12,12 @@
 
 namespace pleiad::routing {
 
+/// Attention weights of the same block: row (s H + h) L + i holds what query i of this rank's s-th sequence pays to each key.
+struct AttentionMaps {
+  ConstMatrixView weights = {};  ///< [S*H*L, L], empty where there are none
+  i64 heads = 0;
+};
+
 /// What a router may look at beside the tokens themselves. Capacity and batch statistics are decided over the whole global
 /// batch, so `world` spans every rank that has a share of it.
 struct RoutingContext {
@@ -22,6 +28,13 @@ struct RoutingContext {
   i64 step = 0;
   bool training = true;
   ConstMatrixView given_noise = {};  ///< [T,N] standard normal draws in place of our own (verification files)
+  AttentionMaps attention = {};
+  std::span<const std::int32_t> token_ids = {};  ///< [T] of this rank, or empty where tokens have no number
+  std::span<const std::uint8_t> real_tokens = {};  ///< [T] 0: padding, never routed and in no average; empty: no padding
+  i64 real_in_batch = -1;                          ///< real tokens of the whole global batch; -1: no padding
+
+  i64 counted_tokens() const { return real_in_batch >= 0 ? real_in_batch : lanes.tokens(); }
+  bool is_real(i64 token) const { return real_tokens.empty() || real_tokens[token]; }
 };
 
 struct AuxLoss {
@@ -36,7 +49,8 @@ struct RouterTrace {
   Assignment assignment;
   std::vector<AuxLoss> losses;
   Matrix logits;            ///< [T,N], without noise
-  double mean_entropy = 0;  ///< mean over all tokens of -sum_e p ln p, nats
+  double mean_entropy = 0;  ///< mean over all real tokens of -sum_e p ln p, nats
+  std::vector<double> importance;  ///< [T] of attention-driven routers, else empty
 };
 
 class Router {
@@ -48,6 +62,9 @@ class Router {
   /// auxiliary losses, their coefficients times `loss_scale`, to d_x [T,D] and to the parameter gradients. Local.
   virtual void backward(ParamSet& params, ConstMatrixView x, const RoutingContext& context, const RouterTrace& trace,
                         std::span<const real> d_weight, double loss_scale, MatrixView d_x) const = 0;
+  /// Moves what is learned without a gradient (balancing bias, running statistics) after an update, from what forward saw.
+  /// collective over context.world.
+  virtual void update_buffers(ParamSet&, const RouterTrace&, const RoutingContext&) const {}
   /// Whether the experts of a token never depend on later tokens, in evaluation mode without a capacity.
   virtual bool causal() const { return true; }
   /// Floating-point operations per token of the router itself, forward.
