@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
@@ -71,9 +72,17 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
   Spec moe = golden.moe_section("");
   const comm::ProcessGrid grid(world.split(0, world.rank()), 1);
   const auto exchanger = exchange::make_exchanger({.kind = "auto"}, grid.expert_group());
-  const model::MoeConfig config = model::MoeConfig::read(moe, 1);
+  model::MoeConfig config = model::MoeConfig::read(moe, 1);
   ParamSet params;
-  const model::MoeLayer layer(params, moe, config, "", width, 0, 1, grid, *exchanger);
+  std::optional<model::HyperNetwork> hyper;
+  i64 layer_index = 0;
+  if (config.hyper.on) {
+    const io::Shape embedding = golden.file().shape("/params/hyper/layer_embedding");
+    config.hyper.layers = embedding.empty() ? 1 : embedding[0];
+    layer_index = golden.integer("layer_index", 0, config.hyper.layers - 1);
+    hyper.emplace(params, "hyper/", config.hyper, width);
+  }
+  const model::MoeLayer layer(params, moe, config, "", width, 0, 1, grid, *exchanger, hyper ? &*hyper : nullptr, layer_index);
   moe.finish();
   params.allocate();
   golden.load_parameters(world, params);
@@ -139,7 +148,6 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
   if (config.router == "damoe") {
     Matrix importance(mine.count, 1);
     std::ranges::copy(trace.router->importance, importance.data());
-    for (i64 t = 0; t < mine.count && !real_tokens.empty(); ++t) importance(t, 0) *= real_tokens[t];  // padding means nothing
     results["routing/importance"] = gather_rows(world, importance, {tokens});
   }
   gather_parameters(grid, params, golden.names_below("/params"), true, "grads/", results);

@@ -9,18 +9,6 @@ namespace pleiad::experts {
 
 namespace {
 
-void add_bias(MatrixView rows, ConstMatrixView bias) {
-  for (i64 r = 0; r < rows.rows; ++r) {
-    for (i64 j = 0; j < rows.cols; ++j) rows(r, j) += bias(0, j);
-  }
-}
-
-void add_column_sums(ConstMatrixView rows, MatrixView sum) {
-  for (i64 r = 0; r < rows.rows; ++r) {
-    for (i64 j = 0; j < rows.cols; ++j) sum(0, j) += rows(r, j);
-  }
-}
-
 void scale_rows(MatrixView rows, std::span<const real> by) {
   for (i64 r = 0; r < rows.rows && !by.empty(); ++r) {
     for (i64 j = 0; j < rows.cols; ++j) rows(r, j) *= by[r];
@@ -87,11 +75,11 @@ void FeedForward::forward(const ParamSet& params, ConstMatrixView x, std::span<r
     ops::linear_forward(x, params.value(w_up_), up);
     ops::swiglu_forward(pre.flat(), up.flat(), act.flat());
   } else {
-    if (kind_.bias) add_bias(pre, params.value(b_in_));
+    if (kind_.bias) ops::add_bias(pre, params.value(b_in_));
     ops::activate(kind_.activation, pre.flat(), act.flat());
   }
   ops::linear_forward(act, params.value(w_out_), out);
-  if (kind_.bias) add_bias(out, params.value(b_out_));
+  if (kind_.bias) ops::add_bias(out, params.value(b_out_));
 }
 
 void FeedForward::backward(ParamSet& params, ConstMatrixView x, std::span<const real> trace, std::span<const real> weight,
@@ -120,8 +108,8 @@ void FeedForward::backward(ParamSet& params, ConstMatrixView x, std::span<const 
   } else {
     ops::activate_backward(kind_.activation, pre.flat(), d_act.flat(), d_act.flat());
     if (kind_.bias) {
-      add_column_sums(d_y, params.grad(b_out_, lane));
-      add_column_sums(d_act, params.grad(b_in_, lane));
+      ops::add_column_sums(d_y, params.grad(b_out_, lane));
+      ops::add_column_sums(d_act, params.grad(b_in_, lane));
     }
     ops::linear_backward(x, params.value(w_in_), d_act, d_x, params.grad(w_in_, lane));
   }

@@ -57,6 +57,24 @@ std::vector<i64> GoldenFile::integers(const std::string& attribute) const {
   return list.integers(attribute, {}, 0, std::numeric_limits<i64>::max(), "a list of the verification file");
 }
 
+void GoldenFile::read_hyper_sizes(const std::string& prefix, Spec& moe) const {
+  const std::string shared = prefix.empty() ? "/params/hyper/" : "/params/hyper_shared/";
+  const std::vector<i64> layers = prefix.empty() ? std::vector<i64>{} : integers("moe_layers");
+  const std::string own = layers.empty() ? "/params/hyper/" : fmt::format("/params/blocks/{}/ffn/hyper/", layers.front());
+  const auto extent = [&](const std::string& dataset, std::size_t axis) {
+    const Shape shape = file_.shape(dataset);
+    if (shape.size() <= axis) user_error("{}: {} has {} extents", file_.path(), dataset, shape.size());
+    return fmt::format("{}", shape[axis]);
+  };
+  moe.set("hyper", "true");
+  moe.set("hyper_embedding", extent(own + "sel_w1", 1));
+  moe.set("hyper_hidden", extent(own + "sel_w1", 0));
+  moe.set("hyper_query", extent(own + "sel_w2", 0));
+  moe.set("hyper_layer_embedding", extent(shared + "layer_embedding", 1));
+  moe.set("hyper_trunk", extent(shared + "trunk_w", 0));
+  moe.set("hyper_bottleneck", extent(shared + "down_bias_w", 0));
+}
+
 Spec GoldenFile::moe_section(const std::string& prefix) const {
   const auto has = [&](const std::string& name) { return file_.has_attribute("/", prefix + name); };
   const auto count = [&](const std::string& name) { return has(name) ? file_.integer("/", prefix + name) : 0; };
@@ -68,12 +86,12 @@ Spec GoldenFile::moe_section(const std::string& prefix) const {
   if (std::ranges::find(known, router) == known.end()) {
     user_error("{}: {}router = {} is not supported; supported are {}", file_.path(), prefix, router, fmt::join(known, ", "));
   }
-  if (count("hyper") != 0) user_error("{}: {}hyper = 1 (hypernetwork expert) is not supported", file_.path(), prefix);
   Spec moe("moe", {{"router", router},
                    {"experts", fmt::format("{}", count("experts"))},
                    {"expert_widths", word("expert_widths")},
                    {"activation", word("activation")},
                    {"expert_bias", count("expert_bias") != 0 ? "true" : "false"}});
+  if (count("hyper") != 0) read_hyper_sizes(prefix, moe);
   if (router == "dense") return moe;
   const auto is = [&](std::initializer_list<const char*> names) { return std::ranges::find(names, router) != names.end(); };
   if (is({"topk", "noisy_topk", "sigmoid_bias"})) moe.set("k", fmt::format("{}", count("k")));

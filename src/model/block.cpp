@@ -62,16 +62,16 @@ void norm_backward(ParamSet& params, ParamId weight, ConstMatrixView x, std::spa
   });
 }
 
-Block::Block(ParamSet& params, const ModelConfig& c, i64 layer, Spec* moe, const MoeConfig* moe_config, const comm::ProcessGrid& grid,
-             const exchange::Exchanger& exchanger)
+Block::Block(ParamSet& params, const ModelConfig& c, i64 layer, i64 moe_layer, Spec& moe, const MoeConfig& moe_config,
+             const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger, const HyperNetwork* hyper)
     : eps_(static_cast<real>(c.rms_eps)),
       width_(c.width),
       norm1_(add_norm(params, fmt::format("blocks/{}/norm1", layer), c.width)),
       norm2_(add_norm(params, fmt::format("blocks/{}/norm2", layer), c.width)),
       attention_(params, fmt::format("blocks/{}/attn/", layer), c.width, c.heads, c.layers) {
   const std::string prefix = fmt::format("blocks/{}/ffn/", layer);
-  if (moe) {
-    moe_ = std::make_unique<MoeLayer>(params, *moe, *moe_config, prefix, c.width, layer, c.layers, grid, exchanger);
+  if (moe_layer >= 0) {
+    moe_ = std::make_unique<MoeLayer>(params, moe, moe_config, prefix, c.width, layer, c.layers, grid, exchanger, hyper, moe_layer);
   } else {
     dense_.emplace(params, prefix, 0, -1, c.dense_kind, c.width, c.dense_width, c.layers);
   }

@@ -16,9 +16,13 @@ LanguageModel::LanguageModel(ParamSet& params, const ModelConfig& config, Spec& 
   const double head_scale = 1 / std::sqrt(static_cast<double>(config.width));
   // A tied table must be small enough for the head; a table of its own may have the size of the normalised stream's parts.
   embed_ = params.add({.name = "embed", .shape = {config.vocab, config.width}, .init = Init::normal(config.tied_head ? head_scale : 0.5), .decay = false});
+  if (moe_config.hyper.on && !moe_config.layers.empty()) {
+    hyper_ = std::make_unique<HyperNetwork>(params, "hyper_shared/", moe_config.hyper, config.width);
+  }
   for (i64 i = 0; i < config.layers; ++i) {
-    const bool experts = std::ranges::find(moe_config.layers, i) != moe_config.layers.end();
-    blocks_.emplace_back(params, config, i, experts ? &moe : nullptr, experts ? &moe_config : nullptr, grid, exchanger);
+    const auto at = std::ranges::find(moe_config.layers, i);
+    const i64 moe_layer = at == moe_config.layers.end() ? -1 : at - moe_config.layers.begin();
+    blocks_.emplace_back(params, config, i, moe_layer, moe, moe_config, grid, exchanger, hyper_.get());
   }
   if (!causal() && !moe_config.allow_noncausal) {
     user_error("moe.router = {}: looks at later tokens with these options, which a causal model must not; moe.allow_noncausal = true lets it", moe_config.router);
@@ -138,7 +142,7 @@ std::vector<const LayerStatistics*> LanguageModel::statistics(const ModelTrace& 
 
 double LanguageModel::fixed_flops_per_token() const {
   double flops = 2.0 * static_cast<double>(config_.vocab * config_.width);
-  for (const Block& b : blocks_) flops += b.dense_flops_per_token(config_.seq_len) + (b.moe() ? b.moe()->router_flops_per_token() : 0);
+  for (const Block& b : blocks_) flops += b.dense_flops_per_token(config_.seq_len) + (b.moe() ? b.moe()->router_flops_per_token() + b.moe()->hyper_flops_per_token() : 0);
   return flops;
 }
 

@@ -1,5 +1,6 @@
 #include "pleiad/model/moe_layer.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 #include "pleiad/comm/collectives.hpp"
@@ -27,13 +28,16 @@ LayerStatistics gather_statistics(const routing::RouterTrace& router, const exch
 i64 LayerStatistics::dropped() const { return selected - std::accumulate(expert_tokens.begin(), expert_tokens.end(), i64{0}); }
 
 MoeLayer::MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const std::string& prefix, i64 width, i64 layer,
-                   i64 model_layers, const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger)
+                   i64 model_layers, const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger, const HyperNetwork* hyper,
+                   i64 moe_layer)
     : map_(config.placement, config.expert_widths, grid.expert_group().size()),
       layer_(layer),
       exchanger_(exchanger),
       router_(routing::router_variant(config.router).make({params, prefix, width, config.expert_widths}, moe)),
       bank_(std::make_unique<experts::FfnBank>(params, prefix, config.expert_kind, width, config.expert_widths, map_,
-                                               grid.expert_group().rank(), layer, model_layers)) {}
+                                               grid.expert_group().rank(), layer, model_layers)) {
+  if (hyper) hyper_.emplace(params, prefix + "hyper/", *hyper, map_.experts(), width, moe_layer);
+}
 
 routing::RoutingContext MoeLayer::routing_context(const StepContext& c, const routing::AttentionMaps& attention) const {
   return {c.grid.world(), c.lanes, c.seed, layer_, c.step, c.training, c.given_noise, attention, c.token_ids, c.real_tokens, c.real_in_batch};
@@ -65,6 +69,11 @@ void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing:
     PhaseTimes::Scope phase(context.times, Phase::exchange);
     exchanger_.combine(out, assignment, trace.plan, y);
   }
+  if (hyper_) {  // and one more small expert, made from those that were not chosen
+    PhaseTimes::Scope phase(context.times, Phase::expert);
+    hyper_->forward(params, x, assignment, context, trace.hyper, y);
+    trace.statistics.generated_experts = static_cast<i64>(trace.hyper.sets.size());
+  }
 }
 
 void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y, const StepContext& context, const MoeTrace& trace,
@@ -73,6 +82,10 @@ void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y
   const i64 rows = trace.rows.rows();
   Matrix d_out, d_rows;
   std::vector<real> d_row_weight(static_cast<std::size_t>(rows)), d_weight(assignment.expert.size());
+  if (hyper_) {
+    PhaseTimes::Scope phase(context.times, Phase::expert);
+    hyper_->backward(params, x, d_y, context, trace.hyper, d_x);
+  }
   {  // 5' the gradient of each token's output to the owners of its experts
     PhaseTimes::Scope phase(context.times, Phase::exchange);
     exchanger_.combine_adjoint(d_y, trace.plan, d_out);
@@ -125,6 +138,8 @@ MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
   for (std::size_t i = 1; i < c.layers.size(); ++i) {
     if (c.layers[i] <= c.layers[i - 1]) user_error("moe.layers = {}: block numbers must ascend", fmt::join(c.layers, ","));
   }
+  c.hyper = HyperConfig::read(moe);
+  c.hyper.layers = std::max<i64>(1, static_cast<i64>(c.layers.size()));
   c.allow_noncausal = moe.flag("allow_noncausal", false, "let a router of a causal model look at later tokens");
   return c;
 }

@@ -42,6 +42,8 @@ class GoldenFile {
   void write_results(const std::string& path, const GoldenResults& results) const;
 
  private:
+  void read_hyper_sizes(const std::string& prefix, Spec& moe) const;
+
   H5File file_;
   bool layer_ = false;
 };

@@ -30,14 +30,14 @@ struct BlockTrace {
 
 class Block {
  public:
-  /// Adds its parameters under blocks/<layer>/. moe may be null: a dense block.
-  Block(ParamSet& params, const ModelConfig& config, i64 layer, Spec* moe, const MoeConfig* moe_config, const comm::ProcessGrid& grid,
-        const exchange::Exchanger& exchanger);
+  /// Adds its parameters under blocks/<layer>/. moe_layer counts MoE layers; below 0: a dense block. hyper may be null.
+  Block(ParamSet& params, const ModelConfig& config, i64 layer, i64 moe_layer, Spec& moe, const MoeConfig& moe_config,
+        const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger, const HyperNetwork* hyper);
 
   /// x [T,D] in place. collective over the world.
   void forward(const ParamSet& params, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks, const StepContext& context,
                BlockTrace& trace, MatrixView x) const;
-  /// d_x [T,D] in place: gradient of the stream after the block to that before it. collective over the expert group.
+  /// d_x [T,D] in place: gradient of the stream after the block to that before it. collective over the world.
   void backward(ParamSet& params, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks, const StepContext& context,
                 const BlockTrace& trace, double aux_scale, MatrixView d_x) const;
 

@@ -38,7 +38,7 @@ class LanguageModel {
   void forward(const ParamSet& params, const Batch& batch, const StepContext& context, ModelTrace& trace) const;
   /// The logits [T,V] behind trace.log_p, which differ from it by a constant per row. Local.
   void logits(const ParamSet& params, const ModelTrace& trace, const LaneLayout& lanes, Matrix& out) const;
-  /// Adds the gradient of report.total to every parameter's gradient. collective over the expert group.
+  /// Adds the gradient of report.total to every parameter's gradient. collective over the world.
   void backward(ParamSet& params, const Batch& batch, const StepContext& context, const ModelTrace& trace) const;
 
   /// Once after each update: what routers learn without a gradient. collective over the world.
@@ -65,6 +65,7 @@ class LanguageModel {
   MoeConfig moe_config_;
   ops::RotaryTable rotary_;
   ParamId embed_, norm_final_, head_;
+  std::unique_ptr<HyperNetwork> hyper_;
   std::vector<Block> blocks_;
 };
 

@@ -2,10 +2,12 @@
 // downward. Letters: T tokens of this rank, D width, N experts, R rows that arrived at this rank.
 #pragma once
 #include <memory>
+#include <optional>
 
 #include "pleiad/exchange/exchanger.hpp"
 #include "pleiad/experts/ffn_bank.hpp"
 #include "pleiad/model/context.hpp"
+#include "pleiad/model/hyper_expert.hpp"
 #include "pleiad/routing/registry.hpp"
 
 namespace pleiad::model {
@@ -19,6 +21,7 @@ struct MoeConfig {
   ExpertPlacement placement = ExpertPlacement::block;
   std::vector<i64> layers;  // blocks that carry experts
   bool allow_noncausal = false;
+  HyperConfig hyper;
 
   /// Applies moe.preset, then reads the section. UserError for values that contradict each other.
   static MoeConfig read(Spec& moe, i64 model_layers);
@@ -29,6 +32,7 @@ struct LayerStatistics {
   std::vector<i64> expert_tokens;  ///< [N] assignments kept
   i64 selected = 0;                ///< assignments before the capacity
   double router_entropy = 0;       ///< mean, nats
+  i64 generated_experts = 0;       ///< distinct selections, each of which a hypernetwork made one expert for
   exchange::Traffic traffic;       ///< sent by this rank
   i64 dropped() const;
 };
@@ -38,21 +42,22 @@ struct MoeTrace {
   exchange::ExchangePlan plan;
   Matrix rows;  // [R,D] what the experts of this rank saw
   experts::BankTrace bank;
+  HyperTrace hyper;
   LayerStatistics statistics;
 };
 
 class MoeLayer {
  public:
   /// Adds its parameters under `prefix` (router/..., experts/<e>/...). `layer` is the block number, `moe_layers` how many blocks
-  /// carry experts. grid and exchanger must outlive this.
+  /// carry experts. grid, exchanger and hyper must outlive this; hyper may be null, `moe_layer` counts MoE layers.
   MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const std::string& prefix, i64 width, i64 layer, i64 model_layers,
-           const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger);
+           const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger, const HyperNetwork* hyper = nullptr, i64 moe_layer = 0);
 
   /// x [T,D] -> y [T,D] (overwritten). `attention` are the maps of the same block. collective over the world.
   void forward(const ParamSet& params, ConstMatrixView x, const routing::AttentionMaps& attention, const StepContext& context,
                MoeTrace& trace, MatrixView y) const;
   /// d_y [T,D] -> adds to d_x [T,D] and to the parameter gradients. `loss_scale` multiplies the coefficients of the auxiliary
-  /// losses. collective over the expert group.
+  /// losses. collective over the world.
   void backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y, const StepContext& context, const MoeTrace& trace,
                 double loss_scale, MatrixView d_x) const;
   /// Once after each update: routing::Router::update_buffers. collective over the world.
@@ -64,6 +69,8 @@ class MoeLayer {
   /// Forward floating-point operations of one row of an expert, and of the router for one token.
   double flops_per_row(i64 expert) const { return bank_->flops_per_row(expert); }
   double router_flops_per_token() const { return router_->flops_per_token(); }
+  /// Of the generated expert, for one token; generating it is not counted.
+  double hyper_flops_per_token() const { return hyper_ ? hyper_->flops_per_token() : 0; }
 
  private:
   routing::RoutingContext routing_context(const StepContext& context, const routing::AttentionMaps& attention) const;
@@ -73,6 +80,7 @@ class MoeLayer {
   const exchange::Exchanger& exchanger_;
   std::unique_ptr<routing::Router> router_;
   std::unique_ptr<experts::ExpertBank> bank_;
+  std::optional<HyperExpert> hyper_;
 };
 
 }  // namespace pleiad::model

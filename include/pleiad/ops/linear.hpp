@@ -13,4 +13,10 @@ void linear_forward(ConstMatrixView x, ConstMatrixView w, MatrixView y);
 void linear_backward(ConstMatrixView x, ConstMatrixView w, ConstMatrixView d_y, MatrixView d_x, MatrixView d_w,
                      bool add_to_d_x = false);
 
+/// Every row += the one row of `bias` [1,O].
+void add_bias(MatrixView rows, ConstMatrixView bias);
+
+/// sum [1,O] += the sum of all rows, in order: the gradient of add_bias by its bias.
+void add_column_sums(ConstMatrixView rows, MatrixView sum);
+
 }  // namespace pleiad::ops
