@@ -3,6 +3,7 @@
 #include "pleiad/app/verify.hpp"
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/model/classifier.hpp"
 #include "pleiad/model/language_model.hpp"
 #include "pleiad/train/grad_sync.hpp"
 #include "pleiad/train/optimizer.hpp"
@@ -35,26 +36,50 @@ model::ModelConfig model_config(const io::GoldenFile& golden) {
   return c;
 }
 
-/// Tokens of all steps [steps, B, L+1], the same on every rank. UserError on all ranks if they do not fit the model.
-std::vector<std::int32_t> read_tokens(const comm::Communicator& world, const io::GoldenFile& golden, i64 steps, i64 sequences,
-                                      const model::ModelConfig& c) {
-  std::vector<std::int32_t> tokens;
-  comm::agree_on(world, [&] {
-    tokens = golden.file().read<std::int32_t>("/data/tokens", io::Shape{steps, sequences, c.seq_len + 1});
-    for (const std::int32_t t : tokens) {
-      if (t < 0 || t >= c.vocab) user_error("{}: /data/tokens holds {}, the vocabulary is 0 to {}", golden.file().path(), t, c.vocab - 1);
+/// The data of all steps, the same on every rank. UserError on all ranks if they do not fit the model.
+struct Data {
+  std::vector<std::int32_t> tokens, length, label;  // lm: [steps, B, L+1]; classifier: [steps, B, L], [steps, B], [steps, B]
+};
+
+Data read_data(const comm::Communicator& world, const io::GoldenFile& golden, i64 steps, i64 sequences, const model::ModelConfig& c, i64 classes) {
+  Data data;
+  const auto check = [&](const std::vector<std::int32_t>& values, const char* name, i64 low, i64 high) {
+    for (const std::int32_t v : values) {
+      if (v < low || v > high) user_error("{}: {} holds {}, allowed is {} to {}", golden.file().path(), name, v, low, high);
     }
+  };
+  comm::agree_on(world, [&] {
+    const i64 row = c.seq_len + (classes == 0);
+    data.tokens = golden.file().read<std::int32_t>("/data/tokens", io::Shape{steps, sequences, row});
+    check(data.tokens, "/data/tokens", 0, c.vocab - 1);
+    if (classes == 0) return;
+    data.length = golden.file().read<std::int32_t>("/data/length", io::Shape{steps, sequences});
+    data.label = golden.file().read<std::int32_t>("/data/label", io::Shape{steps, sequences});
+    check(data.length, "/data/length", 1, c.seq_len);
+    check(data.label, "/data/label", 0, classes - 1);
   });
-  return tokens;
+  return data;
 }
 
-model::Batch batch_of(const std::vector<std::int32_t>& tokens, i64 step, const LaneLayout& lanes) {
+model::Batch batch_of(const Data& data, i64 step, const LaneLayout& lanes) {
   model::Batch batch;
   const Range mine = lanes.my_sequences();
   for (i64 s = mine.begin; s < mine.end(); ++s) {
-    const auto first = tokens.begin() + (step * lanes.sequences() + s) * (lanes.seq_len() + 1);
+    const auto first = data.tokens.begin() + (step * lanes.sequences() + s) * (lanes.seq_len() + 1);
     batch.input.insert(batch.input.end(), first, first + lanes.seq_len());
     batch.target.insert(batch.target.end(), first + 1, first + lanes.seq_len() + 1);
+  }
+  return batch;
+}
+
+model::LabelledBatch labelled_batch_of(const Data& data, i64 step, const LaneLayout& lanes) {
+  model::LabelledBatch batch;
+  const Range mine = lanes.my_sequences();
+  const auto first = data.tokens.begin() + (step * lanes.sequences() + mine.begin) * lanes.seq_len();
+  batch.input.assign(first, first + mine.count * lanes.seq_len());
+  for (i64 s = mine.begin; s < mine.end(); ++s) {
+    batch.length.push_back(data.length[step * lanes.sequences() + s]);
+    batch.label.push_back(data.label[step * lanes.sequences() + s]);
   }
   return batch;
 }
@@ -66,27 +91,70 @@ void append(io::GoldenResults& results, const std::string& name, std::vector<dou
   array.values.insert(array.values.end(), values.begin(), values.end());
 }
 
-void keep_first_step(const comm::Communicator& world, const model::LanguageModel& model, const model::ModelTrace& trace,
-                     const LaneLayout& lanes, ConstMatrixView logits, io::GoldenResults& results) {
-  const i64 width = model.config().width;
-  const io::Shape stream{lanes.sequences(), lanes.seq_len(), width};
-  results["step0/logits"] = gather_rows(world, logits, {lanes.sequences(), lanes.seq_len(), model.config().vocab});
+void keep_first_step(const comm::Communicator& world, const model::Trunk& trunk, const model::TrunkTrace& trace, const LaneLayout& lanes,
+                     io::GoldenResults& results) {
+  const io::Shape stream{lanes.sequences(), lanes.seq_len(), trunk.config().width};
   for (std::size_t i = 0; i < trace.blocks.size(); ++i) {
     const Matrix& after = i + 1 < trace.blocks.size() ? trace.blocks[i + 1].x_in : trace.x_out;
     results[fmt::format("step0/block_{}", i)] = gather_rows(world, after, stream);
   }
-  for (const i64 layer : model.moe_layers()) {
+  for (const i64 layer : trunk.moe_layers()) {
     gather_routing(world, trace.blocks[layer].moe.router->assignment, fmt::format("step0/routing_{}/", layer), results);
   }
+}
+
+/// The optimizer steps of the file with either kind of model; logits_shape is that of /step0/logits.
+template <class Trace, class Model, class BatchOf>
+io::GoldenResults run_steps(const io::GoldenFile& golden, const comm::ProcessGrid& grid, ParamSet& params, const Model& model,
+                            const LaneLayout& lanes, i64 steps, const io::Shape& logits_shape, BatchOf batch_of_step) {
+  const comm::Communicator& world = grid.world();
+  const std::vector<std::string> names = golden.names_below("/params");
+  params.allocate_grads(lanes.my_lanes().count);
+  train::Adam adam({golden.number("beta1"), golden.number("beta2"), golden.number("adam_eps"), golden.number("weight_decay")}, params);
+  const double rate = golden.number("lr"), clip = golden.number("grad_clip");
+  const i64 layers = static_cast<i64>(model.trunk().moe_layers().size()), experts = static_cast<i64>(model.trunk().moe_config().expert_widths.size());
+  PhaseTimes times;
+  Trace trace;
+  io::GoldenResults results;
+  for (i64 step = 0; step < steps; ++step) {
+    const model::StepContext context{grid, lanes, times, 0, step, true};
+    const auto batch = batch_of_step(step);
+    params.zero_grads();
+    model.forward(params, batch, context, trace);
+    if (step == 0) {
+      Matrix logits;
+      model.logits(params, trace, lanes, logits);
+      results["step0/logits"] = gather_rows(world, logits, logits_shape);
+      keep_first_step(world, model.trunk(), trace, lanes, results);
+    }
+    model.backward(params, batch, context, trace);
+    train::sync_gradients(params, lanes, grid);
+    if (step == 0) gather_parameters(grid, params, names, true, "grads/", results);
+    const double norm = train::gradient_norm(params, grid);
+    append(results, "trace/task_loss", {trace.report.task}, steps);
+    append(results, "trace/total_loss", {trace.report.total}, steps);
+    append(results, "trace/grad_norm", {norm}, steps);
+    for (const routing::AuxLoss& loss : trace.report.auxiliary) append(results, "trace/aux/" + loss.name, {loss.value}, steps);
+    for (const model::LayerStatistics* s : model.trunk().statistics(trace)) {
+      append(results, "trace/expert_tokens", {s->expert_tokens.begin(), s->expert_tokens.end()}, steps, {layers, experts});
+      results["trace/expert_tokens"].whole_numbers = true;
+    }
+    adam.step(params, rate, train::clip_scale(norm, clip), step + 1);
+    model.update_buffers(params, context, trace);
+  }
+  gather_parameters(grid, params, names, false, "final/", results);
+  return results;
 }
 
 }  // namespace
 
 io::GoldenResults verify_model(const comm::Communicator& world, const io::GoldenFile& golden) {
   const i64 limit = i64{1} << 31;
-  if (golden.text("kind") != "lm") user_error("{}: kind = {} is not supported; supported is lm", golden.file().path(), golden.text("kind"));
+  const std::string kind = golden.text("kind");
+  if (kind != "lm" && kind != "classifier") user_error("{}: kind = {} is not supported; supported are lm, classifier", golden.file().path(), kind);
   const model::ModelConfig config = model_config(golden);
   const i64 steps = golden.integer("steps", 1, limit), sequences = golden.integer("sequences", 1, limit);
+  const i64 classes = kind == "lm" ? 0 : golden.integer("classes", 1, limit);
   Spec moe("moe");
   model::MoeConfig moe_config;
   const std::vector<i64> moe_layers = golden.integers("moe_layers");
@@ -99,50 +167,24 @@ io::GoldenResults verify_model(const comm::Communicator& world, const io::Golden
   }
   const comm::ProcessGrid grid(world.split(0, world.rank()), 1);
   const auto exchanger = exchange::make_exchanger({.kind = "auto"}, grid.expert_group());
-  ParamSet params;
-  const model::LanguageModel model(params, config, moe, moe_config, grid, *exchanger);
-  moe.finish();
-  params.allocate();
-  golden.load_parameters(world, params);
-  const std::vector<std::int32_t> tokens = read_tokens(world, golden, steps, sequences, config);
-  const std::vector<std::string> names = golden.names_below("/params");
-
   const LaneLayout lanes(k_verify_lanes, sequences, config.seq_len, world.size(), world.rank());
-  params.allocate_grads(lanes.my_lanes().count);
-  train::Adam adam({golden.number("beta1"), golden.number("beta2"), golden.number("adam_eps"), golden.number("weight_decay")}, params);
-  const double rate = golden.number("lr"), clip = golden.number("grad_clip");
-  const i64 experts = static_cast<i64>(moe_config.expert_widths.size());
-  PhaseTimes times;
-  model::ModelTrace trace;
-  io::GoldenResults results;
-  for (i64 step = 0; step < steps; ++step) {
-    const model::StepContext context{grid, lanes, times, 0, step, true};
-    const model::Batch batch = batch_of(tokens, step, lanes);
-    params.zero_grads();
-    model.forward(params, batch, context, trace);
-    if (step == 0) {
-      Matrix logits;
-      model.logits(params, trace, lanes, logits);
-      keep_first_step(world, model, trace, lanes, logits, results);
-    }
-    model.backward(params, batch, context, trace);
-    train::sync_gradients(params, lanes, grid);
-    if (step == 0) gather_parameters(grid, params, names, true, "grads/", results);
-    const double norm = train::gradient_norm(params, grid);
-    append(results, "trace/task_loss", {trace.report.task}, steps);
-    append(results, "trace/total_loss", {trace.report.total}, steps);
-    append(results, "trace/grad_norm", {norm}, steps);
-    for (const routing::AuxLoss& loss : trace.report.auxiliary) append(results, "trace/aux/" + loss.name, {loss.value}, steps);
-    for (const model::LayerStatistics* s : model.statistics(trace)) {
-      append(results, "trace/expert_tokens", {s->expert_tokens.begin(), s->expert_tokens.end()}, steps,
-             {static_cast<i64>(moe_layers.size()), experts});
-      results["trace/expert_tokens"].whole_numbers = true;
-    }
-    adam.step(params, rate, train::clip_scale(norm, clip), step + 1);
-    model.update_buffers(params, context, trace);
+  ParamSet params;
+  const auto load = [&] {
+    moe.finish();
+    params.allocate();
+    golden.load_parameters(world, params);
+    return read_data(world, golden, steps, sequences, config, classes);
+  };
+  if (kind == "lm") {
+    const model::LanguageModel model(params, config, moe, moe_config, grid, *exchanger);
+    const Data data = load();
+    return run_steps<model::ModelTrace>(golden, grid, params, model, lanes, steps, {sequences, config.seq_len, config.vocab},
+                                        [&](i64 step) { return batch_of(data, step, lanes); });
   }
-  gather_parameters(grid, params, names, false, "final/", results);
-  return results;
+  const model::Classifier model(params, config, classes, moe, moe_config, grid, *exchanger);
+  const Data data = load();
+  return run_steps<model::ClassifierTrace>(golden, grid, params, model, lanes, steps, {sequences, classes},
+                                           [&](i64 step) { return labelled_batch_of(data, step, lanes); });
 }
 
 }  // namespace pleiad::app

@@ -1,7 +1,7 @@
-// The decoder language model: embedding, blocks, final norm, output head, cross-entropy. Forward and backward stand side by side
-// in language_model.cpp. Letters: T tokens of this rank, L sequence length, D width, V vocabulary.
+// The decoder language model: trunk, output head, cross-entropy of the next token. Forward and backward stand side by side in
+// language_model.cpp. Letters: T tokens of this rank, L sequence length, D width, V vocabulary.
 #pragma once
-#include "pleiad/model/block.hpp"
+#include "pleiad/model/trunk.hpp"
 
 namespace pleiad::model {
 
@@ -11,18 +11,7 @@ struct Batch {
   std::vector<std::int32_t> target;  ///< [T]; -1: not counted
 };
 
-/// What a batch gives, the same on every rank except layers[].traffic.
-struct LossReport {
-  double task = 0;                         ///< mean cross-entropy over all counted targets of the global batch, nats
-  double total = 0;                        ///< task + sum of coefficient * mean over MoE layers of each auxiliary loss
-  i64 targets = 0;                         ///< counted targets
-  std::vector<routing::AuxLoss> auxiliary;  ///< means over MoE layers
-};
-
-struct ModelTrace {
-  std::vector<BlockTrace> blocks;
-  Matrix x_out, normed;            // [T,D] the stream after the last block, and normalised
-  std::vector<real> inv_rms;
+struct ModelTrace : TrunkTrace {
   Matrix log_p;                    // [T,V]
   std::vector<double> token_loss;  // [T] nats, 0 where not counted
   LossReport report;
@@ -40,33 +29,27 @@ class LanguageModel {
   void logits(const ParamSet& params, const ModelTrace& trace, const LaneLayout& lanes, Matrix& out) const;
   /// Adds the gradient of report.total to every parameter's gradient. collective over the world.
   void backward(ParamSet& params, const Batch& batch, const StepContext& context, const ModelTrace& trace) const;
-
   /// Once after each update: what routers learn without a gradient. collective over the world.
-  void update_buffers(ParamSet& params, const StepContext& context, const ModelTrace& trace) const;
-  /// Whether no token's prediction depends on later tokens.
-  bool causal() const;
+  void update_buffers(ParamSet& params, const StepContext& context, const ModelTrace& trace) const { trunk_.update_buffers(params, context, trace); }
 
-  const ModelConfig& config() const { return config_; }
-  const MoeConfig& moe_config() const { return moe_config_; }
-  const std::vector<Block>& blocks() const { return blocks_; }
+  const Trunk& trunk() const { return trunk_; }
+  const ModelConfig& config() const { return trunk_.config(); }
+  const MoeConfig& moe_config() const { return trunk_.moe_config(); }
+  const std::vector<Block>& blocks() const { return trunk_.blocks(); }
   /// Block numbers that carry experts.
-  const std::vector<i64>& moe_layers() const { return moe_config_.layers; }
+  const std::vector<i64>& moe_layers() const { return trunk_.moe_layers(); }
   /// Statistics of the MoE layers, in order.
-  std::vector<const LayerStatistics*> statistics(const ModelTrace& trace) const;
+  std::vector<const LayerStatistics*> statistics(const ModelTrace& trace) const { return trunk_.statistics(trace); }
+  /// Whether no token's prediction depends on later tokens.
+  bool causal() const { return trunk_.causal(); }
   /// Forward floating-point operations per token of everything but the experts.
   double fixed_flops_per_token() const;
 
  private:
-  StepContext with_tokens(const StepContext& context, const Batch& batch) const;
   LossReport report(const ModelTrace& trace, std::span<const std::int32_t> target, const StepContext& context) const;
-  std::vector<ops::Mask> masks(const StepContext& context) const;
 
-  ModelConfig config_;
-  MoeConfig moe_config_;
-  ops::RotaryTable rotary_;
-  ParamId embed_, norm_final_, head_;
-  std::unique_ptr<HyperNetwork> hyper_;
-  std::vector<Block> blocks_;
+  Trunk trunk_;
+  ParamId head_;
 };
 
 }  // namespace pleiad::model
