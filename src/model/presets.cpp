@@ -15,6 +15,19 @@ const std::vector<Preset>& presets() {
       {"mixtral", "Mixtral: top-2, renormalised, dropless, swiglu experts, balance on all assignments",
        {{"router", "topk"}, {"k", "2"}, {"renormalize", "true"}, {"capacity_factor", "0"}, {"activation", "swiglu"},
         {"balance_loss", "0.01"}, {"balance_mode", "assignments"}}},
+      {"hmoe", "HMoE: experts of arithmetic widths, top-p, parameter penalty and router entropy instead of balance",
+       {{"router", "topp"}, {"p", "0.6"}, {"activation", "swiglu"}, {"width_distribution", "arithmetic"}, {"penalty_loss", "0.1"},
+        {"entropy_loss", "0.03"}}},
+      {"hypermoe", "HyperMoE: Switch with an expert generated from the experts not chosen",
+       {{"router", "topk"}, {"k", "1"}, {"renormalize", "false"}, {"hyper", "true"}, {"balance_loss", "0.001"}, {"balance_mode", "first"},
+        {"z_loss", "0.001"}, {"input_noise", "0.01"}}},
+      {"xmoe", "XMoE: threshold router with raw weights, balance on first choices",
+       {{"router", "threshold"}, {"threshold", "0.9"}, {"renormalize", "false"}, {"capacity_order", "probability"}, {"min_capacity", "4"},
+        {"balance_loss", "0.01"}, {"balance_mode", "first"}}},
+      {"damoe", "DA-MoE in a causal model: attention decides how many experts a token gets",
+       {{"router", "damoe"}, {"importance", "row"}, {"k_rule", "causal"}, {"balance_loss", "0.01"}, {"balance_mode", "assignments"}}},
+      {"deepseek", "sigmoid scores, balancing bias instead of a loss",
+       {{"router", "sigmoid_bias"}, {"k", "2"}, {"bias_rate", "0.001"}, {"activation", "swiglu"}}},
   };
   return all;
 }
