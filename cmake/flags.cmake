@@ -1,5 +1,7 @@
 # How everything is compiled: the interface target pleiad_flags, precompiled standard headers, ccache.
 
+include(CheckCXXCompilerFlag)
+
 add_library(pleiad_flags INTERFACE)
 set(pleiad_warnings -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual)
 set(pleiad_codegen
@@ -17,6 +19,13 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 if(PLEIAD_NATIVE)
   list(APPEND pleiad_codegen -march=native)
+  # GCC 12 with AVX-512 compiles some constant lists wrongly ({1, 1, 1, 0} becomes {1, 1, 1, 1}); without this tuning it does not.
+  # tests/core/compiler_test.cpp is the proof.
+  set(pleiad_gcc12_tuning "-mtune-ctrl=^inter_unit_moves_to_vec")
+  check_cxx_compiler_flag("${pleiad_gcc12_tuning}" PLEIAD_HAVE_GCC12_TUNING)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13 AND PLEIAD_HAVE_GCC12_TUNING)
+    list(APPEND pleiad_codegen "${pleiad_gcc12_tuning}")
+  endif()
 endif()
 if(PLEIAD_SANITIZE)
   list(APPEND pleiad_codegen -fsanitize=${PLEIAD_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -93,13 +93,14 @@ int run_data(const comm::Communicator& world, const Arguments& arguments) {
   const Arguments rest(arguments.begin() + !arguments.empty(), arguments.end());
   if (what == "build") return build(world, rest);
   if (what == "synth") return synth(world, rest);
-  if (what == "info") {
-    if (rest.size() != 1) user_error("data info: give one corpus file");
-    print_info(rest[0]);
+  const bool info = what == "info";
+  if (what == "--help" || what == "-h" || (info && !rest.empty() && (rest[0] == "--help" || rest[0] == "-h"))) {
+    std::cout << k_usage << "\n";
     return k_exit_ok;
   }
-  if (what == "--help" || what == "-h") {
-    std::cout << k_usage << "\n";
+  if (info) {
+    if (rest.size() != 1) user_error("data info: give one corpus file");
+    print_info(rest[0]);
     return k_exit_ok;
   }
   user_error("data {}: must be build, synth or info", what.empty() ? "(nothing)" : what);

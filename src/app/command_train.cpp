@@ -51,6 +51,7 @@ bool read_request(const comm::Communicator& world, const Arguments& arguments, R
   r.resume = values.count("resume") != 0;
   r.dry_run = values["dry-run"].as<bool>();
   r.stop_at = value_or<i64>(values, "stop-at", -1);
+  if (values.count("stop-at") && r.stop_at < 0) user_error("--stop-at {}: must be at least 0", r.stop_at);
   const std::string resumed = value_or<std::string>(values, "resume", ""), plain = value_or<std::string>(values, "run", "");
   if (!plain.empty() && (!r.resume || !resumed.empty())) user_error("train: '{}' is not understood; options start with --, see --help", plain);
   r.out = !resumed.empty() ? resumed : !plain.empty() ? plain : value_or<std::string>(values, "out", "");

@@ -41,6 +41,7 @@ Config Config::parse(const std::string& text, const std::string& name) {
     const auto parsed = options::parse_config_file(in, options::options_description(), true);
     for (const auto& option : parsed.options) {
       if (!seen.insert(option.string_key).second) user_error("{}: {} is given twice", name, option.string_key);
+      if (option.string_key.find('.') == std::string::npos) user_error("{}: '{}' stands before the first [section]", name, option.string_key);
       config.set(option.string_key + "=" + (option.value.empty() ? "" : option.value.front()));
     }
   } catch (const options::error& e) {

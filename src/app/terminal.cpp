@@ -118,16 +118,22 @@ void Terminal::phase_table() {
   say("  phase            min      avg      max   % of step");
   const double per_step = 1000.0 / static_cast<double>(steps_);
   double rest = step_seconds_;
-  for (int p = 0; p < k_phase_count; ++p) {
+  const auto line = [&](Phase p) {
     std::vector<double> over_ranks;
-    for (i64 r = 0; r < options_.ranks; ++r) over_ranks.push_back(phases_[r * k_phase_count + p]);
+    for (i64 r = 0; r < options_.ranks; ++r) over_ranks.push_back(phases_[r * k_phase_count + static_cast<int>(p)]);
     const double mean = std::accumulate(over_ranks.begin(), over_ranks.end(), 0.0) / static_cast<double>(options_.ranks);
-    rest -= mean;
-    if (mean == 0) continue;
-    say(fmt::format("  {:<12} {:>7.2f}  {:>7.2f}  {:>7.2f}   {:>5.1f}", phase_name(static_cast<Phase>(p)), *std::ranges::min_element(over_ranks) * per_step,
+    if (mean == 0) return 0.0;
+    say(fmt::format("  {:<12} {:>7.2f}  {:>7.2f}  {:>7.2f}   {:>5.1f}", phase_name(p), *std::ranges::min_element(over_ranks) * per_step,
                     mean * per_step, *std::ranges::max_element(over_ranks) * per_step, 100 * mean / step_seconds_));
+    return mean;
+  };
+  const auto beside_step = [](Phase p) { return p == Phase::metrics || p == Phase::evaluate || p == Phase::checkpoint; };
+  for (int p = 0; p < k_phase_count; ++p) {
+    if (!beside_step(static_cast<Phase>(p))) rest -= line(static_cast<Phase>(p));
   }
   say(fmt::format("  {:<12}          {:>7.2f}            {:>5.1f}", "other", rest * per_step, 100 * rest / step_seconds_));
+  say("beside the steps, in the same units:");
+  for (const Phase p : {Phase::metrics, Phase::evaluate, Phase::checkpoint}) line(p);
 }
 
 }  // namespace pleiad::app

@@ -33,6 +33,7 @@ void PhaseTimes::switch_to(Phase p) {
 
 void PhaseTimes::reset() {
   for (double& s : seconds_) s = 0;
+  since_ = Stopwatch::now();
 }
 
 PhaseTimes::Scope::Scope(PhaseTimes& times, Phase phase) : times_(times), outer_(times.current_) { times_.switch_to(phase); }

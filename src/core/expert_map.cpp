@@ -16,7 +16,7 @@ ExpertPlacement expert_placement_from(const std::string& word) {
 }
 
 ExpertMap::ExpertMap(ExpertPlacement rule, const std::vector<i64>& widths, i64 owners)
-    : owner_(widths.size()), local_(widths.size()), owned_(static_cast<std::size_t>(owners)) {
+    : rule_(rule), widths_(widths), owner_(widths.size()), local_(widths.size()), owned_(static_cast<std::size_t>(owners)) {
   PLEIAD_CHECK(owners > 0, "{} owners", owners);
   const i64 experts = static_cast<i64>(widths.size());
   if (rule == ExpertPlacement::balanced) {

@@ -20,7 +20,7 @@ std::string_view trim(std::string_view s) {
 template <class T>
 bool parse_whole(std::string_view s, T& out) {
   s = trim(s);
-  if (!s.empty() && s.front() == '+') s.remove_prefix(1);
+  if (s.size() > 1 && s.front() == '+' && s[1] != '-') s.remove_prefix(1);
   const auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), out);
   return error == std::errc{} && end == s.data() + s.size() && !s.empty();
 }
@@ -131,7 +131,7 @@ std::vector<i64> Spec::integers(const std::string& key, const std::vector<i64>& 
 void Spec::finish() const {
   for (const auto& [key, value] : given_) {
     const bool known = std::any_of(resolved_.begin(), resolved_.end(), [&](const Entry& e) { return e.key == key; });
-    if (known) continue;
+    if (known || preset_.count(key)) continue;
     std::vector<std::string> names;
     for (const Entry& e : resolved_) names.push_back(e.key);
     std::sort(names.begin(), names.end());

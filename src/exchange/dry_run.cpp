@@ -4,9 +4,9 @@
 
 namespace pleiad::exchange {
 
-std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment& a, const LaneLayout& lanes, i64 width) const {
+std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment& a, const ExpertMap& own_map, const LaneLayout& lanes, i64 width) const {
   const std::size_t n = static_cast<std::size_t>(ranks_);
-  const ExpertMap map(ExpertPlacement::block, std::vector<i64>(static_cast<std::size_t>(a.experts), 1), ranks_);
+  const ExpertMap map = own_map.for_owners(ranks_);
   std::vector<i64> rows(n * n, 0), entries(n * n, 0);  // [from][to]
   std::vector<i64> last_token(n, -1);
   for (i64 from = 0; from < ranks_; ++from) {
@@ -38,7 +38,7 @@ std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment
 ExchangePlan DryRunExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const {
   ExchangePlan plan = LocalExchanger::make_plan(a, map, lanes, width);
   const LaneLayout pretended(lanes.lanes(), lanes.sequences(), lanes.seq_len(), ranks_, 0);
-  for (const Traffic& t : traffic_per_rank(a, pretended, width)) {
+  for (const Traffic& t : traffic_per_rank(a, map, pretended, width)) {
     plan.traffic.forward_bytes += t.forward_bytes;
     plan.traffic.backward_bytes += t.backward_bytes;
     plan.traffic.forward_messages += t.forward_messages;

@@ -1,15 +1,15 @@
 // Making corpus files. Reading them: corpus.cpp.
-#include <chrono>
-#include <cmath>
-#include <ctime>
-#include <filesystem>
-#include <fstream>
-
 #include "pleiad/core/build_info.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/checksum.hpp"
 #include "pleiad/io/corpus.hpp"
 #include "pleiad/io/h5.hpp"
+
+#include <chrono>
+#include <cmath>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
 
 namespace pleiad::io {
 
@@ -66,7 +66,8 @@ void add_bytes(Sha256& sum, const std::vector<T>& values) {
 std::string fingerprint_of(const CorpusContent& content) {
   Sha256 sum;
   sum.add(content.tokenizer.serialise());
-  sum.add(fmt::format("{} {} {}", content.window_alignment, content.train.tokens.size(), fmt::join(content.domains, ",")));
+  sum.add(
+      fmt::format("{} {} {}", content.window_alignment, content.train.tokens.size(), fmt::join(content.domains, ",")));
   for (const CorpusContent::Part* part : {&content.train, &content.validation}) {
     add_bytes(sum, part->tokens);
     add_bytes(sum, part->domain);
@@ -89,7 +90,8 @@ void write_part(H5File& file, const std::string& group, const CorpusContent::Par
   }
   file.set_attribute(group, "bytes", part.bytes);
   if (!content.domains.empty()) {
-    file.write<std::uint8_t>(group + "/domain", part.domain, shape, options("1", "true domain of every token, a place in /domains"));
+    file.write<std::uint8_t>(group + "/domain", part.domain, shape,
+                             options("1", "true domain of every token, a place in /domains"));
   }
   if (!content.train.entropy.empty()) {
     file.write<float>(group + "/entropy", part.entropy, shape,
@@ -107,7 +109,8 @@ void write_sources(H5File& file, const std::vector<CorpusContent::Source>& sourc
   }
   file.write_texts("/sources/name", names, "names of the text files, in order");
   file.write_texts("/sources/sha256", sums, "SHA-256 of each file");
-  file.write<i64>("/sources/bytes", bytes, {static_cast<i64>(bytes.size())}, {.units = "bytes", .description = "size of each file"});
+  file.write<i64>("/sources/bytes", bytes, {static_cast<i64>(bytes.size())},
+                  {.units = "bytes", .description = "size of each file"});
 }
 
 void write_all(H5File& file, const CorpusContent& content) {
@@ -127,8 +130,9 @@ void write_all(H5File& file, const CorpusContent& content) {
   const std::string model = tokenizer.model();
   if (!model.empty()) {
     const std::span<const std::uint8_t> bytes(reinterpret_cast<const std::uint8_t*>(model.data()), model.size());
-    file.write<std::uint8_t>("/tokenizer/model", bytes, {static_cast<i64>(model.size())},
-                             {.units = "bytes", .description = "SentencePiece model file", .chunk_rows = k_chunk, .deflate = k_deflate});
+    file.write<std::uint8_t>(
+        "/tokenizer/model", bytes, {static_cast<i64>(model.size())},
+        {.units = "bytes", .description = "SentencePiece model file", .chunk_rows = k_chunk, .deflate = k_deflate});
   }
   if (!content.domains.empty()) file.write_texts("/domains", content.domains, "names of the domains");
   if (!content.sources.empty()) write_sources(file, content.sources);
@@ -141,7 +145,8 @@ void write_all(H5File& file, const CorpusContent& content) {
 void check_output(const std::string& out, bool force) {
   if (out.empty()) user_error("no output file was named");
   if (fs::is_directory(out)) user_error("output '{}' is a folder; a file name is needed", out);
-  if (!force && fs::exists(out)) user_error("output '{}' exists already; choose another name or force its replacement", out);
+  if (!force && fs::exists(out))
+    user_error("output '{}' exists already; choose another name or force its replacement", out);
   const Unfinished trial(temporary_name(out));
   H5File::create(trial.path());
 }
@@ -152,7 +157,8 @@ void write_corpus(const CorpusContent& content, const std::string& out, bool for
     const std::size_t domains = content.domains.empty() ? 0 : part->tokens.size();
     const std::size_t entropies = content.train.entropy.empty() ? 0 : part->tokens.size();
     PLEIAD_CHECK(part->domain.size() == domains, "{} domains for {} tokens", part->domain.size(), part->tokens.size());
-    PLEIAD_CHECK(part->entropy.size() == entropies, "{} entropies for {} tokens", part->entropy.size(), part->tokens.size());
+    PLEIAD_CHECK(part->entropy.size() == entropies, "{} entropies for {} tokens", part->entropy.size(),
+                 part->tokens.size());
   }
   const Unfinished unfinished(temporary_name(out));
   H5File file = H5File::create(unfinished.path());
@@ -183,7 +189,8 @@ void build_corpus(const CorpusOptions& options) {
   if (text.empty()) user_error("the corpus is empty: no text in {}", fmt::join(options.files, ", "));
 
   // floor(), with a hair's breadth against products like 9.999999999.
-  const auto cut = static_cast<std::size_t>(static_cast<double>(text.size()) * (1 - options.validation_fraction) + 1e-6);
+  const auto cut =
+      static_cast<std::size_t>(static_cast<double>(text.size()) * (1 - options.validation_fraction) + 1e-6);
   const std::string_view train = std::string_view(text).substr(0, cut), validation = std::string_view(text).substr(cut);
   if (train.empty()) user_error("the corpus is empty: {} bytes leave nothing to train on", text.size());
   const bool pieces = options.tokenizer == "sentencepiece";
@@ -192,12 +199,14 @@ void build_corpus(const CorpusOptions& options) {
   content.validation = {.tokens = content.tokenizer.encode(validation), .bytes = static_cast<i64>(validation.size())};
   content.origin = "text";
   content.validation_fraction = options.validation_fraction;
-  content.split_rule = fmt::format("validation is the last {} of {} bytes of the files in order", validation.size(), text.size());
-  content.options = fmt::format("tokenizer = {}\nvalidation_fraction = {}\n", options.tokenizer, options.validation_fraction);
+  content.split_rule =
+      fmt::format("validation is the last {} of {} bytes of the files in order", validation.size(), text.size());
+  content.options =
+      fmt::format("tokenizer = {}\nvalidation_fraction = {}\n", options.tokenizer, options.validation_fraction);
   if (pieces) {
     const SentencePieceOptions& s = options.sentencepiece;
-    content.options += fmt::format("vocab = {}\nmodel = {}\ntraining_bytes = {}\ncharacter_coverage = {}\n", s.vocab, s.model,
-                                   s.training_bytes, s.character_coverage);
+    content.options += fmt::format("vocab = {}\nmodel = {}\ntraining_bytes = {}\ncharacter_coverage = {}\n", s.vocab,
+                                   s.model, s.training_bytes, s.character_coverage);
   }
   write_corpus(content, options.out, options.force);
 }

@@ -1,5 +1,10 @@
-// Identifiers, errors, opening and closing of HDF5 files and what is in them. Values and series: h5_data.cpp, texts and attributes: h5_text.cpp.
+// Identifiers, errors, opening and closing of HDF5 files and what is in them. Values and series: h5_data.cpp, texts and
+// attributes: h5_text.cpp.
 #include "pleiad/io/h5.hpp"
+
+#include "pleiad/comm/agree.hpp"
+
+#include "h5_detail.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,9 +15,6 @@
 #include <cstring>
 #include <filesystem>
 #include <utility>
-
-#include "h5_detail.hpp"
-#include "pleiad/comm/agree.hpp"
 
 namespace pleiad::io {
 
@@ -31,7 +33,9 @@ herr_t keep_first(unsigned n, const H5E_error2_t* entry, void* out) {
 
 }  // namespace
 
-void silence() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+void silence() {
+  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+}
 
 std::string reason() {
   std::string text;
@@ -43,11 +47,16 @@ std::string reason() {
 std::string name_of(hid_t type) {
   const std::size_t bits = 8 * H5Tget_size(type);
   switch (H5Tget_class(type)) {
-    case H5T_INTEGER: return fmt::format("{}int{}", H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "", bits);
-    case H5T_FLOAT: return fmt::format("float{}", bits);
-    case H5T_STRING: return "string";
-    case H5T_ENUM: return "enum";
-    default: return "other";
+    case H5T_INTEGER:
+      return fmt::format("{}int{}", H5Tget_sign(type) == H5T_SGN_NONE ? "u" : "", bits);
+    case H5T_FLOAT:
+      return fmt::format("float{}", bits);
+    case H5T_STRING:
+      return "string";
+    case H5T_ENUM:
+      return "enum";
+    default:
+      return "other";
   }
 }
 
@@ -59,7 +68,9 @@ Shape shape_of(hid_t dataset) {
   return {dims.begin(), dims.end()};
 }
 
-std::string in_words(const Shape& shape) { return shape.empty() ? "scalar" : fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string in_words(const Shape& shape) {
+  return shape.empty() ? "scalar" : fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 i64 count_of(const Shape& shape, std::size_t first) {
   i64 n = 1;
@@ -75,14 +86,16 @@ H5Id space_of(const Shape& shape) {
 }
 
 i64 believable_count(hid_t dataset, i64 element_bytes, const std::string& name, const std::string& file) {
-  if (H5Sget_simple_extent_type(space_id(H5Dget_space(dataset)).get()) == H5S_NULL) user_error("'{}' of '{}' holds no value", name, file);
+  if (H5Sget_simple_extent_type(space_id(H5Dget_space(dataset)).get()) == H5S_NULL)
+    user_error("'{}' of '{}' holds no value", name, file);
   const Shape shape = shape_of(dataset);
   std::error_code ignored;
   const auto file_bytes = static_cast<i64>(std::filesystem::file_size(file, ignored));
   const i64 limit = std::max(i64{64} << 20, 1100 * std::max<i64>(file_bytes, 0));
   const i64 count = count_of(shape);
   if (count < 0 || count > limit / element_bytes) {
-    user_error("'{}' of '{}' claims shape {}, more than a file of {} bytes can hold", name, file, in_words(shape), file_bytes);
+    user_error("'{}' of '{}' claims shape {}, more than a file of {} bytes can hold", name, file, in_words(shape),
+               file_bytes);
   }
   return count;
 }
@@ -138,7 +151,8 @@ H5Id access_list(const comm::Communicator* comm, H5F_libver_t oldest) {
 }
 
 /// A writer that died in SWMR mode leaves "open for writing" and too small an end of file in the first block. This
-/// undocumented property and the call are what h5clear --status --increment does about it. A truncated file stays refused.
+/// undocumented property and the call are what h5clear --status --increment does about it. A truncated file stays
+/// refused.
 void mend(const std::string& path) {
   const H5Id access = access_list(nullptr, H5F_LIBVER_LATEST);
   const hbool_t yes = true;
@@ -159,7 +173,9 @@ H5Id& H5Id::operator=(H5Id&& other) noexcept {
   return *this;
 }
 
-std::int64_t H5Id::release() { return std::exchange(id_, -1); }
+std::int64_t H5Id::release() {
+  return std::exchange(id_, -1);
+}
 
 bool H5Id::close() {
   if (id_ < 0) return true;
@@ -181,9 +197,12 @@ H5File H5File::open(const std::string& path) {
   const H5Id access = access_list(nullptr, H5F_LIBVER_EARLIEST);
   hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
   if (id < 0) {
-    // Perhaps a run is writing it. If following it fails too, the first reason is the one to tell.
+    // Perhaps a run is writing it. If following it fails too, the first reason is the one to tell. Only then: in SWMR
+    // mode HDF5 reads damaged blocks again and again, and sleeps in between, in the hope that the writer mends them.
     const std::string why = reason();
-    id = H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access.get());
+    H5Pset_metadata_read_attempts(access.get(), 20);
+    if (why.find("already open") != std::string::npos)
+      id = H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access.get());
     if (id < 0) user_error("cannot open '{}': {}", path, why);
   }
   return {H5Id(id, H5Fclose), path, nullptr};
@@ -257,14 +276,15 @@ void H5File::start_swmr() {
 }
 
 void H5File::together(const std::function<void()>& action) const {
-  if (comm_) comm::agree_on(*comm_, action);
-  else action();
+  if (comm_)
+    comm::agree_on(*comm_, action);
+  else
+    action();
 }
 
 void H5File::require_format(const std::string& expected) const {
-  bool known = false;
-  together([&] { known = H5Aexists_by_name(id_.get(), "/", "format", H5P_DEFAULT) > 0; });
-  if (!known) user_error("'{}' is an HDF5 file without a 'format' attribute; format '{}' is needed", path_, expected);
+  if (!has_attribute("/", "format"))
+    user_error("'{}' is an HDF5 file without a 'format' attribute; format '{}' is needed", path_, expected);
   const std::string found = text("/", "format");
   if (found != expected) user_error("'{}' has format '{}'; format '{}' is needed", path_, found, expected);
 }
@@ -286,7 +306,9 @@ bool H5File::exists(const std::string& object) const {
 
 bool H5File::is_group(const std::string& object) const {
   H5O_info_t info = {};
-  together([&] { need(H5Oget_info_by_name2(id_.get(), object.c_str(), &info, H5O_INFO_BASIC, H5P_DEFAULT), "find", object, path_); });
+  together([&] {
+    need(H5Oget_info_by_name2(id_.get(), object.c_str(), &info, H5O_INFO_BASIC, H5P_DEFAULT), "find", object, path_);
+  });
   return info.type == H5O_TYPE_GROUP;
 }
 
@@ -297,7 +319,8 @@ std::vector<std::string> H5File::list(const std::string& group) const {
     return 0;
   };
   together([&] {
-    const herr_t code = H5Literate_by_name(id_.get(), group.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names, H5P_DEFAULT);
+    const herr_t code =
+        H5Literate_by_name(id_.get(), group.c_str(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names, H5P_DEFAULT);
     need(code, "list", group, path_);
   });
   return names;
@@ -329,7 +352,9 @@ H5File open_for_all(const comm::Communicator& comm, const std::string& path) {
   return std::move(*file);
 }
 
-std::string temporary_name(const std::string& path) { return path + ".partial"; }
+std::string temporary_name(const std::string& path) {
+  return path + ".partial";
+}
 
 void publish(const std::string& temporary, const std::string& path) {
   const auto sync = [](const std::string& what) {

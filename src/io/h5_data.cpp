@@ -1,8 +1,9 @@
 // Values and series of HDF5 files.
-#include <algorithm>
+#include "pleiad/comm/agree.hpp"
 
 #include "h5_detail.hpp"
-#include "pleiad/comm/agree.hpp"
+
+#include <algorithm>
 
 namespace pleiad::io {
 
@@ -17,24 +18,36 @@ constexpr i64 k_series_chunk_rows = 256;
 
 hid_t file_type(ElementType type) {
   switch (type) {
-    case ElementType::float32: return H5T_IEEE_F32LE;
-    case ElementType::float64: return H5T_IEEE_F64LE;
-    case ElementType::int32: return H5T_STD_I32LE;
-    case ElementType::int64: return H5T_STD_I64LE;
-    case ElementType::uint8: return H5T_STD_U8LE;
-    case ElementType::uint16: return H5T_STD_U16LE;
+    case ElementType::float32:
+      return H5T_IEEE_F32LE;
+    case ElementType::float64:
+      return H5T_IEEE_F64LE;
+    case ElementType::int32:
+      return H5T_STD_I32LE;
+    case ElementType::int64:
+      return H5T_STD_I64LE;
+    case ElementType::uint8:
+      return H5T_STD_U8LE;
+    case ElementType::uint16:
+      return H5T_STD_U16LE;
   }
   return -1;
 }
 
 hid_t memory_type(ElementType type) {
   switch (type) {
-    case ElementType::float32: return H5T_NATIVE_FLOAT;
-    case ElementType::float64: return H5T_NATIVE_DOUBLE;
-    case ElementType::int32: return H5T_NATIVE_INT32;
-    case ElementType::int64: return H5T_NATIVE_INT64;
-    case ElementType::uint8: return H5T_NATIVE_UINT8;
-    case ElementType::uint16: return H5T_NATIVE_UINT16;
+    case ElementType::float32:
+      return H5T_NATIVE_FLOAT;
+    case ElementType::float64:
+      return H5T_NATIVE_DOUBLE;
+    case ElementType::int32:
+      return H5T_NATIVE_INT32;
+    case ElementType::int64:
+      return H5T_NATIVE_INT64;
+    case ElementType::uint8:
+      return H5T_NATIVE_UINT8;
+    case ElementType::uint16:
+      return H5T_NATIVE_UINT16;
   }
   return -1;
 }
@@ -45,16 +58,22 @@ H5T_conv_ret_t refuse_out_of_range(H5T_conv_except_t what, hid_t, hid_t to, void
   return range && H5Tget_class(to) == H5T_INTEGER ? H5T_CONV_ABORT : H5T_CONV_UNHANDLED;
 }
 
-i64 bytes_of(ElementType type) { return static_cast<i64>(H5Tget_size(file_type(type))); }
+i64 bytes_of(ElementType type) {
+  return static_cast<i64>(H5Tget_size(file_type(type)));
+}
 
 /// UserError unless what is stored can be read as (or written from) the memory type without losing its meaning.
 void check_kind(hid_t dataset, hid_t memory, const std::string& name, const std::string& file) {
   const H5Id stored = type_id(H5Dget_type(dataset));
   const bool text = H5Tget_class(memory) == H5T_STRING, integer = H5Tget_class(memory) == H5T_INTEGER;
-  const bool fits = text ? H5Tget_class(stored.get()) == H5T_STRING : integer ? is_integer(stored.get()) : is_number(stored.get());
+  const bool fits = text      ? H5Tget_class(stored.get()) == H5T_STRING
+                    : integer ? is_integer(stored.get())
+                              : is_number(stored.get());
   if (fits) return;
   user_error("'{}' of '{}' holds {}; {} needed", name, file, name_of(stored.get()),
-             text ? "text is" : integer ? "integers are" : "numbers are");
+             text      ? "text is"
+             : integer ? "integers are"
+                       : "numbers are");
 }
 
 // ---- shapes and selections ----
@@ -87,9 +106,12 @@ i64 select_rows(hid_t space, const Shape& shape, const std::vector<Range>& rows,
     if (r.count == 0) continue;
     const i64 last = runs.empty() ? 0 : runs.back().end();
     PLEIAD_CHECK(r.count > 0 && r.begin >= last, "row ranges of {} must ascend: {} after {}", what, r.begin, last);
-    if (r.end() > shape[0]) user_error("{} has {} rows; rows {} to {} were asked for", what, shape[0], r.begin, r.end() - 1);
-    if (!runs.empty() && last == r.begin) runs.back().count += r.count;
-    else runs.push_back(r);
+    if (r.end() > shape[0])
+      user_error("{} has {} rows; rows {} to {} were asked for", what, shape[0], r.begin, r.end() - 1);
+    if (!runs.empty() && last == r.begin)
+      runs.back().count += r.count;
+    else
+      runs.push_back(r);
   }
   H5Sselect_none(space);
   const i64 width = count_of(shape, 1);
@@ -127,12 +149,18 @@ H5Id transfer_list(bool collective) {
 
 template <class T>
 ElementType element_type() {
-  if constexpr (std::is_same_v<T, float>) return ElementType::float32;
-  else if constexpr (std::is_same_v<T, double>) return ElementType::float64;
-  else if constexpr (std::is_same_v<T, std::int32_t>) return ElementType::int32;
-  else if constexpr (std::is_same_v<T, i64>) return ElementType::int64;
-  else if constexpr (std::is_same_v<T, std::uint8_t>) return ElementType::uint8;
-  else return ElementType::uint16;
+  if constexpr (std::is_same_v<T, float>)
+    return ElementType::float32;
+  else if constexpr (std::is_same_v<T, double>)
+    return ElementType::float64;
+  else if constexpr (std::is_same_v<T, std::int32_t>)
+    return ElementType::int32;
+  else if constexpr (std::is_same_v<T, i64>)
+    return ElementType::int64;
+  else if constexpr (std::is_same_v<T, std::uint8_t>)
+    return ElementType::uint8;
+  else
+    return ElementType::uint16;
 }
 
 const char* element_type_name(ElementType type) {
@@ -140,10 +168,10 @@ const char* element_type_name(ElementType type) {
   return names[static_cast<int>(type)];
 }
 
-
 // ---- datasets ----
 
-void H5File::create_dataset(const std::string& dataset, ElementType type, const Shape& shape, const DatasetOptions& options) {
+void H5File::create_dataset(const std::string& dataset, ElementType type, const Shape& shape,
+                            const DatasetOptions& options) {
   PLEIAD_CHECK(count_of(shape) >= 0, "dataset '{}' of shape {}", dataset, in_words(shape));
   const bool chunked = !shape.empty() && count_of(shape) > 0 && (options.deflate > 0 || options.chunk_rows > 0);
   together([&] {
@@ -156,8 +184,8 @@ void H5File::create_dataset(const std::string& dataset, ElementType type, const 
   if (!options.description.empty()) set_attribute(dataset, "description", options.description);
 }
 
-void H5File::transfer(bool writing, const std::string& dataset, std::int64_t type, const std::vector<Range>* rows, void* values,
-                      i64 count) const {
+void H5File::transfer(bool writing, const std::string& dataset, std::int64_t type, const std::vector<Range>* rows,
+                      void* values, i64 count) const {
   const char* verb = writing ? "write" : "read";
   H5Id id, space, memory;
   i64 all = 0, selected = 0;
@@ -192,9 +220,11 @@ void H5File::transfer(bool writing, const std::string& dataset, std::int64_t typ
 }
 
 template <class T>
-void H5File::write(const std::string& dataset, std::span<const T> values, const Shape& shape, const DatasetOptions& options) {
+void H5File::write(const std::string& dataset, std::span<const T> values, const Shape& shape,
+                   const DatasetOptions& options) {
   create_dataset(dataset, element_type<T>(), shape, options);
-  transfer(true, dataset, memory_type(element_type<T>()), nullptr, const_cast<T*>(values.data()), static_cast<i64>(values.size()));
+  transfer(true, dataset, memory_type(element_type<T>()), nullptr, const_cast<T*>(values.data()),
+           static_cast<i64>(values.size()));
 }
 
 template <class T>
@@ -205,7 +235,8 @@ std::vector<T> H5File::read(const std::string& dataset, const std::optional<Shap
     const hid_t type = memory_type(element_type<T>());
     check_kind(id.get(), type, dataset, path_);
     if (expected && shape_of(id.get()) != *expected) {
-      user_error("'{}' of '{}' has shape {}; {} is needed", dataset, path_, in_words(shape_of(id.get())), in_words(*expected));
+      user_error("'{}' of '{}' has shape {}; {} is needed", dataset, path_, in_words(shape_of(id.get())),
+                 in_words(*expected));
     }
     count = believable_count(id.get(), static_cast<i64>(sizeof(T)), dataset, path_);
   });
@@ -216,7 +247,8 @@ std::vector<T> H5File::read(const std::string& dataset, const std::optional<Shap
 
 template <class T>
 void H5File::write_rows(const std::string& dataset, const std::vector<Range>& rows, std::span<const T> values) {
-  transfer(true, dataset, memory_type(element_type<T>()), &rows, const_cast<T*>(values.data()), static_cast<i64>(values.size()));
+  transfer(true, dataset, memory_type(element_type<T>()), &rows, const_cast<T*>(values.data()),
+           static_cast<i64>(values.size()));
 }
 
 template <class T>
@@ -226,7 +258,8 @@ void H5File::read_rows(const std::string& dataset, const std::vector<Range>& row
 
 // ---- series ----
 
-H5Series::H5Series(H5File& file, const std::string& dataset, ElementType type, const Shape& row_shape, const DatasetOptions& options)
+H5Series::H5Series(H5File& file, const std::string& dataset, ElementType type, const Shape& row_shape,
+                   const DatasetOptions& options)
     : name_(fmt::format("'{}' of '{}'", dataset, file.path())), row_shape_(row_shape) {
   PLEIAD_CHECK(!file.comm_, "series {} in a parallel file", name_);
   Shape shape = row_shape;
@@ -264,8 +297,8 @@ void H5Series::append(std::span<const T> values) {
   const H5Id space = space_id(H5Dget_space(dataset_.get()));
   start[0] = static_cast<hsize_t>(rows_), block[0] = static_cast<hsize_t>(count / width);
   H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, block.data(), nullptr);
-  need(H5Dwrite(dataset_.get(), memory_type(element_type<T>()), space_of({count}).get(), space.get(), transfer_list(false).get(),
-                values.data()),
+  need(H5Dwrite(dataset_.get(), memory_type(element_type<T>()), space_of({count}).get(), space.get(),
+                transfer_list(false).get(), values.data()),
        "write", "", name_);
   rows_ = shape[0];
 }
@@ -278,16 +311,18 @@ void H5Series::truncate(i64 rows) {
   rows_ = rows;
 }
 
-void H5Series::flush() { need(H5Dflush(dataset_.get()), "flush", "", name_); }
+void H5Series::flush() {
+  need(H5Dflush(dataset_.get()), "flush", "", name_);
+}
 
 // ---- the element types ----
 
-#define PLEIAD_H5_TYPE(T)                                                                                                     \
-  template ElementType element_type<T>();                                                                                     \
-  template void H5File::write<T>(const std::string&, std::span<const T>, const Shape&, const DatasetOptions&);                \
-  template std::vector<T> H5File::read<T>(const std::string&, const std::optional<Shape>&) const;                             \
-  template void H5File::write_rows<T>(const std::string&, const std::vector<Range>&, std::span<const T>);                     \
-  template void H5File::read_rows<T>(const std::string&, const std::vector<Range>&, std::span<T>) const;                      \
+#define PLEIAD_H5_TYPE(T)                                                                                      \
+  template ElementType element_type<T>();                                                                      \
+  template void H5File::write<T>(const std::string&, std::span<const T>, const Shape&, const DatasetOptions&); \
+  template std::vector<T> H5File::read<T>(const std::string&, const std::optional<Shape>&) const;              \
+  template void H5File::write_rows<T>(const std::string&, const std::vector<Range>&, std::span<const T>);      \
+  template void H5File::read_rows<T>(const std::string&, const std::vector<Range>&, std::span<T>) const;       \
   template void H5Series::append<T>(std::span<const T>);
 PLEIAD_H5_TYPE(float)
 PLEIAD_H5_TYPE(double)

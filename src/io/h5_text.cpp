@@ -1,8 +1,8 @@
 // Texts and attributes of HDF5 files.
+#include "h5_detail.hpp"
+
 #include <algorithm>
 #include <cstring>
-
-#include "h5_detail.hpp"
 
 namespace pleiad::io {
 
@@ -49,8 +49,10 @@ struct OpenAttribute {
   /// UserError unless it exists and is one value.
   OpenAttribute(hid_t file, const std::string& object, const std::string& name, const std::string& path)
       : where(fmt::format("attribute '{}' of '{}' in '{}'", name, object, path)) {
-    if (H5Aexists_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT) <= 0) user_error("{} is missing", where);
-    id = H5Id(need(H5Aopen_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), "open", "", where), H5Aclose);
+    if (need(H5Aexists_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT), "read", "", where) == 0)
+      user_error("{} is missing", where);
+    id = H5Id(need(H5Aopen_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), "open", "", where),
+              H5Aclose);
     type = type_id(H5Aget_type(id.get()));
     const i64 values = H5Sget_simple_extent_npoints(space_id(H5Aget_space(id.get())).get());
     if (values != 1) user_error("{} has {} values; one is needed", where, values);
@@ -69,9 +71,8 @@ void H5File::create_texts(const std::string& dataset, const std::vector<std::str
   std::size_t length = 1;
   for (const std::string& t : texts) length = std::max(length, t.size());
   const H5Id type = text_type(length);
-  together([&] {
-    const H5Id made = make_dataset(id_.get(), dataset, path_, type.get(), space_of(shape), [](hid_t) {});
-  });
+  together(
+      [&] { const H5Id made = make_dataset(id_.get(), dataset, path_, type.get(), space_of(shape), [](hid_t) {}); });
   set_attribute(dataset, "units", "text");
   set_attribute(dataset, "description", description);
   std::string block(length * texts.size(), '\0');
@@ -83,7 +84,8 @@ void H5File::write_text(const std::string& dataset, const std::string& text, con
   create_texts(dataset, {text}, {}, description);
 }
 
-void H5File::write_texts(const std::string& dataset, const std::vector<std::string>& texts, const std::string& description) {
+void H5File::write_texts(const std::string& dataset, const std::vector<std::string>& texts,
+                         const std::string& description) {
   create_texts(dataset, texts, {static_cast<i64>(texts.size())}, description);
 }
 
@@ -117,13 +119,15 @@ std::string H5File::read_text(const std::string& dataset) const {
 
 // ---- attributes ----
 
-void H5File::set_attribute_of(const std::string& object, const std::string& name, std::int64_t type, const void* value) {
+void H5File::set_attribute_of(const std::string& object, const std::string& name, std::int64_t type,
+                              const void* value) {
   together([&] {
     if (H5Aexists_by_name(id_.get(), object.c_str(), name.c_str(), H5P_DEFAULT) > 0) {
-      need(H5Adelete_by_name(id_.get(), object.c_str(), name.c_str(), H5P_DEFAULT), "replace attribute of", object, path_);
+      need(H5Adelete_by_name(id_.get(), object.c_str(), name.c_str(), H5P_DEFAULT), "replace attribute of", object,
+           path_);
     }
-    const H5Id attribute(need(H5Acreate_by_name(id_.get(), object.c_str(), name.c_str(), type, space_of({}).get(), H5P_DEFAULT,
-                                                H5P_DEFAULT, H5P_DEFAULT),
+    const H5Id attribute(need(H5Acreate_by_name(id_.get(), object.c_str(), name.c_str(), type, space_of({}).get(),
+                                                H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
                               "add attribute to", object, path_),
                          H5Aclose);
     need(H5Awrite(attribute.get(), type, value), "write attribute of", object, path_);
@@ -145,7 +149,10 @@ void H5File::set_attribute(const std::string& object, const std::string& name, c
 
 bool H5File::has_attribute(const std::string& object, const std::string& name) const {
   bool found = false;
-  together([&] { found = H5Aexists_by_name(id_.get(), object.c_str(), name.c_str(), H5P_DEFAULT) > 0; });
+  together([&] {
+    found = need(H5Aexists_by_name(id_.get(), object.c_str(), name.c_str(), H5P_DEFAULT), "read attributes of", object,
+                 path_) > 0;
+  });
   return found;
 }
 
@@ -192,7 +199,8 @@ std::string H5File::text(const std::string& object, const std::string& name) con
     std::vector<char> block(H5Tget_size(memory.get()));
     need(H5Aread(a.id.get(), memory.get(), block.data()), "read attribute of", object, path_);
     value = text_at(block.data(), memory.get());
-    if (H5Tis_variable_str(memory.get()) > 0) H5Dvlen_reclaim(memory.get(), space_of({}).get(), H5P_DEFAULT, block.data());
+    if (H5Tis_variable_str(memory.get()) > 0)
+      H5Dvlen_reclaim(memory.get(), space_of({}).get(), H5P_DEFAULT, block.data());
   });
   return value;
 }
@@ -203,7 +211,9 @@ std::string H5File::attribute_in_words(const std::string& object, const std::str
     const OpenAttribute a(id_.get(), object, name, path_);
     kind = is_integer(a.type.get()) ? 'i' : is_number(a.type.get()) ? 'n' : 't';
   });
-  return kind == 'i' ? fmt::format("{}", integer(object, name)) : kind == 'n' ? fmt::format("{:g}", number(object, name)) : text(object, name);
+  return kind == 'i'   ? fmt::format("{}", integer(object, name))
+         : kind == 'n' ? fmt::format("{:g}", number(object, name))
+                       : text(object, name);
 }
 
 std::string h5_description() {

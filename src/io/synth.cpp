@@ -1,11 +1,11 @@
 #include "pleiad/io/synth.hpp"
 
+#include "pleiad/core/error.hpp"
+#include "pleiad/core/random.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
-
-#include "pleiad/core/error.hpp"
-#include "pleiad/core/random.hpp"
 
 namespace pleiad::io {
 
@@ -100,10 +100,14 @@ class Copy : public SynthSource {
   }
 
   void advance(int symbol) override {
-    if (symbol == synth_symbol('\n')) reset();
-    else if (symbol == synth_symbol('|')) copying_ = true;
-    else if (copying_) ++copied_;
-    else word_.push_back(symbol);
+    if (symbol == synth_symbol('\n'))
+      reset();
+    else if (symbol == synth_symbol('|'))
+      copying_ = true;
+    else if (copying_)
+      ++copied_;
+    else
+      word_.push_back(symbol);
   }
 
  private:
@@ -190,8 +194,10 @@ class Brackets : public SynthSource {
   void advance(int symbol) override {
     const char c = k_synth_alphabet[static_cast<std::size_t>(symbol)];
     begun_ = c != '\n';
-    if (const std::size_t kind = k_open.find(c); kind != std::string_view::npos) open_.push_back(kind);
-    else if (begun_) open_.pop_back();
+    if (const std::size_t kind = k_open.find(c); kind != std::string_view::npos)
+      open_.push_back(kind);
+    else if (begun_)
+      open_.pop_back();
   }
 
  private:
@@ -221,13 +227,16 @@ void check_options(const SynthOptions& o) {
   }
   if (o.domains.empty()) user_error("no domain was named; allowed: {}", fmt::join(synth_domain_names(), ", "));
   for (std::size_t i = 0; i < o.domains.size(); ++i) {
-    if (std::count(o.domains.begin(), o.domains.end(), o.domains[i]) > 1) user_error("domain '{}' is named twice", o.domains[i]);
+    if (std::count(o.domains.begin(), o.domains.end(), o.domains[i]) > 1)
+      user_error("domain '{}' is named twice", o.domains[i]);
   }
 }
 
 }  // namespace
 
-int synth_symbol(char c) { return k_symbol[static_cast<std::size_t>(c & 127)]; }
+int synth_symbol(char c) {
+  return k_symbol[static_cast<std::size_t>(c & 127)];
+}
 
 const std::vector<std::string>& synth_domain_names() {
   static const std::vector<std::string> names = {"easy", "medium", "hard", "copy", "arithmetic", "brackets"};
@@ -324,8 +333,9 @@ CorpusContent make_synth_corpus(const SynthOptions& options) {
   content.validation_fraction = options.validation_fraction;
   content.origin = "synthetic";
   content.split_rule = fmt::format("validation is the last {} of {} documents", documents - training, documents);
-  content.options = fmt::format("tokens = {}\ndocument_length = {}\ndomains = {}\nseed = {}\nvalidation_fraction = {}\n", options.tokens,
-                                options.document_length, fmt::join(options.domains, ","), options.seed, options.validation_fraction);
+  content.options = fmt::format(
+      "tokens = {}\ndocument_length = {}\ndomains = {}\nseed = {}\nvalidation_fraction = {}\n", options.tokens,
+      options.document_length, fmt::join(options.domains, ","), options.seed, options.validation_fraction);
   return content;
 }
 

@@ -1,5 +1,5 @@
-// SentencePiece alone would lose bytes: it turns U+2581 into a space and bytes that are not UTF-8 into U+FFFD. So such bytes go
-// past it as byte pieces, and decoding is our own concatenation of pieces.
+// SentencePiece alone would lose bytes: it turns U+2581 into a space and bytes that are not UTF-8 into U+FFFD. So such
+// bytes go past it as byte pieces, and decoding is our own concatenation of pieces.
 #include "pleiad/io/tokenizer.hpp"
 
 #include "pleiad/core/error.hpp"
@@ -25,7 +25,7 @@ constexpr std::string_view k_header = "pleiad-tokenizer/1 ";
 
 namespace {
 
-constexpr std::string_view k_space = "\xE2\x96\x81";  // U+2581, how SentencePiece writes a space
+constexpr std::string_view k_space = "\xE2\x96\x81";         // U+2581, how SentencePiece writes a space
 constexpr std::size_t k_longest_run = std::size_t{1} << 16;  // memory of one call grows with its length
 constexpr std::size_t k_longest_line = 4000;                 // the trainer skips longer ones
 
@@ -78,7 +78,8 @@ class Lines : public sentencepiece::SentenceIterator {
   // Keeps what was used in proportion to what was seen.
   bool wanted() const {
     if (text_.size() <= limit_) return true;
-    return static_cast<double>(used_) <= static_cast<double>(limit_) * static_cast<double>(seen_) / static_cast<double>(text_.size());
+    return static_cast<double>(used_) <=
+           static_cast<double>(limit_) * static_cast<double>(seen_) / static_cast<double>(text_.size());
   }
 
   std::string_view text_;
@@ -99,11 +100,13 @@ class Tokenizer::Model {
  public:
   explicit Model(std::string bytes) : bytes_(std::move(bytes)) {
     const auto status = processor_.LoadFromSerializedProto(bytes_);
-    if (!status.ok()) user_error("the SentencePiece model of {} bytes is damaged: {}", bytes_.size(), last_sentence(status.ToString()));
+    if (!status.ok())
+      user_error("the SentencePiece model of {} bytes is damaged: {}", bytes_.size(), last_sentence(status.ToString()));
     newline_ = processor_.PieceToId("\n");
     for (int b = 0; b < 256; ++b) {
       byte_[b] = processor_.PieceToId(fmt::format("<0x{:02X}>", b));
-      if (!processor_.IsByte(byte_[b])) user_error("the SentencePiece model has no byte fallback: train it with byte_fallback");
+      if (!processor_.IsByte(byte_[b]))
+        user_error("the SentencePiece model has no byte fallback: train it with byte_fallback");
     }
     for (int id = 0; id < processor_.GetPieceSize(); ++id) texts_.push_back(text_of(id));
     for (int b = 0; b < 256; ++b) texts_[static_cast<std::size_t>(byte_[b])] = static_cast<char>(b);
@@ -160,7 +163,8 @@ Tokenizer Tokenizer::train_sentencepiece(std::string_view text, const SentencePi
   }
   // 256 bytes, the unknown token and the newline are always there.
   if (options.vocab < 260 || options.vocab > 1000000) {
-    user_error("vocabulary of {} for SentencePiece; allowed: 260 to 1000000 (256 of them are the bytes)", options.vocab);
+    user_error("vocabulary of {} for SentencePiece; allowed: 260 to 1000000 (256 of them are the bytes)",
+               options.vocab);
   }
   const std::unordered_map<std::string, std::string> arguments = {
       {"vocab_size", std::to_string(options.vocab)},
@@ -180,12 +184,13 @@ Tokenizer Tokenizer::train_sentencepiece(std::string_view text, const SentencePi
       {"minloglevel", "3"},
   };
   Lines lines(text, options.training_bytes);
-  if (lines.done()) user_error("a SentencePiece model cannot be trained: the text of {} bytes has no UTF-8 words", text.size());
+  if (lines.done())
+    user_error("a SentencePiece model cannot be trained: the text of {} bytes has no UTF-8 words", text.size());
   std::string model;
   const auto status = sentencepiece::SentencePieceTrainer::Train(arguments, &lines, &model);
   if (!status.ok()) {
-    user_error("a SentencePiece model with a vocabulary of {} cannot be trained on {} bytes of text: {}", options.vocab, text.size(),
-               last_sentence(status.ToString()));
+    user_error("a SentencePiece model with a vocabulary of {} cannot be trained on {} bytes of text: {}", options.vocab,
+               text.size(), last_sentence(status.ToString()));
   }
   return from_model("sentencepiece", model);
 }
@@ -195,8 +200,10 @@ Tokenizer Tokenizer::train_sentencepiece(std::string_view text, const SentencePi
 class Tokenizer::Model {
  public:
   explicit Model(const std::string&) {
-    user_error("this corpus or checkpoint uses SentencePiece, which this build does not have: install libsentencepiece-dev and "
-               "build again, or use the tokenizer 'bytes'");
+    user_error(
+        "this corpus or checkpoint uses SentencePiece, which this build does not have: install libsentencepiece-dev "
+        "and "
+        "build again, or use the tokenizer 'bytes'");
   }
   std::string bytes() const { return ""; }
   i64 vocab() const { return 0; }
@@ -204,16 +211,22 @@ class Tokenizer::Model {
   std::vector<std::int32_t> encode(std::string_view) const { return {}; }
 };
 
-Tokenizer Tokenizer::train_sentencepiece(std::string_view, const SentencePieceOptions&) { return from_model("sentencepiece", ""); }
+Tokenizer Tokenizer::train_sentencepiece(std::string_view, const SentencePieceOptions&) {
+  return from_model("sentencepiece", "");
+}
 
 #endif
 
-bool Tokenizer::have_sentencepiece() { return PLEIAD_WITH_SENTENCEPIECE; }
+bool Tokenizer::have_sentencepiece() {
+  return PLEIAD_WITH_SENTENCEPIECE;
+}
 
 Tokenizer Tokenizer::from_model(const std::string& kind, const std::string& model) {
   Tokenizer t;
-  if (kind == "sentencepiece") t.model_ = std::make_shared<Model>(model);
-  else if (kind != "bytes") user_error("tokenizer '{}' is unknown; allowed: bytes, sentencepiece", kind);
+  if (kind == "sentencepiece")
+    t.model_ = std::make_shared<Model>(model);
+  else if (kind != "bytes")
+    user_error("tokenizer '{}' is unknown; allowed: bytes, sentencepiece", kind);
   return t;
 }
 
@@ -236,18 +249,28 @@ std::string Tokenizer::decode(std::span<const std::int32_t> tokens) const {
   std::string text;
   for (const std::int32_t t : tokens) {
     if (t < 0 || t >= vocab()) continue;
-    if (model_) text += model_->text(static_cast<std::size_t>(t));
-    else text.push_back(static_cast<char>(t));
+    if (model_)
+      text += model_->text(static_cast<std::size_t>(t));
+    else
+      text.push_back(static_cast<char>(t));
   }
   return text;
 }
 
-i64 Tokenizer::vocab() const { return model_ ? model_->vocab() : 256; }
+i64 Tokenizer::vocab() const {
+  return model_ ? model_->vocab() : 256;
+}
 
-std::string Tokenizer::model() const { return model_ ? model_->bytes() : ""; }
+std::string Tokenizer::model() const {
+  return model_ ? model_->bytes() : "";
+}
 
-std::string Tokenizer::serialise() const { return fmt::format("{}{}\n", k_header, kind()) + model(); }
+std::string Tokenizer::serialise() const {
+  return fmt::format("{}{}\n", k_header, kind()) + model();
+}
 
-std::string Tokenizer::fingerprint() const { return sha256(serialise()).substr(0, 16); }
+std::string Tokenizer::fingerprint() const {
+  return sha256(serialise()).substr(0, 16);
+}
 
 }  // namespace pleiad::io

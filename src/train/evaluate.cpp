@@ -58,6 +58,7 @@ EvalReport evaluate(const model::LanguageModel& model, const ParamSet& params, B
     const std::vector<double> more = comm::lane_statistics(grid.world(), cut, static_cast<i64>(sums.size()), [&](i64 lane, double* row) {
       const Range rows = cut.local_rows(lane);
       for (i64 t = rows.begin; t < rows.end(); ++t) {
+        if (part.target[t] < 0) continue;
         const double entropy = truth.entropy.empty() ? 0 : truth.entropy[t];
         row[0] += trace.token_loss[t];
         row[1] += 1;

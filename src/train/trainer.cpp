@@ -58,7 +58,6 @@ void Trainer::run(TrainState& state, i64 last_step) {
 
 void Trainer::step(TrainState& state) {
   const Stopwatch watch;
-  times_.reset();
   model::Batch batch;
   {
     PhaseTimes::Scope phase(times_, Phase::data);
@@ -95,7 +94,9 @@ void Trainer::report(const TrainState& state, double rate, double norm, double s
   r.tokens = lanes_.tokens();
   r.layers = model_.statistics(trace_);
   r.flops = step_flops(model_, r.layers, r.tokens);
+  // What was measured since the last report: this step, and evaluation, saving and reporting before it.
   r.phase_seconds = comm::all_gather<double>(grid_.world(), times_.all());
+  times_.reset();
   std::vector<i64> mine;
   for (const auto* layer : r.layers) {
     mine.push_back(layer->traffic.forward_bytes + layer->traffic.backward_bytes);
@@ -124,6 +125,7 @@ void Trainer::after_step(TrainState& state, bool last) {
   }
   if (due(config_.checkpoint_every)) {
     for (MetricSink* sink : sinks_) sink->flush();
+    PhaseTimes::Scope phase(times_, Phase::checkpoint);
     const Stopwatch watch;
     const i64 bytes = store_.save(state);
     for (MetricSink* sink : sinks_) sink->on_checkpoint(state.step, watch.seconds(), bytes);

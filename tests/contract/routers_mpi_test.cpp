@@ -138,7 +138,8 @@ TEST_F(Contract, GradientBitsAreThoseOfOneRank) {
     const std::size_t block = static_cast<std::size_t>(router.params.size(Owner::replicated));
     const std::size_t lanes_here = static_cast<std::size_t>(lanes.my_lanes().count);
     grads.resize(lanes_here * block);
-    const auto expected = router.params.grads(Owner::replicated).subspan(static_cast<std::size_t>(lanes.my_lanes().begin) * block, lanes_here * block);
+    const std::size_t before = static_cast<std::size_t>(lanes.my_lanes().begin) * block;
+    const auto expected = router.params.grads(Owner::replicated).subspan(before, lanes_here * block);
     EXPECT_TRUE(test::same_bits<real>(std::span<const real>(grads), std::span<const real>(expected)));
     EXPECT_TRUE(test::same_bits(d_mine, test::my_rows(d_x, lanes)));
   });

@@ -24,9 +24,11 @@ struct Compared {
         mine(test::tokens_of(all, lanes.first_token(), lanes.my_tokens())) {
     const i64 tokens = lanes.tokens();
     const Matrix x = normal_matrix(tokens, c.width, 1), d_y = normal_matrix(tokens, c.width, 2), before = normal_matrix(tokens, c.width, 3);
-    truth = run(LocalExchanger(), all, ExpertMap(rule, widths_of(c.experts), 1), 0, LaneLayout(c.lanes, c.sequences, c.seq_len, 1, 0), x, d_y, before);
+    const LaneLayout whole(c.lanes, c.sequences, c.seq_len, 1, 0);
+    truth = run(LocalExchanger(), all, ExpertMap(rule, widths_of(c.experts), 1), 0, whole, x, d_y, before);
     here = run(AllToAllExchanger(comm, combine), mine, map, comm.rank(), lanes, my_rows(x, lanes), my_rows(d_y, lanes), my_rows(before, lanes));
-    for (i64 i = all.offset[lanes.first_token()]; i < all.offset[lanes.first_token() + lanes.my_tokens()]; ++i) d_weight.push_back(truth.d_weight[i]);
+    const auto first = truth.d_weight.begin() + all.offset[lanes.first_token()];
+    d_weight.assign(first, first + mine.entries());
   }
 
   routing::Assignment all;

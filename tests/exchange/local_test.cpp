@@ -99,12 +99,12 @@ TEST(DryRun, PlanHoldsTheSumOverPretendedRanks) {
   const routing::Assignment a = sample_assignment(c, 5);
   const LaneLayout alone(c.lanes, c.sequences, c.seq_len, 1, 0), three(c.lanes, c.sequences, c.seq_len, 3, 0);
   const DryRunExchanger dry(3, Combine::owner);
+  const ExpertMap map(ExpertPlacement::block, std::vector<i64>(static_cast<std::size_t>(c.experts), 1), 1);
   Traffic sum;
-  for (const Traffic& t : dry.traffic_per_rank(a, three, c.width)) {
+  for (const Traffic& t : dry.traffic_per_rank(a, map, three, c.width)) {
     sum.forward_bytes += t.forward_bytes;
     sum.backward_messages += t.backward_messages;
   }
-  const ExpertMap map(ExpertPlacement::block, std::vector<i64>(static_cast<std::size_t>(c.experts), 1), 1);
   const Traffic total = dry.make_plan(a, map, alone, c.width).traffic;
   EXPECT_GT(total.forward_bytes, 0);
   EXPECT_EQ(total.forward_bytes, sum.forward_bytes);

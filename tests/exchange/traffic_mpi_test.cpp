@@ -50,13 +50,14 @@ TEST_P(TrafficOf, PlanDryRunAndMpiAgree) {
   const routing::Assignment mine = test::tokens_of(all, lanes.first_token(), lanes.my_tokens());
   const std::vector<i64> widths(static_cast<std::size_t>(c.experts), 1);
   const Matrix x(mine.tokens(), c.width);
-  for (const Combine combine : {Combine::home, Combine::owner}) {
+  for (const auto& [combine, rule] : {std::pair{Combine::home, ExpertPlacement::block}, std::pair{Combine::owner, ExpertPlacement::round_robin}}) {
+    const ExpertMap map(rule, widths, ranks);
     const AllToAllExchanger exchanger(comm, combine);
     Matrix rows, y(x.rows(), x.cols()), d_rows;
     std::vector<real> d_weight(mine.expert.size());
 
     seen = {};
-    const ExchangePlan plan = exchanger.make_plan(mine, ExpertMap(ExpertPlacement::block, widths, ranks), lanes, c.width);
+    const ExchangePlan plan = exchanger.make_plan(mine, map, lanes, c.width);
     exchanger.dispatch(x, plan, rows);
     exchanger.combine(rows, mine, plan, y);
     EXPECT_EQ(plan.traffic.forward_bytes, seen.bytes);
@@ -69,7 +70,7 @@ TEST_P(TrafficOf, PlanDryRunAndMpiAgree) {
     EXPECT_EQ(plan.traffic.backward_bytes, seen.bytes);
     EXPECT_EQ(plan.traffic.backward_messages, seen.messages);
 
-    const std::vector<Traffic> predicted = DryRunExchanger(ranks, combine).traffic_per_rank(all, lanes, c.width);
+    const std::vector<Traffic> predicted = DryRunExchanger(ranks, combine).traffic_per_rank(all, map, lanes, c.width);
     ASSERT_EQ(static_cast<i64>(predicted.size()), ranks);
     const Traffic& t = predicted[comm.rank()];
     EXPECT_EQ(t.forward_bytes, plan.traffic.forward_bytes);

@@ -1,14 +1,15 @@
 // Opening a corpus on all ranks: the same content everywhere, or one error on all of them.
+#include "pleiad/io/corpus.hpp"
+
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/error.hpp"
+#include "pleiad/io/synth.hpp"
+
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
-
-#include "pleiad/comm/collectives.hpp"
-#include "pleiad/core/error.hpp"
-#include "pleiad/io/corpus.hpp"
-#include "pleiad/io/synth.hpp"
 
 namespace pleiad::io {
 namespace {

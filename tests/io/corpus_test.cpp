@@ -1,17 +1,17 @@
 // Corpora made from text and by synth, read back, and refused with a reason when something is wrong with them.
 #include "pleiad/io/corpus.hpp"
 
+#include "pleiad/core/error.hpp"
+#include "pleiad/io/checksum.hpp"
+#include "pleiad/io/h5.hpp"
+#include "pleiad/io/synth.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <set>
-
-#include "pleiad/core/error.hpp"
-#include "pleiad/io/checksum.hpp"
-#include "pleiad/io/h5.hpp"
-#include "pleiad/io/synth.hpp"
 
 namespace pleiad::io {
 namespace {
@@ -58,7 +58,8 @@ std::string all_text(const Corpus& c, Split split) {
 
 std::string prose(int lines) {
   std::string text;
-  for (int i = 0; i < lines; ++i) text += fmt::format("line {}: the router sends token {} to expert {}\n", i, i * 7 % 13, i * 5 % 8);
+  for (int i = 0; i < lines; ++i)
+    text += fmt::format("line {}: the router sends token {} to expert {}\n", i, i * 7 % 13, i * 5 % 8);
   return text;
 }
 
@@ -111,18 +112,23 @@ TEST_F(CorpusTest, BadInputIsNamed) {
   EXPECT_EQ(build({good}), "");
   EXPECT_MENTIONS(build({good}), "c.h5' exists already");
   EXPECT_EQ(build({good}, true), "");
-  EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = good, .force = true}); }), "is one of the text files");
-  EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = folder_}); }), "is a folder; a file name is needed");
+  EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = good, .force = true}); }),
+                  "is one of the text files");
+  EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = folder_}); }),
+                  "is a folder; a file name is needed");
   EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = at("no/c.h5")}); }), "No such file");
-  EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = at("d.h5"), .tokenizer = "words"}); }), "allowed: bytes, sentencepiece");
-  EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = at("d.h5"), .validation_fraction = -0.1}); }), "allowed: 0 to 0.9");
+  EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = at("d.h5"), .tokenizer = "words"}); }),
+                  "allowed: bytes, sentencepiece");
+  EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = at("d.h5"), .validation_fraction = -0.1}); }),
+                  "allowed: 0 to 0.9");
 }
 
 TEST_F(CorpusTest, DamagedFilesAreRefused) {
   EXPECT_MENTIONS(problem_of([&] { Corpus::load(at("none.h5")); }), "No such file");
   EXPECT_MENTIONS(problem_of([&] { Corpus::load(text_file("t.txt", "text")); }), "is not an HDF5 file");
   H5File::create(at("foreign.h5")).set_attribute("/", "format", "pleiad-run/1");
-  EXPECT_MENTIONS(problem_of([&] { Corpus::load(at("foreign.h5")); }), "has format 'pleiad-run/1'; format 'pleiad-corpus/1' is needed");
+  EXPECT_MENTIONS(problem_of([&] { Corpus::load(at("foreign.h5")); }),
+                  "has format 'pleiad-run/1'; format 'pleiad-corpus/1' is needed");
 
   const std::string cut = small_corpus("cut.h5");
   fs::resize_file(cut, fs::file_size(cut) - 100);
@@ -139,19 +145,26 @@ TEST_F(CorpusTest, DamagedFilesAreRefused) {
     return problem_of([&] { Corpus::load(path); });
   };
   EXPECT_EQ(changed([](H5File&) {}), "");
-  EXPECT_MENTIONS(changed([](H5File& f) { f.set_attribute("/", "vocab", 100); }), "a vocabulary of 100, but its tokenizer has 256");
-  EXPECT_MENTIONS(changed([](H5File& f) { f.set_attribute("/", "vocab", i64{1} << 60); }), "is damaged: a vocabulary of");
-  EXPECT_MENTIONS(changed([](H5File& f) { f.set_attribute("/", "tokenizer", "words"); }), "tokenizer 'words' is unknown");
+  EXPECT_MENTIONS(changed([](H5File& f) { f.set_attribute("/", "vocab", 100); }),
+                  "a vocabulary of 100, but its tokenizer has 256");
+  EXPECT_MENTIONS(changed([](H5File& f) { f.set_attribute("/", "vocab", i64{1} << 60); }),
+                  "is damaged: a vocabulary of");
+  EXPECT_MENTIONS(changed([](H5File& f) { f.set_attribute("/", "tokenizer", "words"); }),
+                  "tokenizer 'words' is unknown");
   EXPECT_MENTIONS(changed([](H5File& f) { f.set_attribute("/", "window_alignment", 0); }), "a window alignment of 0");
   EXPECT_MENTIONS(changed([](H5File& f) { f.write_texts("/domains", {"a"}, "names"); }), "cannot open '/train/domain'");
   const std::vector<std::uint16_t> high = {300};
-  EXPECT_MENTIONS(changed([&](H5File& f) { f.write_rows<std::uint16_t>("/train/tokens", {{5, 1}}, high); }), "token 300 with a vocabulary");
+  EXPECT_MENTIONS(changed([&](H5File& f) {
+                    f.write_rows<std::uint16_t>("/train/tokens", {{5, 1}}, high);
+                  }),
+                  "token 300 with a vocabulary");
 }
 
 TEST_F(CorpusTest, VocabularyMismatchIsNamed) {
   const Corpus c = Corpus::load(small_corpus("c.h5"));
   c.require_vocab(256);
-  EXPECT_MENTIONS(problem_of([&] { c.require_vocab(300); }), "has a vocabulary of 256 (tokenizer bytes) and the model one of 300");
+  EXPECT_MENTIONS(problem_of([&] { c.require_vocab(300); }),
+                  "has a vocabulary of 256 (tokenizer bytes) and the model one of 300");
 }
 
 TEST_F(CorpusTest, SyntheticCorpusKeepsItsTruth) {
@@ -217,7 +230,8 @@ TEST(CorpusBatches, EvaluationWindowsCoverThePartOnce) {
   EXPECT_EQ(CorpusBatches(1000, 17, 1, 16, 5).eval_dropped(), 0);
   EXPECT_EQ(CorpusBatches(1000, 0, 1, 16, 5).eval_windows(), 0);
   EXPECT_EQ(CorpusBatches(17, 17, 128, 16, 5).train_start(1, 1), 0);
-  EXPECT_MENTIONS(problem_of([] { CorpusBatches(16, 100, 1, 16, 5); }), "train part of the corpus has 16 tokens; windows of 16 inputs");
+  EXPECT_MENTIONS(problem_of([] { CorpusBatches(16, 100, 1, 16, 5); }),
+                  "train part of the corpus has 16 tokens; windows of 16 inputs");
   EXPECT_MENTIONS(problem_of([] { CorpusBatches(100, 16, 1, 16, 5); }), "validation part of the corpus has 16 tokens");
 }
 

@@ -1,13 +1,15 @@
-// HDF5 files written and read by all ranks together: unequal shares, ranks without data, and errors that all ranks share.
+// HDF5 files written and read by all ranks together: unequal shares, ranks without data, and errors that all ranks
+// share.
+#include "pleiad/io/h5.hpp"
+
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/error.hpp"
+
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
-
-#include "pleiad/comm/collectives.hpp"
-#include "pleiad/core/error.hpp"
-#include "pleiad/io/h5.hpp"
 
 namespace pleiad::io {
 namespace {
@@ -55,7 +57,8 @@ std::span<const T> view(const std::vector<T>& v) {
 
 TEST_F(H5MpiTest, RowsOfAllRanksMakeOneDataset) {
   // Experts dealt round robin, 3 rows each; with more than two ranks the last one has none.
-  const i64 experts = 7, owners = std::max<i64>(1, std::min<i64>(comm_.size(), 3) - (comm_.size() > 2 ? 1 : 0)), width = 5;
+  const i64 experts = 7, owners = std::max<i64>(1, std::min<i64>(comm_.size(), 3) - (comm_.size() > 2 ? 1 : 0)),
+            width = 5;
   std::vector<Range> mine, irregular;
   std::vector<float> values;
   for (i64 e = 0; e < experts; ++e) {
@@ -67,7 +70,8 @@ TEST_F(H5MpiTest, RowsOfAllRanksMakeOneDataset) {
     const std::string path = at(fmt::format("rows{}.h5", deflate));
     H5File f = H5File::create(comm_, path);
     f.set_attribute("/", "format", "pleiad-test/1");
-    f.create_dataset("/params/w", ElementType::float32, {3 * experts, width}, {.units = "1", .chunk_rows = deflate ? 4 : 0, .deflate = deflate});
+    f.create_dataset("/params/w", ElementType::float32, {3 * experts, width},
+                     {.units = "1", .chunk_rows = deflate ? 4 : 0, .deflate = deflate});
     f.write_rows("/params/w", mine, view(values));
     f.write("/step", view(std::vector<i64>{42}), {});
     f.write("/table", view(std::vector<double>(100, 0.25)), {100}, {.deflate = deflate});
@@ -106,7 +110,8 @@ TEST_F(H5MpiTest, ErrorsOfOneRankAreErrorsOfAll) {
   std::vector<Range> rows;
   std::vector<float> values;
   if (comm_.rank() == comm_.size() - 1) rows = {{3, 2}}, values = {1, 2};
-  EXPECT_MENTIONS(problem_of([&] { f.write_rows("/x", rows, view(values)); }), "has 4 rows; rows 3 to 4 were asked for");
+  EXPECT_MENTIONS(problem_of([&] { f.write_rows("/x", rows, view(values)); }),
+                  "has 4 rows; rows 3 to 4 were asked for");
   EXPECT_MENTIONS(problem_of([&] { f.read<float>("/y"); }), "cannot open '/y'");
   EXPECT_MENTIONS(problem_of([&] { f.text("/", "format"); }), "is missing");
   f.close();

@@ -1,14 +1,14 @@
 // The synthetic corpus tells the truth about itself: its entropies are what sampling and brute force find.
 #include "pleiad/io/synth.hpp"
 
+#include "pleiad/core/error.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <map>
-
-#include "pleiad/core/error.hpp"
 
 namespace pleiad::io {
 namespace {
@@ -25,7 +25,9 @@ std::string problem_of(Action&& action) {
 
 #define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
-std::string text_of(const CorpusContent::Part& part) { return Tokenizer().decode(part.tokens); }
+std::string text_of(const CorpusContent::Part& part) {
+  return Tokenizer().decode(part.tokens);
+}
 
 TEST(Synth, SameSeedSameBytes) {
   const SynthOptions options = {.tokens = 20000, .seed = 7};
@@ -68,8 +70,8 @@ TEST(Synth, EntropyIsTheMeanSurprise) {
   }
 }
 
-// Joint entropy of the first three symbols by enumeration of all texts, p(text) = mean over domains of the product of their own
-// probabilities; the chain rule says it is the sum of expected conditional entropies.
+// Joint entropy of the first three symbols by enumeration of all texts, p(text) = mean over domains of the product of
+// their own probabilities; the chain rule says it is the sum of expected conditional entropies.
 TEST(Synth, BruteForceAgreesWithThePosterior) {
   const std::vector<std::string> domains = {"easy", "hard", "copy"};
   constexpr int n = 3, V = k_synth_symbols;
@@ -117,7 +119,8 @@ TEST(Synth, BruteForceAgreesWithThePosterior) {
 TEST(Synth, EverySourceIsADistribution) {
   for (const std::string& name : synth_domain_names()) {
     SynthMixture one({name}, 5);
-    const CorpusContent c = make_synth_corpus({.tokens = 12800, .domains = {name}, .seed = 5, .validation_fraction = 0});
+    const CorpusContent c =
+        make_synth_corpus({.tokens = 12800, .domains = {name}, .seed = 5, .validation_fraction = 0});
     for (std::size_t i = 0; i < c.train.tokens.size(); ++i) {
       if (i % 128 == 0) one.reset();
       double sum = 0;
@@ -193,7 +196,8 @@ TEST(Synth, LanguagesHaveTheirDifficulty) {
     for (const float h : c.train.entropy) EXPECT_NEAR(h, wanted, 1e-5) << name;
   }
   // Together the domain must be found out first: early tokens are harder than late ones.
-  const CorpusContent c = make_synth_corpus({.tokens = 128000, .domains = {"easy", "medium", "hard"}, .validation_fraction = 0});
+  const CorpusContent c =
+      make_synth_corpus({.tokens = 128000, .domains = {"easy", "medium", "hard"}, .validation_fraction = 0});
   double early = 0, late = 0;
   for (std::size_t i = 0; i < c.train.entropy.size(); ++i) {
     if (i % 128 < 2) early += static_cast<double>(c.train.entropy[i]) / 2000;
@@ -204,13 +208,17 @@ TEST(Synth, LanguagesHaveTheirDifficulty) {
 }
 
 TEST(Synth, BadOptionsAreNamed) {
-  EXPECT_MENTIONS(problem_of([] { make_synth_corpus({.tokens = 100}); }), "corpus of 100 tokens; allowed: one document (128)");
+  EXPECT_MENTIONS(problem_of([] { make_synth_corpus({.tokens = 100}); }),
+                  "corpus of 100 tokens; allowed: one document (128)");
   EXPECT_MENTIONS(problem_of([] { make_synth_corpus({.document_length = 1}); }), "document length is 1 tokens");
-  EXPECT_MENTIONS(problem_of([] { make_synth_corpus({.domains = {"poems"}}); }), "domain 'poems' is unknown; allowed: easy, medium");
+  EXPECT_MENTIONS(problem_of([] { make_synth_corpus({.domains = {"poems"}}); }),
+                  "domain 'poems' is unknown; allowed: easy, medium");
   EXPECT_MENTIONS(problem_of([] { make_synth_corpus({.domains = {"easy", "easy"}}); }), "named twice");
   EXPECT_MENTIONS(problem_of([] { make_synth_corpus({.domains = {}}); }), "no domain was named");
-  EXPECT_MENTIONS(problem_of([] { make_synth_corpus({.validation_fraction = 1}); }), "validation fraction is 1; allowed: 0 to 0.9");
-  EXPECT_MENTIONS(problem_of([] { make_synth_corpus({.tokens = 128, .validation_fraction = 0.5}); }), "the corpus is empty");
+  EXPECT_MENTIONS(problem_of([] { make_synth_corpus({.validation_fraction = 1}); }),
+                  "validation fraction is 1; allowed: 0 to 0.9");
+  EXPECT_MENTIONS(problem_of([] { make_synth_corpus({.tokens = 128, .validation_fraction = 0.5}); }),
+                  "the corpus is empty");
 }
 
 }  // namespace

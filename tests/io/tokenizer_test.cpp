@@ -1,17 +1,18 @@
 // Tokenizers give back every byte, train quietly and the same way twice, and say what is wrong with damaged ones.
 #include "pleiad/io/tokenizer.hpp"
 
-#include <gtest/gtest.h>
-
 #include "pleiad/core/error.hpp"
 #include "pleiad/core/random.hpp"
 #include "pleiad/io/checksum.hpp"
+
+#include <gtest/gtest.h>
 
 namespace pleiad::io {
 namespace {
 
 std::string sample_text() {
-  const char* words[] = {"the", "router", "sends", "every", "token", "to", "an", "expert", "caf\xC3\xA9", "and", "back", "again"};
+  const char* words[] = {"the", "router", "sends",       "every", "token", "to",
+                         "an",  "expert", "caf\xC3\xA9", "and",   "back",  "again"};
   const Stream stream(1, Purpose::test);
   std::string text;
   for (std::uint64_t i = 0; i < 20000; ++i) {
@@ -79,7 +80,8 @@ TEST(Tokenizer, BytesAreTokens) {
 
 TEST(Tokenizer, DamagedOnesAreRefused) {
   EXPECT_MENTIONS(problem_of([] { Tokenizer::from_serialised("nonsense"); }), "does not begin with");
-  EXPECT_MENTIONS(problem_of([] { Tokenizer::from_model("words", ""); }), "tokenizer 'words' is unknown; allowed: bytes, sentencepiece");
+  EXPECT_MENTIONS(problem_of([] { Tokenizer::from_model("words", ""); }),
+                  "tokenizer 'words' is unknown; allowed: bytes, sentencepiece");
   EXPECT_NE(problem_of([] { Tokenizer::from_model("sentencepiece", "nonsense"); }), "");
 }
 
@@ -134,9 +136,12 @@ TEST_F(SentencePieceTest, ImpossibleVocabulariesAreRefused) {
   const std::string text = sample_text();
   testing::internal::CaptureStderr();
   EXPECT_MENTIONS(problem_of([&] { Tokenizer::train_sentencepiece(text, {.vocab = 100}); }), "allowed: 260 to 1000000");
-  EXPECT_MENTIONS(problem_of([&] { Tokenizer::train_sentencepiece(text, {.vocab = 50000}); }), "vocabulary of 50000 cannot be trained");
-  EXPECT_MENTIONS(problem_of([&] { Tokenizer::train_sentencepiece(text, {.vocab = 262}); }), "vocabulary of 262 cannot be trained");
-  EXPECT_MENTIONS(problem_of([&] { Tokenizer::train_sentencepiece(text, {.vocab = 300, .model = "word"}); }), "allowed: unigram, bpe");
+  EXPECT_MENTIONS(problem_of([&] { Tokenizer::train_sentencepiece(text, {.vocab = 50000}); }),
+                  "vocabulary of 50000 cannot be trained");
+  EXPECT_MENTIONS(problem_of([&] { Tokenizer::train_sentencepiece(text, {.vocab = 262}); }),
+                  "vocabulary of 262 cannot be trained");
+  EXPECT_MENTIONS(problem_of([&] { Tokenizer::train_sentencepiece(text, {.vocab = 300, .model = "word"}); }),
+                  "allowed: unigram, bpe");
   EXPECT_MENTIONS(problem_of([&] { Tokenizer::train_sentencepiece("\xFF\xFE\n", {.vocab = 300}); }), "no UTF-8 words");
   std::string model = Tokenizer::train_sentencepiece(text, {.vocab = 300}).model();
   model.resize(model.size() / 2);

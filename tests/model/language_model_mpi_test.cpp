@@ -54,7 +54,8 @@ TEST(LanguageModel, ReportsMeanCrossEntropyOverCountedTargetsPlusWeightedLosses)
 
 TEST(LanguageModel, EarlierTokensDoNotSeeLaterOnesNorOtherSequencesInEvaluation) {
   for (const char* preset : {"switch", "gshard", "mixtral", "dense"}) {
-    TinyModel tiny(test::grid_of_all(), with(k_tiny_model, {{"seq_len", "9"}}), preset == std::string("dense") ? Keys{{"preset", preset}} : with(k_tiny_moe, {{"preset", preset}, {"layers", "all"}}));
+    const Keys dense = {{"preset", "dense"}}, moe = with(k_tiny_moe, {{"preset", preset}, {"layers", "all"}});
+    TinyModel tiny(test::grid_of_all(), with(k_tiny_model, {{"seq_len", "9"}}), preset == std::string("dense") ? dense : moe);
     const LaneLayout lanes = tiny.lanes(8, 8);
     const Batch batch = TinyModel::batch(lanes);
     const Matrix before = forward(tiny, lanes, batch, false).log_p;

@@ -53,7 +53,8 @@ TEST(AuxLosses, OfThreeTokensAreWhatTheHandFinds) {
   g.assignment.weight = {1, 0.5f, 0.5f, 0.75f, 0.25f};
   g.assignment.kept = {1, 1, 1, 1, 0};
   const auto run = [&](const char* mode) {
-    Spec spec("moe", {{"balance_loss", "1"}, {"balance_mode", mode}, {"penalty_loss", "2"}, {"entropy_loss", "3"}, {"z_loss", "4"}, {"importance_loss", "5"}});
+    Spec spec("moe", {{"balance_loss", "1"}, {"balance_mode", mode}, {"penalty_loss", "2"}, {"entropy_loss", "3"}, {"z_loss", "4"},
+                      {"importance_loss", "5"}});
     return losses_of(g, lanes, world, spec, {1, 3});
   };
   // P = (1/2, 1/2). First choices: 2/3, 1/3. Tokens with e: 3/3, 2/3. Assignments: 3/5, 2/5.
@@ -121,7 +122,8 @@ TEST(AuxLosses, EqualTheirFormulasOverTheWholeBatchOnAnyNumberOfRanks) {
 
   const std::pair<const char*, double> modes[] = {{"first", by_first}, {"tokens", by_tokens}, {"assignments", by_assignments}};
   for (const auto& [mode, expected] : modes) {
-    Spec spec("moe", {{"balance_loss", "1"}, {"balance_mode", mode}, {"penalty_loss", "1"}, {"entropy_loss", "1"}, {"z_loss", "1"}, {"importance_loss", "1"}});
+    Spec spec("moe", {{"balance_loss", "1"}, {"balance_mode", mode}, {"penalty_loss", "1"}, {"entropy_loss", "1"}, {"z_loss", "1"},
+                      {"importance_loss", "1"}});
     const auto trace = losses_of(g, lanes, world, spec, widths);
     EXPECT_NEAR(value_of(trace->losses, "balance"), expected, 1e-5) << mode;
     EXPECT_NEAR(value_of(trace->losses, "penalty"), penalty, 1e-5);

@@ -43,6 +43,7 @@ class PhaseTimes {
 
   double seconds(Phase p) const { return seconds_[static_cast<int>(p)]; }
   std::vector<double> all() const { return {seconds_, seconds_ + k_phase_count}; }
+  /// All to zero; a phase that is open goes on from here.
   void reset();
 
  private:

@@ -17,6 +17,9 @@ class ExpertMap {
   /// e mod owners; balanced: widest first to the owner with the least width so far, an equal load per expert assumed.
   ExpertMap(ExpertPlacement rule, const std::vector<i64>& widths, i64 owners);
 
+  /// The same experts dealt out to another number of owners by the same rule.
+  ExpertMap for_owners(i64 owners) const { return ExpertMap(rule_, widths_, owners); }
+
   i64 experts() const { return static_cast<i64>(owner_.size()); }
   i64 owners() const { return static_cast<i64>(owned_.size()); }
   i64 owner(i64 expert) const { return owner_[expert]; }
@@ -26,6 +29,8 @@ class ExpertMap {
   const std::vector<i64>& owned_by(i64 owner) const { return owned_[owner]; }
 
  private:
+  ExpertPlacement rule_ = ExpertPlacement::block;
+  std::vector<i64> widths_;
   std::vector<i64> owner_, local_;
   std::vector<std::vector<i64>> owned_;
 };

@@ -5,6 +5,7 @@
 #pragma once
 #include <initializer_list>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,9 +24,14 @@ class Spec {
   Spec(std::string section, std::initializer_list<std::pair<const std::string, std::string>> values)
       : section_(std::move(section)), given_(values) {}
 
-  void set(const std::string& key, std::string value) { given_[key] = std::move(value); }
-  /// A value that holds unless the user gave one (presets).
-  void set_default(const std::string& key, std::string value) { given_.emplace(key, std::move(value)); }
+  void set(const std::string& key, std::string value) {
+    given_[key] = std::move(value);
+    preset_.erase(key);
+  }
+  /// A value that holds unless the user gave one (presets). Nobody has to ask for it.
+  void set_default(const std::string& key, std::string value) {
+    if (given_.emplace(key, std::move(value)).second) preset_.insert(key);
+  }
   bool has(const std::string& key) const { return given_.count(key) != 0; }
   const std::string& section() const { return section_; }
   const std::map<std::string, std::string>& given() const { return given_; }
@@ -51,6 +57,7 @@ class Spec {
 
   std::string section_;
   std::map<std::string, std::string> given_;
+  std::set<std::string> preset_;  // keys of given_ that the user did not give
   std::vector<Entry> resolved_;
 };
 

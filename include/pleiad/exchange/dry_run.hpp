@@ -8,10 +8,10 @@ namespace pleiad::exchange {
 class DryRunExchanger : public LocalExchanger {
  public:
   DryRunExchanger(i64 ranks, Combine combine) : ranks_(ranks), combine_(combine) {}
-  /// `plan.traffic` is the total over all pretended ranks. Experts are placed in blocks on the pretended ranks.
+  /// `plan.traffic` is the total over all pretended ranks.
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
-  /// What each pretended rank would send.
-  std::vector<Traffic> traffic_per_rank(const routing::Assignment& a, const LaneLayout& lanes, i64 width) const;
+  /// What each pretended rank would send; the experts of `map` are dealt out among them by its rule.
+  std::vector<Traffic> traffic_per_rank(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const;
 
  private:
   i64 ranks_;

@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4) of bytes and files: names what a corpus was made from. Our own forty lines, because no dependency has it.
+// SHA-256 (FIPS 180-4) of bytes and files: names what a corpus was made from. Our own forty lines, because no
+// dependency has it.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -16,7 +17,8 @@ class Sha256 {
  private:
   void block(const unsigned char* p);
 
-  std::array<std::uint32_t, 8> state_ = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  std::array<std::uint32_t, 8> state_ = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   std::array<unsigned char, 64> pending_ = {};
   std::uint64_t bytes_ = 0;
 };

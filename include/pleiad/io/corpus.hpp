@@ -1,14 +1,14 @@
-// Token corpora: HDF5 files of format pleiad-corpus/1 (docs/file-format.md), made from text files or by synth.hpp, read whole
-// into memory by every rank; and which windows of them make a training or evaluation batch.
+// Token corpora: HDF5 files of format pleiad-corpus/1 (docs/file_format.md), made from text files or by synth.hpp, read
+// whole into memory by every rank; and which windows of them make a training or evaluation batch.
 #pragma once
+#include "pleiad/comm/communicator.hpp"
+#include "pleiad/io/tokenizer.hpp"
+
 #include <cstdint>
 #include <span>
 #include <string>
 #include <variant>
 #include <vector>
-
-#include "pleiad/comm/communicator.hpp"
-#include "pleiad/io/tokenizer.hpp"
 
 namespace pleiad::io {
 
@@ -22,13 +22,14 @@ const char* split_name(Split split);
 struct CorpusOptions {
   std::vector<std::string> files = {};  ///< text, concatenated in this order
   std::string out = {};
-  std::string tokenizer = "bytes";      ///< or sentencepiece, trained on the training part
+  std::string tokenizer = "bytes";  ///< or sentencepiece, trained on the training part
   SentencePieceOptions sentencepiece = {};
-  double validation_fraction = 0.1;     ///< of the bytes, from the end; 0 to 0.9
-  bool force = false;                   ///< replace an existing output
+  double validation_fraction = 0.1;  ///< of the bytes, from the end; 0 to 0.9
+  bool force = false;                ///< replace an existing output
 };
 
-/// Writes a corpus file, or leaves nothing behind. UserError for missing, unreadable or empty input and existing output. One rank only.
+/// Writes a corpus file, or leaves nothing behind. UserError for missing, unreadable or empty input and existing
+/// output. One rank only.
 void build_corpus(const CorpusOptions& options);
 
 /// What a corpus file holds; for makers of corpora.
@@ -61,20 +62,24 @@ void check_output(const std::string& out, bool force);
 
 // ---- batches ----
 
-/// Which windows make a batch: pure arithmetic on counts. A window is L = seq_len inputs and, one further on, their targets.
+/// Which windows make a batch: pure arithmetic on counts. A window is L = seq_len inputs and, one further on, their
+/// targets.
 class CorpusBatches {
  public:
-  /// `tokens` in the training and validation part. UserError if a part is shorter than a window (validation may be empty).
+  /// `tokens` in the training and validation part. UserError if a part is shorter than a window (validation may be
+  /// empty).
   CorpusBatches(i64 train_tokens, i64 validation_tokens, i64 alignment, i64 seq_len, std::uint64_t seed);
 
   i64 seq_len() const { return seq_len_; }
-  /// First token of global sequence `sequence` of training step `step`: uniform over the multiples of the alignment, a function of
-  /// (seed, step, sequence) alone.
+  /// First token of global sequence `sequence` of training step `step`: uniform over the multiples of the alignment, a
+  /// function of (seed, step, sequence) alone.
   i64 train_start(i64 step, i64 sequence) const;
   /// How many different windows training draws from.
   i64 train_windows() const { return train_windows_; }
   /// Evaluation windows do not overlap: their starts are 0, L, 2L, ...; a last partial one is dropped.
-  i64 eval_windows(Split split = Split::validation) const { return tokens(split) > 0 ? (tokens(split) - 1) / seq_len_ : 0; }
+  i64 eval_windows(Split split = Split::validation) const {
+    return tokens(split) > 0 ? (tokens(split) - 1) / seq_len_ : 0;
+  }
   i64 eval_start(i64 window) const { return window * seq_len_; }
   /// Targets that no evaluation window covers.
   i64 eval_dropped(Split split = Split::validation) const;

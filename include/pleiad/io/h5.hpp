@@ -1,17 +1,17 @@
-// The only door to HDF5 (C interface, hidden in h5.cpp): files, datasets, attributes and extendable series, serial or parallel.
-// Trouble with a file is a UserError that quotes HDF5's innermost reason; sizes are checked before memory is taken.
-// In a parallel file every function is collective, and an error of one rank becomes the error of all.
+// The only door to HDF5 (C interface, hidden in h5.cpp): files, datasets, attributes and extendable series, serial or
+// parallel. Trouble with a file is a UserError that quotes HDF5's innermost reason; sizes are checked before memory is
+// taken. In a parallel file every function is collective, and an error of one rank becomes the error of all.
 #pragma once
+#include "pleiad/comm/communicator.hpp"
+#include "pleiad/core/lanes.hpp"
+#include "pleiad/io/h5_id.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
-
-#include "pleiad/comm/communicator.hpp"
-#include "pleiad/core/lanes.hpp"
-#include "pleiad/io/h5_id.hpp"
 
 namespace pleiad::io {
 
@@ -44,7 +44,8 @@ class H5File {
 
   H5File(H5File&&) noexcept = default;
   H5File& operator=(H5File&& other) noexcept;
-  /// Closes a serial file. A parallel one must have been closed with close(): a destructor does not communicate, so it leaks.
+  /// Closes a serial file. A parallel one must have been closed with close(): a destructor does not communicate, so it
+  /// leaks.
   ~H5File();
   void close();
   void flush();
@@ -65,16 +66,18 @@ class H5File {
   std::string type_name(const std::string& dataset) const;
 
   /// Makes a dataset and the groups above it, unwritten.
-  void create_dataset(const std::string& dataset, ElementType type, const Shape& shape, const DatasetOptions& options = {});
+  void create_dataset(const std::string& dataset, ElementType type, const Shape& shape,
+                      const DatasetOptions& options = {});
   /// create_dataset and the values; in a parallel file those of rank 0. pre: values.size() is the product of shape.
   template <class T>
-  void write(const std::string& dataset, std::span<const T> values, const Shape& shape, const DatasetOptions& options = {});
-  /// The whole dataset on every rank. UserError if it is not numbers, does not fit T, has another shape than `expected`, or
-  /// claims more than the file can hold.
+  void write(const std::string& dataset, std::span<const T> values, const Shape& shape,
+             const DatasetOptions& options = {});
+  /// The whole dataset on every rank. UserError if it is not numbers, does not fit T, has another shape than
+  /// `expected`, or claims more than the file can hold.
   template <class T>
   std::vector<T> read(const std::string& dataset, const std::optional<Shape>& expected = {}) const;
-  /// Rows (first extent) of an existing dataset, packed in `values`; each rank brings its own ranges, which ascend without
-  /// overlap and may be none. Collective transfers in a parallel file.
+  /// Rows (first extent) of an existing dataset, packed in `values`; each rank brings its own ranges, which ascend
+  /// without overlap and may be none. Collective transfers in a parallel file.
   template <class T>
   void write_rows(const std::string& dataset, const std::vector<Range>& rows, std::span<const T> values);
   template <class T>
@@ -90,11 +93,16 @@ class H5File {
   void set_attribute(const std::string& object, const std::string& name, i64 value);
   void set_attribute(const std::string& object, const std::string& name, double value);
   void set_attribute(const std::string& object, const std::string& name, const std::string& value);
-  void set_attribute(const std::string& object, const std::string& name, const char* v) { set_attribute(object, name, std::string(v)); }
-  void set_attribute(const std::string& object, const std::string& name, int v) { set_attribute(object, name, static_cast<i64>(v)); }
+  void set_attribute(const std::string& object, const std::string& name, const char* v) {
+    set_attribute(object, name, std::string(v));
+  }
+  void set_attribute(const std::string& object, const std::string& name, int v) {
+    set_attribute(object, name, static_cast<i64>(v));
+  }
   bool has_attribute(const std::string& object, const std::string& name) const;
   std::vector<std::string> attributes(const std::string& object) const;
-  /// UserError if missing or of another kind. Any integer type (or enum, as h5py stores flags); number() takes integers too.
+  /// UserError if missing or of another kind. Any integer type (or enum, as h5py stores flags); number() takes integers
+  /// too.
   i64 integer(const std::string& object, const std::string& name) const;
   double number(const std::string& object, const std::string& name) const;
   std::string text(const std::string& object, const std::string& name) const;
@@ -103,12 +111,15 @@ class H5File {
 
  private:
   friend class H5Series;
-  H5File(H5Id id, std::string path, const comm::Communicator* comm) : id_(std::move(id)), path_(std::move(path)), comm_(comm) {}
+  H5File(H5Id id, std::string path, const comm::Communicator* comm)
+      : id_(std::move(id)), path_(std::move(path)), comm_(comm) {}
   // Runs an action; in a parallel file a UserError of one rank becomes one of all.
   void together(const std::function<void()>& action) const;
-  // `type` is the HDF5 type in memory; no rows means all of them (written by rank 0 alone). 
-  void transfer(bool writing, const std::string& dataset, std::int64_t type, const std::vector<Range>* rows, void* values, i64 count) const;
-  void create_texts(const std::string& dataset, const std::vector<std::string>& texts, const Shape& shape, const std::string& description);
+  // `type` is the HDF5 type in memory; no rows means all of them (written by rank 0 alone).
+  void transfer(bool writing, const std::string& dataset, std::int64_t type, const std::vector<Range>* rows,
+                void* values, i64 count) const;
+  void create_texts(const std::string& dataset, const std::vector<std::string>& texts, const Shape& shape,
+                    const std::string& description);
   void set_attribute_of(const std::string& object, const std::string& name, std::int64_t type, const void* value);
 
   H5Id id_;
@@ -121,14 +132,15 @@ class H5Series {
  public:
   H5Series() = default;
   /// A new series without rows; chunk_rows = 0 means 256, deflate as given.
-  H5Series(H5File& file, const std::string& dataset, ElementType type, const Shape& row_shape, const DatasetOptions& options);
+  H5Series(H5File& file, const std::string& dataset, ElementType type, const Shape& row_shape,
+           const DatasetOptions& options);
   /// An existing one. UserError if its rows have another shape.
   H5Series(H5File& file, const std::string& dataset, const Shape& row_shape);
   i64 rows() const { return rows_; }
   /// pre: a whole number of rows.
   template <class T>
   void append(std::span<const T> values);
-  /// Forgets rows from `rows` on; nothing if there are no more than that. Not after start_swmr().
+  /// Forgets rows from `rows` on; nothing if there are no more. Not after start_swmr().
   void truncate(i64 rows);
   void flush();
 
@@ -147,7 +159,8 @@ std::string h5_description();
 
 /// Where a file is written until it is complete.
 std::string temporary_name(const std::string& path);
-/// fsync, rename to `path`, fsync of the folder: after a crash either the old or the whole new file is there. One rank only.
+/// fsync, rename to `path`, fsync of the folder: after a crash either the old or the whole new file is there. One rank
+/// only.
 void publish(const std::string& temporary, const std::string& path);
 
 }  // namespace pleiad::io

@@ -1,15 +1,16 @@
-// A synthetic corpus with known truth. Documents of fixed length, each from one latent domain (nothing in the text says which);
-// every domain is a unifilar source: its state is a function of the symbols so far. So the mixture over domains can be followed
-// exactly, and with every token its true conditional entropy is stored: the least loss, in nats, that any model can reach.
+// A synthetic corpus with known truth. Documents of fixed length, each from one latent domain (nothing in the text says
+// which); every domain is a unifilar source: its state is a function of the symbols so far. So the mixture over domains
+// can be followed exactly, and with every token its true conditional entropy is stored: the least loss, in nats, that
+// any model can reach.
 //   p(x_t | x_<t) = sum_k q_k p_k(x_t | state_k),  q_k = P(domain k | x_<t) by Bayes' rule,  H_t = -sum_x p log p.
 #pragma once
+#include "pleiad/io/corpus.hpp"
+
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "pleiad/io/corpus.hpp"
 
 namespace pleiad::io {
 
@@ -31,8 +32,9 @@ class SynthSource {
   virtual void advance(int symbol) = 0;
 };
 
-/// Names of all domains: easy, medium, hard (random Markov languages of 0.5, 1.2 and 2.0 nats per symbol over overlapping
-/// letters), copy (random letters, |, the same letters again), arithmetic (a+b=c;) and brackets (words of four kinds).
+/// Names of all domains: easy, medium, hard (random Markov languages of 0.5, 1.2 and 2.0 nats per symbol over
+/// overlapping letters), copy (random letters, |, the same letters again), arithmetic (a+b=c;) and brackets (words of
+/// four kinds).
 const std::vector<std::string>& synth_domain_names();
 /// A domain's tables depend on the seed and its name only. UserError for an unknown name.
 std::unique_ptr<SynthSource> make_synth_source(const std::string& name, std::uint64_t seed);
@@ -62,7 +64,7 @@ class SynthMixture {
 };
 
 struct SynthOptions {
-  i64 tokens = 2'000'000;            ///< rounded down to whole documents
+  i64 tokens = 2'000'000;  ///< rounded down to whole documents
   i64 document_length = 128;
   std::vector<std::string> domains = synth_domain_names();
   std::uint64_t seed = 1;

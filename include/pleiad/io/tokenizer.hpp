@@ -1,6 +1,9 @@
-// Text to token numbers and back, without loss for any bytes. Two kinds: `bytes` (256 tokens), and `sentencepiece` (optional
-// dependency), whose byte fallback covers what its pieces do not. A value type: copies share the immutable model.
+// Text to token numbers and back, without loss for any bytes. Two kinds: `bytes` (256 tokens), and `sentencepiece`
+// (optional dependency), whose byte fallback covers what its pieces do not. A value type: copies share the immutable
+// model.
 #pragma once
+#include "pleiad/core/real.hpp"
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -9,24 +12,22 @@
 #include <string_view>
 #include <vector>
 
-#include "pleiad/core/real.hpp"
-
 namespace pleiad::io {
 
 /// How a SentencePiece model is trained.
 struct SentencePieceOptions {
   i64 vocab = 4096;
-  std::string model = "unigram";             ///< unigram or bpe
-  i64 training_bytes = i64{32} << 20;        ///< of a longer text, lines evenly spread over it are used
-  double character_coverage = 0.9995;        ///< rarer characters are spelt in bytes
+  std::string model = "unigram";       ///< unigram or bpe
+  i64 training_bytes = i64{32} << 20;  ///< of a longer text, lines evenly spread over it are used
+  double character_coverage = 0.9995;  ///< rarer characters are spelt in bytes
 };
 
 class Tokenizer {
  public:
   /// The `bytes` kind.
   Tokenizer() = default;
-  /// Deterministic, on one thread, prints nothing. UserError if the text is too small for the vocabulary or the other way
-  /// round, or if this build has no SentencePiece.
+  /// Deterministic, on one thread, prints nothing. UserError if the text is too small for the vocabulary or the other
+  /// way round, or if this build has no SentencePiece.
   static Tokenizer train_sentencepiece(std::string_view text, const SentencePieceOptions& options);
   /// From kind() and model(), or from serialise(). UserError if damaged.
   static Tokenizer from_model(const std::string& kind, const std::string& model);

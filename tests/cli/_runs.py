@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Compares run directories.
+
+_runs.py same A B             bit for bit: losses, norms, routing, evaluations, samples, and the newest checkpoint (weights, moments)
+_runs.py continued A B        the same, but evaluations and samples only at the steps that both have
+_runs.py near TOLERANCE A B   relative difference of the task loss over the whole curve, and of the last evaluation
+_runs.py differ A B           the opposite of near 0: the weights are not the same bits
+_runs.py traffic DRY REAL N   sent bytes and messages of a dry run on one rank equal the sum over the ranks of a real run on N
+"""
+import glob
+import os
+import sys
+
+import h5py
+import numpy as np
+
+TIMES = {"steps/seconds", "steps/tokens_per_second"}
+
+
+def datasets(file, groups):
+    found = {}
+    for group in groups:
+        if group in file:
+            file[group].visititems(lambda n, item: found.__setitem__(f"{group}/{n}", item[()]) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def newest(run):
+    files = sorted(glob.glob(os.path.join(run, "checkpoints", "step-*.h5")))
+    if not files:
+        sys.exit(f"{run}: no checkpoint")
+    return files[-1]
+
+
+def record(run):
+    with h5py.File(os.path.join(run, "run.h5"), "r") as file:
+        return datasets(file, ["steps", "routing", "evaluation", "samples"])
+
+
+def differences(what, left, right):
+    problems = [f"{what}: {name} is in one only" for name in sorted(set(left) ^ set(right))]
+    for name in sorted(set(left) & set(right) - TIMES):
+        a, b = np.asarray(left[name]), np.asarray(right[name])
+        if a.dtype != b.dtype or a.shape != b.shape:
+            problems.append(f"{what}: {name}: {a.dtype} {a.shape} and {b.dtype} {b.shape}")
+        elif a.tobytes() != b.tobytes():
+            rows = [i for i in range(len(a)) if a[i].tobytes() != b[i].tobytes()] if a.ndim else [0]
+            problems.append(f"{what}: {name} differs first in row {rows[0]}, in {len(rows)} of {len(a) if a.ndim else 1}")
+    return problems
+
+
+def weights(run):
+    path = newest(run)
+    with h5py.File(path, "r") as file:
+        found = datasets(file, ["params", "adam", "expert_offset"])
+        found["step"] = np.asarray(file.attrs["step"])
+        return found
+
+
+def common_steps(left, right):
+    """Only rows of evaluations and samples whose step is in both."""
+    for group in ("evaluation", "samples"):
+        steps = set(left[f"{group}/step"]) & set(right[f"{group}/step"])
+        for side in (left, right):
+            rows = [i for i, step in enumerate(side[f"{group}/step"]) if step in steps]
+            side.update({name: value[rows] for name, value in side.items() if name.startswith(group)})
+
+
+def same(a, b, only_common=False):
+    left, right = record(a), record(b)
+    if only_common:
+        common_steps(left, right)
+    problems = differences("run.h5", left, right) + differences("checkpoint", weights(a), weights(b))
+    steps = left["steps/step"]
+    if len(steps) == 0 or not np.array_equal(steps, np.arange(1, len(steps) + 1)) or not np.all(np.isfinite(left["steps/task_loss"])):
+        problems.append("steps or losses are missing or not finite")
+    return problems
+
+
+def continued(a, b):
+    return same(a, b, only_common=True)
+
+
+def near(tolerance, a, b):
+    left, right, problems = record(a), record(b), []
+    for name in ("steps/task_loss", "steps/total_loss", "evaluation/loss"):
+        error = float(np.max(np.abs(left[name] - right[name]) / np.abs(left[name])))
+        print(f"{name}: relative difference {error:.1e}")
+        if not error <= float(tolerance):
+            problems.append(f"{name} is further apart than {tolerance}")
+    return problems
+
+
+def traffic(dry, real, ranks):
+    problems = []
+    with h5py.File(os.path.join(dry, "run.h5"), "r") as d, h5py.File(os.path.join(real, "run.h5"), "r") as r:
+        for name in ("bytes", "messages"):
+            pretended, counted = d[f"ranks/1/{name}"][()].sum(axis=2), r[f"ranks/{ranks}/{name}"][()].sum(axis=2)
+            print(f"{name}: {pretended.sum()} pretended, {counted.sum()} counted")
+            if pretended.sum() == 0 or not np.array_equal(pretended, counted):
+                problems.append(f"{name} differ")
+    return problems
+
+
+def main():
+    command, arguments = sys.argv[1], sys.argv[2:]
+    if command == "differ":
+        found = [] if differences("checkpoint", weights(arguments[0]), weights(arguments[1])) else ["the weights are the same bits"]
+    else:
+        found = {"same": same, "continued": continued, "near": near, "traffic": traffic}[command](*arguments)
+    print("\n".join(found[:12]))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,418 @@
+#!/usr/bin/env python3
+"""Every bad input: one clear line that names the thing, exit code 2, no hang, nothing created or changed; on 1 and on 2 ranks."""
+# PROCESSORS 2
+# TIMEOUT 240
+import os
+import shutil
+import sys
+import threading
+
+import h5py
+import numpy as np
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from _program import MPIRUN, PLEIAD, SOURCE, TMP, Checks, pleiad, run  # noqa: E402
+
+TINY = """
+[model]
+width = 16
+layers = 2
+heads = 2
+seq_len = 16
+dense_width = 16
+[moe]
+experts = 3
+expert_width = 8
+k = 2
+[train]
+steps = 3
+batch_sequences = 4
+lanes = 4
+eval_windows = 4
+sample_tokens = 0
+[data]
+corpus = corpus.h5
+[checkpoint]
+every = 2
+"""
+
+
+class Case:
+    """arguments: of the program. says: what the line must contain. On several ranks also: cwd_of_rank, folders of ranks 0 and 1."""
+
+    def __init__(self, what, arguments, says, ranks=(1, 2), env=None, cwd_of_rank=None, code=2, usage=False):
+        self.what, self.arguments, self.says, self.ranks = what, arguments, says, ranks
+        self.env, self.cwd_of_rank, self.code, self.usage = env, cwd_of_rank, code, usage
+
+
+CASES = []
+
+
+def case(what, arguments, *says, **options):
+    CASES.append(Case(what, arguments.split() if isinstance(arguments, str) else arguments, says, **options))
+
+
+def setting(what, pairs, *says, **options):
+    """train with --set"""
+    pairs = [pairs] if isinstance(pairs, str) else pairs
+    arguments = ["train", "--config", "tiny.ini", "--out", "new"]
+    for pair in pairs:
+        arguments += ["--set", pair]
+    case(what, arguments, *says, **options)
+
+
+# ---- keys and values ----
+setting("unknown key", "moe.expert=4", "moe.expert", "unknown", "experts")
+setting("unknown key in a section that only training reads", "train.step=4", "train.step ", "unknown", "steps")
+setting("key of another router", "moe.load_loss=0.1", "moe.load_loss", "unknown")
+setting("unknown section", "model2.width=4", "model2", "model, moe, train")
+setting("text for a whole number", "model.width=wide", "model.width = wide", "whole number")
+setting("number with a fraction for a whole number", "moe.experts=2.5", "moe.experts = 2.5", "whole number")
+setting("whole number with rest", "train.steps=10x", "train.steps = 10x", "whole number")
+setting("whole number beyond 64 bits", "train.steps=99999999999999999999", "train.steps = 9999", "whole number")
+setting("empty value", "model.width=", "model.width", "whole number")
+setting("text for a number", "train.learning_rate=fast", "train.learning_rate = fast", "number")
+setting("nan for a number", "train.learning_rate=nan", "train.learning_rate = nan", "number")
+setting("infinity for a number", "moe.balance_loss=inf", "moe.balance_loss = inf", "number")
+setting("negative learning rate", "train.learning_rate=-1", "train.learning_rate = -1", "from 0")
+setting("text for a truth value", "moe.renormalize=maybe", "moe.renormalize = maybe", "true or false")
+setting("unknown choice", "moe.router=topq", "moe.router = topq", "topk", "noisy_topk", "dense")
+setting("unknown preset", "moe.preset=gpt", "moe.preset = gpt", "switch", "gshard", "mixtral")
+setting("unknown activation", "moe.activation=tanh", "moe.activation = tanh", "swiglu")
+setting("unknown placement", "moe.placement=best", "moe.placement = best", "round_robin")
+setting("negative width", "model.width=-32", "model.width = -32", "from 2")
+setting("zero width", "model.width=0", "model.width = 0", "from 2")
+setting("negative expert width", "moe.expert_width=-8", "moe.expert_width = -8", "from 1")
+setting("zero expert width", "moe.expert_width=0", "moe.expert_width = 0", "from 1")
+setting("no experts", "moe.experts=0", "moe.experts = 0", "from 1")
+setting("zero batch", "train.batch_sequences=0", "train.batch_sequences = 0", "from 1")
+setting("negative steps", "train.steps=-1", "train.steps = -1", "from 0")
+setting("k > experts", "moe.k=4", "moe.k = 4", "moe.experts is 3")
+setting("k = 0", "moe.k=0", "moe.k = 0", "at least 1")
+setting("negative capacity", "moe.capacity_factor=-1", "moe.capacity_factor = -1", "from 0")
+case("expert_widths: wrong count", "train --config widths.ini --set moe.expert_widths=8,8 --out new", "moe.expert_widths", "2", "3")
+case("expert_widths: a zero", "train --config widths.ini --set moe.expert_widths=8,0,8 --out new", "moe.expert_widths = 8,0,8", "from 1")
+case("expert_widths: a negative", "train --config widths.ini --set moe.expert_widths=8,-1,8 --out new", "moe.expert_widths = 8,-1,8", "from 1")
+case("expert_widths: not a list", "train --config widths.ini --set moe.expert_widths=8;8;8 --out new", "moe.expert_widths = 8;8;8", "comma-separated")
+setting("expert_width and expert_widths", "moe.expert_widths=8,8,8", "moe.expert_width", "moe.expert_widths", "contradicts")
+setting("swiglu with biases", ["moe.activation=swiglu", "moe.expert_bias=true"], "expert_bias", "swiglu")
+setting("load loss with k = experts", ["moe.router=noisy_topk", "moe.k=3", "moe.load_loss=1"], "moe.load_loss = 1", "moe.k", "3")
+setting("heads do not divide the width", "model.heads=3", "model.heads = 3", "16")
+setting("head of odd width", "model.heads=16", "model.heads = 16", "even")
+setting("lanes not a power of two", "train.lanes=6", "train.lanes = 6", "power of two")
+setting("a block that does not exist", "moe.layers=5", "moe.layers = 5", "from 0 to 1")
+setting("blocks not ascending", "moe.layers=1,0", "moe.layers = 1,0", "ascend")
+setting("vocabulary other than the corpus has", "model.vocab=100", "vocab", "100", "256")
+setting("data groups that do not divide the ranks", "parallel.data_groups=3", "data_groups", "3")
+setting("more data groups than ranks", "parallel.data_groups=4", "data_groups", "4")
+setting("exchange.kind = local on 2 ranks", "exchange.kind=local", "exchange.kind = local", "all_to_all", ranks=(2,))
+setting("exchange.kind = dry_run on 2 ranks", "exchange.kind=dry_run", "exchange.kind = dry_run", "all_to_all", ranks=(2,))
+setting("--set without a value", "moe.k", "moe.k", "section.key=value")
+setting("--set without a section", "k=2", "k=2", "section.key=value")
+setting("--set with nothing", "=", "section.key=value")
+
+# ---- configuration files ----
+case("no such config", "train --config none.ini --out new", "none.ini", "No such file")
+case("config is a folder", "train --config folder --out new", "folder", "cannot be read")
+case("config: a line that is nothing", "train --config broken.ini --out new", "broken.ini", "section", "key = value")
+case("config: key given twice", "train --config twice.ini --out new", "twice.ini", "train.steps", "twice")
+case("config: key outside a section", "train --config nosection.ini --out new", "nosection.ini", "steps", "[section]")
+case("config: unknown section", "train --config section.ini --out new", "training", "sections are")
+case("config: is an HDF5 file", "train --config corpus.h5 --out new", "corpus.h5")
+case("config on one rank only needs rank 0", "train --config none.ini --out new", "none.ini", ranks=(2,))
+
+# ---- arguments ----
+case("no such command", "tarin --config tiny.ini", "tarin", "train, eval")
+case("an option that does not exist", "train --config tiny.ini --out new --fast", "fast", "--help")
+case("an abbreviated option", "train --conf tiny.ini --out new", "conf", "--help")
+case("option without its value", "train --config", "config")
+case("option given twice", "train --config tiny.ini --config tiny.ini --out new", "config")
+case("a word too many", "train --config tiny.ini --out new extra", "extra")
+case("train: nothing", "train", "--config")
+case("train: no --out", "train --config tiny.ini", "--out")
+case("train: --resume without a folder", "train --resume", "--out")
+case("train: --stop-at with text", "train --config tiny.ini --out new --stop-at soon", "stop-at", "soon")
+case("train: --stop-at negative", "train --config tiny.ini --out new --stop-at -5", "--stop-at -5", "at least 0")
+case("eval: nothing", "eval", "checkpoint")
+case("sample: nothing", "sample", "checkpoint")
+case("data: nothing", "data", "build, synth or info")
+case("data: unknown", "data make", "make", "build, synth or info")
+case("data build: nothing", "data build", "text file")
+case("data build: no --out", "data build text.txt", "--out")
+case("data synth: nothing", "data synth", "--out")
+case("data info: nothing", "data info", "corpus")
+case("inspect: nothing", "inspect", "file")
+case("verify: nothing", "verify", "file")
+case("sample: negative temperature", "sample run --temperature -1", "--temperature", "-1", "at least 0")
+case("sample: temperature nan", "sample run --temperature nan", "--temperature", "nan")
+case("sample: empty prompt", ["sample", "run", "--prompt", ""], "--prompt", "empty")
+case("sample: negative number of tokens", "sample run --tokens -5", "--tokens", "-5")
+case("sample: negative top-k", "sample run --top-k -1", "--top-k", "-1")
+case("eval: unknown split", "eval run --split test", "--split", "test", "validation or train")
+case("eval: negative windows", "eval run --windows -1", "--windows", "-1")
+
+# ---- HDF5 files that are not what is asked for ----
+FILES = {  # kind: (good file, command line with the file as FILE)
+    "corpus": ("corpus.h5", "train --config tiny.ini --out new --set data.corpus=FILE"),
+    "checkpoint": ("run/checkpoints/step-0000000003.h5", "eval FILE"),
+    "golden layer": ("layer.h5", "verify FILE"),
+    "golden model": ("model.h5", "verify FILE"),
+    "inspected file": ("corpus.h5", "inspect FILE"),
+}
+CUTS = {"1 byte": 1, "8 bytes": 8, "100 bytes": 100, "2000 bytes": 2000, "half": 0.5, "all but one byte": -1}
+for kind, (good, line) in FILES.items():
+    name = kind.split()[-1]
+    case(f"{kind}: missing", line.replace("FILE", "none.h5"), "none.h5", "No such file")
+    case(f"{kind}: empty", line.replace("FILE", "empty.h5"), "empty.h5", "not an HDF5 file")
+    case(f"{kind}: a text file", line.replace("FILE", "text.txt"), "text.txt", "not an HDF5 file")
+    case(f"{kind}: a folder", line.replace("FILE", "folder"), "folder")
+    for cut in CUTS:
+        case(f"{kind}: cut at {cut}", line.replace("FILE", f"cut {kind} {cut}.h5".replace(" ", "_")), f"cut_{kind} {cut}.h5".replace(" ", "_"))
+    if kind != "inspected file":
+        case(f"{kind}: HDF5 of nobody", line.replace("FILE", "foreign.h5"), "foreign.h5", "format")
+        other = "run/run.h5" if kind != "checkpoint" else "corpus.h5"
+        case(f"{kind}: another of our formats", line.replace("FILE", other), other, "format", "/1")
+case("sample: a corpus for a checkpoint", "sample corpus.h5", "corpus.h5", "pleiad-checkpoint/1")
+case("data info: a checkpoint", "data info run/checkpoints/step-0000000003.h5", "step-0000000003.h5", "pleiad-corpus/1")
+case("corpus with damaged content", "train --config tiny.ini --out new --set data.corpus=damaged.h5", "damaged.h5", "300")
+case("corpus without its tokens", "train --config tiny.ini --out new --set data.corpus=lacking.h5", "lacking.h5", "tokens")
+case("checkpoint without a weight", "eval lacking_checkpoint.h5", "lacking_checkpoint.h5", "wq")
+case("checkpoint with a weight of another shape", "eval shape_checkpoint.h5", "shape_checkpoint.h5", "wq")
+case("incomplete checkpoint", "eval incomplete_checkpoint.h5", "incomplete_checkpoint.h5", "incomplete")
+
+# ---- a file on one rank only ----
+for here, there, bad in (("a", "b", 1), ("b", "a", 0)):
+    ranks = {"ranks": (2,), "cwd_of_rank": (here, there)}
+    case(f"corpus missing on rank {bad}", "train --config tiny.ini --out new", "corpus.h5", f"rank {bad}", **ranks)
+    case(f"checkpoint missing on rank {bad}", "eval checkpoint.h5", "checkpoint.h5", f"rank {bad}", **ranks)
+    case(f"sample: checkpoint missing on rank {bad}", "sample checkpoint.h5", "checkpoint.h5", f"rank {bad}", **ranks)
+    case(f"verify: layer file missing on rank {bad}", "verify layer.h5", "layer.h5", f"rank {bad}", **ranks)
+    case(f"verify: model file missing on rank {bad}", "verify model.h5", "model.h5", f"rank {bad}", **ranks)
+case("another corpus on rank 1", "train --config tiny.ini --out new", "corpus.h5", "differs", ranks=(2,), cwd_of_rank=("a", "c"))
+
+# ---- corpora ----
+case("empty text", "data build --out new.h5 nothing.txt", "empty")
+case("text is missing", "data build --out new.h5 none.txt", "none.txt", "does not exist")
+case("text is a folder", "data build --out new.h5 folder", "folder")
+case("one text of two is missing", "data build --out new.h5 text.txt none.txt", "none.txt")
+case("corpus file exists", "data build --out corpus.h5 text.txt", "corpus.h5", "exists already", "force")
+case("data build: folder is missing", "data build --out none/new.h5 text.txt", "none/new.h5")
+case("data build: below a file", "data build --out text.txt/new.h5 text.txt", "text.txt/new.h5")
+case("data build: all held out", "data build --out new.h5 --validation 1 text.txt", "validation", "1")
+case("data build: negative held out", "data build --out new.h5 --validation -0.1 text.txt", "validation", "-0.1")
+case("data build: unknown tokenizer", "data build --out new.h5 --tokenizer words text.txt", "--tokenizer", "words", "bytes or sentencepiece")
+case("data synth: unknown domain", "data synth --out new.h5 --tokens 5000 --domains easy,french", "french", "brackets")
+case("data synth: no domain", "data synth --out new.h5 --tokens 5000 --domains ,", "domain")
+case("data synth: no tokens", "data synth --out new.h5 --tokens 0", "tokens", "0")
+case("data synth: negative document", "data synth --out new.h5 --tokens 5000 --document -4", "document", "-4")
+case("data synth: negative seed", "data synth --out new.h5 --tokens 5000 --seed -1", "--seed", "-1")
+case("data synth: text for a number", "data synth --out new.h5 --tokens many", "many")
+case("data synth: corpus file exists", "data synth --out corpus.h5 --tokens 5000", "corpus.h5", "exists already", "force")
+setting("validation part shorter than a window", "model.seq_len=2000", "validation", "2001")
+setting("training part shorter than a window", "model.seq_len=100000", "train", "100001")
+case("eval: corpus with another tokenizer", "eval run --corpus words.h5", "words.h5", "vocabulary of 300", "256")
+case("eval: no corpus of that name", "eval run --corpus none.h5", "none.h5", "No such file")
+case("eval: --set with another shape", "eval run --set moe.experts=4", "router/w", "[3, 16]", "[4, 16]")
+case("eval: --set of an unknown key", "eval run --set moe.expert=4", "moe.expert", "unknown")
+case("train: no corpus", "train --config nocorpus.ini --out new", "data.corpus", "pleiad data")
+
+# ---- output folders ----
+case("--out already holds a run", "train --config tiny.ini --out run", "run", "already holds a run", "--resume")
+case("--out below a regular file", "train --config tiny.ini --out corpus.h5/run", "corpus.h5/run", "--out")
+case("--out is a regular file", "train --config tiny.ini --out text.txt", "text.txt", "--out")
+case("--out where nobody may write", "train --config tiny.ini --out /proc/pleiad", "/proc/pleiad", "--out")
+case("verify: --out below a regular file", "verify layer.h5 --out text.txt/x", "text.txt/x", "--out")
+case("verify: --out is a regular file", "verify layer.h5 --out text.txt", "text.txt", "--out")
+if os.getuid() != 0:
+    case("--out below a folder without permission", "train --config tiny.ini --out readonly/run", "readonly/run", "ermission")
+    case("--out is a folder without permission", "train --config tiny.ini --out readonly", "readonly", "ermission")
+    case("data build into a folder without permission", "data build --out readonly/new.h5 text.txt", "readonly/new.h5", "ermission")
+
+# ---- resume ----
+case("resume: no such folder", "train --resume none", "none")
+case("resume: a folder without a run", "train --resume folder", "folder")
+case("resume: a file", "train --resume text.txt", "text.txt")
+case("resume: no run to continue, with --config", "train --config tiny.ini --out new --resume", "new")
+case("resume with another moe.k", "train --resume run --set moe.k=1", "moe.k = 1", "2")
+case("resume with another width", "train --resume run --set model.width=32", "model.width = 32", "16")
+case("resume with another seed", "train --resume run --set train.seed=9", "train.seed = 9", "1")
+case("resume with another configuration file", "train --config other.ini --resume run", "moe.expert_width = 9", "8")
+case("resume with another corpus", "train --resume run --set data.corpus=other.h5", "other.h5", "not the corpus")
+case("resume: checkpoint is cut", "train --resume cut_run", "step-0000000003.h5")
+
+# ---- SLURM ----
+slurm = {"env": {"SLURM_NTASKS": "4"}, "ranks": (1,)}
+for line in ("train --config tiny.ini --out new", "eval run", "sample run", "verify layer.h5"):
+    case(f"4 SLURM tasks and a world of 1: {line.split()[0]}", line, "SLURM_NTASKS", "4", **slurm)
+
+
+def make_files(folder):
+    """Everything the cases use, once per number of ranks."""
+    def path(name):
+        return os.path.join(folder, name)
+
+    def write(name, text):
+        with open(path(name), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def must(*arguments):
+        result = pleiad(arguments, cwd=folder)
+        if result.code != 0:
+            sys.exit(f"FAILED  cannot prepare: {' '.join(arguments)}\n{result}")
+
+    os.makedirs(folder)
+    rng = np.random.default_rng(3)
+    words = ["alpha", "beta", "gamma", "delta", "night", "river", "stone", "grass"]
+    write("text.txt", " ".join(rng.choice(words, 3000)))
+    write("other.txt", " ".join(rng.choice(words[:5], 3000)))
+    write("nothing.txt", "")
+    write("empty.h5", "")
+    write("tiny.ini", TINY)
+    write("other.ini", TINY.replace("expert_width = 8", "expert_width = 9"))
+    write("widths.ini", TINY.replace("expert_width = 8\n", ""))
+    write("broken.ini", TINY + "\nthis is no option\n")
+    write("twice.ini", TINY.replace("steps = 3", "steps = 3\nsteps = 4"))
+    write("nosection.ini", "steps = 4\n" + TINY)
+    write("section.ini", TINY.replace("[train]", "[training]"))
+    write("nocorpus.ini", TINY.replace("corpus = corpus.h5", ""))
+    os.makedirs(path("folder"))
+    must("data", "build", "--out", "corpus.h5", "text.txt")
+    must("data", "build", "--out", "other.h5", "other.txt")
+    must("train", "--config", "tiny.ini", "--out", "run")
+    shutil.copy(os.path.join(SOURCE, "tests/golden/switch_top1_capacity.h5"), path("layer.h5"))
+    shutil.copy(os.path.join(SOURCE, "tests/golden/model_switch.h5"), path("model.h5"))
+    with h5py.File(path("foreign.h5"), "w") as file:
+        file["/weights"] = np.zeros((3, 4))
+
+    checkpoint = path("run/checkpoints/step-0000000003.h5")
+    for kind, (good, _) in FILES.items():
+        with open(path(good), "rb") as file:
+            content = file.read()
+        for cut, size in CUTS.items():
+            size = int(len(content) * size) if isinstance(size, float) else size
+            with open(path(f"cut {kind} {cut}.h5".replace(" ", "_")), "wb") as file:
+                file.write(content[:size])
+
+    def changed(source, name, action):
+        shutil.copy(source, path(name))
+        with h5py.File(path(name), "r+") as file:
+            action(file)
+
+    def replaced(file, name, values):
+        attributes = dict(file[name].attrs)
+        del file[name]
+        file[name] = values
+        for key, value in attributes.items():
+            file[name].attrs[key] = value
+
+    def token_300(file):
+        tokens = file["train/tokens"][()]
+        tokens[17] = 300
+        file["train/tokens"][...] = tokens
+
+    changed(path("corpus.h5"), "damaged.h5", token_300)
+    changed(path("corpus.h5"), "lacking.h5", lambda file: file.pop("train/tokens"))
+    changed(checkpoint, "lacking_checkpoint.h5", lambda file: file.pop("params/blocks/1/attn/wq"))
+    changed(checkpoint, "shape_checkpoint.h5", lambda file: replaced(file, "params/blocks/1/attn/wq", np.zeros((16, 8), "f4")))
+    changed(checkpoint, "incomplete_checkpoint.h5", lambda file: file.attrs.pop("complete"))
+
+    # another tokenizer with the same vocabulary or not: a SentencePiece model where that is built in
+    made = pleiad(["data", "build", "--tokenizer", "sentencepiece", "--vocab", "300", "--out", "words.h5", "text.txt"], cwd=folder)
+    if made.code != 0:
+        CASES[:] = [c for c in CASES if "words.h5" not in c.arguments]
+
+    for name in "abc":
+        os.makedirs(path(name))
+        write(f"{name}/tiny.ini", TINY)
+    for name in ("corpus.h5", "layer.h5", "model.h5"):
+        shutil.copy(path(name), path(f"a/{name}"))
+    shutil.copy(path("other.h5"), path("c/corpus.h5"))
+    shutil.copy(checkpoint, path("a/checkpoint.h5"))
+    shutil.copytree(path("run"), path("cut_run"))
+    with open(path("cut_run/checkpoints/step-0000000003.h5"), "r+b") as file:
+        file.truncate(5000)
+    os.makedirs(path("readonly"))
+    os.chmod(path("readonly"), 0o555)
+
+
+def snapshot(folder):
+    found = {}
+    for at, folders, files in os.walk(folder):
+        for name in folders:
+            found[os.path.join(at, name)] = "folder"
+        for name in files:
+            status = os.stat(os.path.join(at, name))
+            found[os.path.join(at, name)] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+def run_case(c, ranks, folder):
+    before = snapshot(folder)
+    if c.cwd_of_rank:
+        command = [MPIRUN]
+        for at in c.cwd_of_rank:
+            command += [":"] if len(command) > 1 else []
+            command += ["-n", "1", "--wdir", os.path.join(folder, at), PLEIAD, *c.arguments]
+        result = run(command, cwd=folder, env=c.env)
+    else:
+        result = pleiad(c.arguments, ranks, cwd=folder, env=c.env)
+    problems = []
+    if result.code != c.code:
+        problems.append(f"exit code {result.code}, expected {c.code}")
+    lines = [line for line in result.err.splitlines() if line.strip()]
+    if len(lines) != 1 or not lines[0].startswith("pleiad: "):
+        problems.append(f"expected one line that begins with 'pleiad: ', got {len(lines)}")
+    problems += [f"the message does not say '{word}'" for word in c.says if word not in result.err]
+    if result.out.strip():
+        problems.append("something was printed on standard output")
+    after = snapshot(folder)
+    problems += [f"was created, removed or changed: {name}" for name in sorted(set(before.items()) ^ set(after.items()), key=str)]
+    return problems + [str(result)] if problems else [], result
+
+
+def good_inputs(checks, folder):
+    """What looks odd and is right."""
+    with open(os.path.join(folder, "blank.txt"), "w", encoding="utf-8") as file:
+        file.write(" \n\t" * 2000)
+    for what, arguments, env in (
+            ("a corpus of white space only is fine", "data build --out blank.h5 blank.txt", None),
+            ("... and can be trained on", "train --config tiny.ini --out blank --set data.corpus=blank.h5", None),
+            ("SLURM_NTASKS does not matter to inspect", "inspect corpus.h5", {"SLURM_NTASKS": "4"}),
+            ("SLURM_NTASKS does not matter to data", "data info corpus.h5", {"SLURM_NTASKS": "4"}),
+            ("one SLURM task is no contradiction", "eval run", {"SLURM_NTASKS": "1"}),
+            ("eval of the good checkpoint", "eval run/checkpoints/step-0000000003.h5", None),
+            ("an empty folder as --out", "train --config tiny.ini --out folder", None)):
+        result = pleiad(arguments.split(), cwd=folder, env=env)
+        checks.report(what, [] if result.code == 0 and not result.err else [str(result)])
+
+
+def main():
+    checks, lock = Checks(), threading.Lock()
+    verbose = "-v" in sys.argv
+
+    def all_cases(ranks):
+        folder = os.path.join(TMP, f"ranks{ranks}")
+        make_files(folder)
+        for c in list(CASES):
+            if ranks not in c.ranks:
+                continue
+            problems, result = run_case(c, ranks, folder)
+            with lock:
+                checks.report(f"{c.what} ({ranks} rank{'s' if ranks > 1 else ''})", problems)
+                if verbose:
+                    print("          " + result.err.strip())
+        if ranks == 1:
+            with lock:
+                good_inputs(checks, folder)
+
+    # Two at a time: one thread per number of ranks, each with files of its own.
+    threads = [threading.Thread(target=all_cases, args=(ranks,)) for ranks in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    checks.finish()
+
+
+if __name__ == "__main__":
+    main()

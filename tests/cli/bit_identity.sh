@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# With combine = home a run is the same, bit for bit, on any number of ranks; other ways of combining agree closely.
+# PROCESSORS 8
+# TIMEOUT 240
+# shellcheck source=tests/cli/_common.sh
+source "$PLEIAD_SOURCE/tests/cli/_common.sh"
+require_python
+runs() { "$PYTHON" "$PLEIAD_SOURCE/tests/cli/_runs.py" "$@"; }
+
+check "a small corpus" pleiad_on 1 data synth --out corpus.h5 --tokens 30000 --document 64 --seed 5
+cat >tiny.ini <<'EOF'
+[model]
+width = 32
+layers = 2
+heads = 2
+seq_len = 32
+dense_width = 48
+[moe]
+experts = 5
+[train]
+steps = 50
+batch_sequences = 12
+lanes = 8
+warmup_steps = 5
+learning_rate = 0.003
+eval_every = 25
+eval_windows = 10
+sample_tokens = 6
+[data]
+corpus = corpus.h5
+[checkpoint]
+every = 25
+EOF
+
+train() { # NAME RANKS SETTINGS...
+    local name=$1 ranks=$2 setting
+    shift 2
+    local settings=()
+    for setting in "$@"; do settings+=(--set "$setting"); done
+    pleiad_on "$ranks" train --config tiny.ini --out "$name" "${settings[@]}"
+}
+same_run() { # NAME RANKS SETTINGS...: trains and compares with NAME on 1 rank
+    train "$1-$2" "${@:2}" && runs same "$1-1" "$1-$2"
+}
+
+# compare NAME "RANKS" SETTINGS...: the run on 1 rank, and the same on others
+compare() {
+    local name=$1 list=$2 ranks
+    shift 2
+    check "$name: 50 steps on 1 rank" train "$name-1" 1 "$@"
+    for ranks in $list; do
+        check "$name: the same bits on $ranks ranks" same_run "$name" "$ranks" "$@"
+    done
+}
+
+compare switch "2 3 4 5 8" moe.preset=switch moe.expert_widths=24,40,8,16,1
+compare gshard "2 4 8" moe.preset=gshard moe.capacity_order=probability moe.expert_bias=true moe.activation=relu \
+    moe.expert_width=20 moe.placement=round_robin model.tied_head=true moe.z_loss=0.01
+compare mixtral "2 4 8" moe.preset=mixtral moe.experts=3 moe.expert_widths=24,8,33 moe.placement=balanced moe.layers=1
+compare noisy "2 4 8" moe.router=noisy_topk moe.k=2 moe.expert_widths=9,40,8,16,12 moe.importance_loss=0.1 moe.load_loss=0.1 \
+    moe.capacity_factor=1.2 moe.eval_capacity=train
+# Ranks without tokens (4 lanes, 7 sequences) and without experts.
+compare few_lanes "3 8" train.lanes=4 train.batch_sequences=7 moe.k=3 moe.expert_width=16 moe.penalty_loss=0.01 moe.entropy_loss=-0.01
+compare dense "8" moe.preset=dense
+
+check "one expert for all tokens, 1 rank" train one-1 1 moe.experts=1 moe.expert_width=16 train.steps=10
+check "one expert for all tokens: the same bits on 3 ranks" same_run one 3 moe.experts=1 moe.expert_width=16 train.steps=10
+
+switch=(moe.preset=switch moe.expert_widths=24,40,8,16,1)
+check "exchange.kind = all_to_all on 1 rank" train forced 1 "${switch[@]}" exchange.kind=all_to_all
+check "... gives the bits of local" runs same switch-1 forced
+check "exchange.kind = local on 1 rank" train chosen 1 "${switch[@]}" exchange.kind=local
+check "... is what auto takes" runs same switch-1 chosen
+check "a dry run of 4 ranks, uneven experts in blocks" train dry-switch 1 "${switch[@]}" exchange.kind=dry_run exchange.pretend_ranks=4
+check "... trains as without" runs same switch-1 dry-switch
+check "... counts the traffic of 4 real ranks" runs traffic dry-switch switch-4 4
+
+gshard=(moe.preset=gshard moe.capacity_order=probability moe.expert_bias=true moe.activation=relu
+    moe.expert_width=20 moe.placement=round_robin model.tied_head=true moe.z_loss=0.01)
+for combine in home owner; do
+    check "a dry run, experts placed round robin, combine = $combine" train "dry-$combine" 1 "${gshard[@]}" exchange.kind=dry_run exchange.pretend_ranks=4 exchange.combine=$combine
+    check "... trains as without" runs same gshard-1 "dry-$combine"
+done
+check "... counts the traffic of 4 real ranks placed round robin" runs traffic dry-home gshard-4 4
+check "combine = owner on 4 ranks" train owner-4 4 "${gshard[@]}" exchange.combine=owner
+check "... agrees closely with home" runs near 1e-3 gshard-1 owner-4
+check "... and the dry run counts its traffic" runs traffic dry-owner owner-4 4
+check "2 data groups of 2 ranks" train groups-4 4 "${gshard[@]}" parallel.data_groups=2
+check "... agree closely with 1 rank" runs near 1e-3 gshard-1 groups-4
+check "4 data groups of 1 rank" train groups4-4 4 "${gshard[@]}" parallel.data_groups=4
+check "... agree closely with 1 rank" runs near 1e-3 gshard-1 groups4-4
+check "another seed is another run" train seed-1 1 "${gshard[@]}" train.seed=2
+check "... with other weights" runs differ gshard-1 seed-1
+finish

@@ -1,0 +1,245 @@
+#!/usr/bin/env bash
+# What the commands print and write when all is well.
+# PROCESSORS 2
+# TIMEOUT 240
+# shellcheck source=tests/cli/_common.sh
+source "$PLEIAD_SOURCE/tests/cli/_common.sh"
+require_python
+
+says() { # FILE PATTERN...: every pattern occurs
+    local file=$1 pattern
+    shift
+    for pattern in "$@"; do
+        grep -Eq -- "$pattern" "$file" || { echo "no '$pattern' in:"; cat "$file"; return 1; }
+    done
+}
+same_output() { # FILE COMMAND...: prints the same as before
+    "${@:2}" >again.txt 2>again.err || { cat again.txt again.err; return 1; }
+    cmp "$1" again.txt
+}
+once() { [[ $(grep -c "$2" "$1") == 1 ]] || { cat "$1"; return 1; }; }
+
+# ---- version and help ----
+pleiad_on 1 --version >version.txt
+check "--version: version, build type, instruction set, compiler" says version.txt '^pleiad [0-9]+\.[0-9]+\.[0-9]+' 'build:.*(Release|Debug|RelWithDebInfo|None)' 'instruction set|portable' 'compiler: .*[0-9]+\.'
+check "--version: MPI, BLAS with core and threads" says version.txt 'MPI: +[A-Z].*[0-9]' 'BLAS: .*(kernel|core)' 'BLAS: .*[0-9]+ thread'
+check "--version: HDF5 parallel or not, optional parts" says version.txt 'HDF5: +[0-9.]+, (not )?parallel|HDF5: .*serial' 'optional: .*SentencePiece (yes|no)'
+pleiad_on 2 --version >version2.txt
+check "--version is printed once on 2 ranks" once version2.txt '^pleiad '
+check "without a command: the usage, exit code 2" exits 2 pleiad_on 1
+for command in "" train eval sample data inspect verify "data build" "data synth" "data info"; do
+    # shellcheck disable=SC2086
+    check "help of '${command:-pleiad}'" exits 0 pleiad_on 1 $command --help
+    # shellcheck disable=SC2086
+    pleiad_on 2 $command --help >help.txt 2>help.err
+    check "... begins with the usage, once on 2 ranks" once help.txt '^usage: pleiad'
+    check "... and nothing on standard error" test ! -s help.err
+done
+pleiad_on 1 --help >help.txt
+check "--help lists the commands" says help.txt '  train' '  eval' '  sample' '  data' '  inspect' '  verify'
+
+# ---- corpora ----
+check "data synth" pleiad_on 1 data synth --out corpus.h5 --tokens 30000 --document 64 --seed 5
+pleiad_on 1 data info corpus.h5 >info.txt
+check "data info of a corpus with known truth" says info.txt 'pleiad-corpus/1' 'train: [0-9]+ tokens' 'validation: [0-9]+ tokens' 'domain 5 \(brackets\)' 'true entropy' 'seed = 5'
+check "data info on 2 ranks is the same, once" same_output info.txt pleiad_on 2 data info corpus.h5
+check "data synth again with --force" pleiad_on 1 data synth --out again.h5 --tokens 30000 --document 64 --seed 5 --force
+fingerprint() { h5dump -a /fingerprint "$1" | grep '(0)'; }
+check "... is the same corpus" test "$(fingerprint corpus.h5)" == "$(fingerprint again.h5)"
+check "... another seed is another" pleiad_on 1 data synth --out again.h5 --tokens 30000 --document 64 --seed 6 --force
+check "... with another fingerprint" test "$(fingerprint corpus.h5)" != "$(fingerprint again.h5)"
+for i in $(seq 400); do echo "Line $i of a text about $((i * 37 % 101)) ships and $((i * 11 % 7)) birds."; done >text.txt
+check "data build, bytes" pleiad_on 1 data build --out bytes.h5 --validation 0.2 text.txt
+pleiad_on 1 data info bytes.h5 >info.txt
+check "data info of a text" says info.txt 'tokenizer: bytes, vocabulary 256' 'source: .*text.txt \([0-9]+ bytes, sha256 [0-9a-f]{64}\)' 'split'
+split_at() { "$PYTHON" -c "
+import h5py
+f = h5py.File('bytes.h5'); text = open('text.txt', 'rb').read(); train, held = bytes(f['train/tokens'][()].astype('u1')), bytes(f['validation/tokens'][()].astype('u1'))
+assert train + held == text, 'the tokens are not the text'
+assert abs(len(held) / len(text) - 0.2) < 0.01, len(held)"; }
+check "... holds the text, its end held out" split_at
+
+# ---- a run ----
+cat >tiny.ini <<'EOF'
+[model]
+width = 32
+layers = 2
+heads = 2
+seq_len = 32
+dense_width = 48
+[moe]
+preset = gshard
+experts = 5
+expert_widths = 24,40,8,16,1
+z_loss = 0.001
+[train]
+steps = 30
+batch_sequences = 12
+lanes = 8
+learning_rate = 0.003
+eval_every = 10
+sample_every = 15
+sample_tokens = 6
+[data]
+corpus = corpus.h5
+[checkpoint]
+every = 10
+EOF
+check "train --dry-run" pleiad_on 2 train --config tiny.ini --dry-run
+cp last_check.log dry.txt
+check "... prints parameters, memory, flops and placement" says dry.txt 'parameters: [0-9.]+ M' 'memory per rank' 'flops per token' 'experts of rank 0: 0 1$' 'experts of rank 1: 2 3 4$'
+check "train --dry-run with --out" pleiad_on 1 train --config tiny.ini --out dry --dry-run
+check "... creates nothing" test ! -e dry
+check "train on 2 ranks" pleiad_on 2 train --config tiny.ini --out run
+cp last_check.log run.txt
+no_carriage_return() { ! grep -q $'\r' "$@"; }
+check "... plain lines where nobody watches" no_carriage_return run.txt run/log.txt
+check "... progress with loss, imbalance, tokens/s, ETA" says run.txt '^step +30/30  loss [0-9.]+  imbalance [0-9.]+.*tokens/s  ETA '
+check "... evaluations, samples, checkpoints" says run.txt '^evaluation at step 10: loss' 'above the floor' 'by domain' '^sample: ' '^checkpoint at step 30'
+check "... a table of phases over ranks, % of step" says run.txt 'phase +min +avg +max +% of step' '^  attention' '^  router' '^  exchange' '^  expert' '^  optimizer' 'over 2 ranks'
+check "... whom to cite" says run.txt 'please cite: .*GShard'
+check "... log.txt has the same lines" diff <(sort run.txt) <(sort run/log.txt)
+
+cat >record.py <<'PY'
+"""The run record, looked at from outside."""
+import sys
+import h5py
+import numpy as np
+
+bad = []
+with h5py.File("run/run.h5", "r") as f:
+    series = {}
+
+    def look(name, item):
+        if not isinstance(item, h5py.Dataset):
+            return
+        for key in ("units", "description"):
+            value = item.attrs.get(key, b"")
+            if len(value if isinstance(value, (str, bytes)) else str(value)) == 0:
+                bad.append(f"{name}: no {key}")
+        if name.split("/")[0] in ("steps", "routing", "evaluation", "checkpoints", "samples", "ranks"):
+            series[name] = item
+            if item.chunks is None or item.compression is None or item.maxshape[0] is not None:
+                bad.append(f"{name}: chunks {item.chunks}, compression {item.compression}, extent {item.maxshape}")
+
+    f.visititems(look)
+    needed = """steps/step steps/task_loss steps/total_loss steps/learning_rate steps/grad_norm steps/tokens_per_second steps/seconds
+        steps/auxiliary/balance steps/auxiliary/z routing/expert_tokens routing/expert_flops routing/imbalance routing/entropy routing/dropped
+        ranks/2/bytes ranks/2/messages ranks/2/phase_seconds evaluation/loss evaluation/above_floor evaluation/alignment checkpoints/step samples/text"""
+    bad += [f"{name} is missing" for name in needed.split() if name not in series]
+    steps = f["steps/step"][()]
+    if not np.array_equal(steps, np.arange(1, 31)):
+        bad.append(f"steps {steps}")
+    for name, item in series.items():
+        rows = {"steps": 30, "routing": 30, "ranks": 30, "evaluation": 3, "checkpoints": 3, "samples": 2}[name.split("/")[0]]
+        if len(item) != rows:
+            bad.append(f"{name}: {len(item)} rows, expected {rows}")
+        if item.dtype.kind == "f" and not np.all(np.isfinite(item[()])):
+            bad.append(f"{name}: not all finite")
+    kept, dropped = f["routing/expert_tokens"][()].sum(axis=2), f["routing/dropped"][()]
+    if not np.array_equal(kept + dropped, np.full((30, 2), 12 * 32 * 2)):
+        bad.append("kept and dropped assignments are not 2 per token")
+    if dropped.sum() == 0:
+        bad.append("nothing was dropped at a capacity factor of 1.25")
+    widths = f["layers/expert_width"][()]
+    if not np.array_equal(widths, [24, 40, 8, 16, 1]):
+        bad.append(f"widths {widths}")
+    flops = f["routing/expert_flops"][()] / np.maximum(f["routing/expert_tokens"][()], 1)
+    used = f["routing/expert_tokens"][()] > 0
+    if not np.all((flops / (4 * 32 * widths))[used] == 1):
+        bad.append("flops per row of an expert are not 4 * width * hidden")
+    tokens = f["routing/expert_tokens"][()]
+    if not np.allclose(f["routing/imbalance"][()], tokens.max(axis=2) / tokens.mean(axis=2)):
+        bad.append("imbalance is not largest over mean")
+    total = f["steps/task_loss"][()] + 0.01 * f["steps/auxiliary/balance"][()] + 0.001 * f["steps/auxiliary/z"][()]
+    if not np.allclose(f["steps/total_loss"][()], total, rtol=1e-6):
+        bad.append("total loss is not task loss plus coefficients times auxiliary losses")
+    if not np.allclose(f["evaluation/loss"][()] - f["evaluation/floor"][()], f["evaluation/above_floor"][()]):
+        bad.append("above_floor is not loss minus floor")
+    bytes_sent = f["ranks/2/bytes"][()]
+    if bytes_sent.shape != (30, 2, 2) or not np.all(bytes_sent > 0):
+        bad.append(f"bytes by rank {bytes_sent.shape}")
+    if f["ranks/2/phase_seconds"].shape[1:] != (2, len(f["phases"])):
+        bad.append("phases and phase_seconds do not match")
+    config = f["config"][()]
+    config = config.decode() if isinstance(config, bytes) else str(config)
+    for text in ("[moe]", "router = topk", "capacity_factor = 1.25", "seed = 1", "expert_widths = 24,40,8,16,1"):
+        if text not in config:
+            bad.append(f"the resolved configuration lacks {text}")
+    for key in ("format", "seed", "ranks", "finished_step", "pleiad_version", "mpi", "blas", "hdf5", "compiler", "hosts", "started"):
+        if key not in f.attrs:
+            bad.append(f"attribute {key} is missing")
+print("\n".join(bad))
+sys.exit(len(bad) > 0)
+PY
+check "run.h5: units, descriptions, chunks, compression, rows, sums" "$PYTHON" record.py
+
+# The resolved configuration is a configuration.
+"$PYTHON" -c "
+import h5py
+value = h5py.File('run/run.h5', 'r')['config'][()]
+open('resolved.ini', 'w').write(value.decode() if isinstance(value, bytes) else str(value))"
+check "the resolved configuration runs again" pleiad_on 1 train --config resolved.ini --out again
+check "... to the same bits" "$PYTHON" "$PLEIAD_SOURCE/tests/cli/_runs.py" same run again
+
+# ---- eval ----
+pleiad_on 1 eval run >eval.txt
+check "eval of a run: its newest checkpoint, loss, perplexity" says eval.txt '^evaluation at step 30: loss' 'perplexity [0-9.]+ per token' 'nat/byte'
+check "... is the run's own last evaluation" grep -qxF "$(grep '^evaluation at step 30' run.txt)" eval.txt
+check "... with the same figures by domain" grep -qxF "$(grep 'by domain' run.txt | tail -n 1)" eval.txt
+check "eval on 3 ranks prints the same" same_output eval.txt pleiad_on 3 eval run
+check "eval of the file prints the same" same_output eval.txt pleiad_on 2 eval run/checkpoints/step-0000000030.h5
+pleiad_on 1 eval run/checkpoints/step-0000000010.h5 >eval10.txt
+check "eval of an older checkpoint is the run's evaluation then" grep -qxF "$(grep '^evaluation at step 10' run.txt)" eval10.txt
+check "eval --split train --windows 5" pleiad_on 2 eval run --split train --windows 5
+cp last_check.log eval5.txt
+check "... looks at 5 windows" says eval5.txt '\(5 windows, 160 tokens\)'
+check "eval on another corpus of the same tokenizer" pleiad_on 1 eval run --corpus bytes.h5
+
+# ---- sample ----
+pleiad_on 1 sample run --tokens 40 --seed 3 --prompt "the " >sample.txt
+check "sample begins with the prompt" grep -aq '^the ' sample.txt
+check "sample is the same again" same_output sample.txt pleiad_on 1 sample run --tokens 40 --seed 3 --prompt "the "
+check "sample is the same on 2 ranks" same_output sample.txt pleiad_on 2 sample run --tokens 40 --seed 3 --prompt "the "
+differs() { ! same_output "$@" >/dev/null 2>&1; }
+check "sample differs with another seed" differs sample.txt pleiad_on 1 sample run --tokens 40 --seed 4 --prompt "the "
+pleiad_on 1 sample run --tokens 40 --temperature 0 --prompt "the " >sample.txt
+check "temperature 0 does not depend on the seed" same_output sample.txt pleiad_on 1 sample run --tokens 40 --temperature 0 --seed 9 --prompt "the "
+check "... and is --top-k 1" same_output sample.txt pleiad_on 1 sample run --tokens 40 --top-k 1 --prompt "the "
+pleiad_on 1 sample run --tokens 0 --prompt "only this" >sample.txt
+check "--tokens 0 gives the prompt" says sample.txt '^only this$'
+
+# ---- inspect ----
+for file in corpus.h5 bytes.h5 run/run.h5 run/checkpoints/step-0000000030.h5 "$PLEIAD_SOURCE/tests/golden/noisy_topk.h5" "$PLEIAD_SOURCE/tests/golden/model_switch.h5"; do
+    check "inspect $(basename "$file")" pleiad_on 1 inspect "$file"
+    cp last_check.log inspected.txt
+    check "... names its format" says inspected.txt ': format (pleiad|moe-golden)-[a-z]+/1' ' attributes' ' datasets'
+done
+pleiad_on 1 inspect run/run.h5 >inspect.txt
+check "inspect of a record tells the story" says inspect.txt '30 steps \(ended properly\)' 'task loss [0-9.]+ at first' '3 evaluations' 'tokens per expert of block 1' 'nat/token'
+check "inspect of several files" pleiad_on 1 inspect corpus.h5 run/run.h5
+
+# A run can be watched while it goes.
+"$MPIRUN" -n 1 "$PLEIAD" train --config tiny.ini --out watched --set train.steps=100000 --set checkpoint.every=0 --set train.eval_every=0 --set train.sample_every=0 >watched.txt 2>&1 &
+launcher=$!
+for _ in $(seq 200); do [[ -s watched/log.txt ]] && break; sleep 0.02; done
+check "inspect of a run that is going on" pleiad_on 1 inspect watched/run.h5
+cp last_check.log inspected.txt
+check "... says so" says inspected.txt 'format pleiad-run/1'
+mapfile -t pids < <(pgrep -P "$launcher")
+kill "${pids[@]}" 2>/dev/null
+wait "$launcher" 2>/dev/null
+
+# ---- SentencePiece, where it is built in ----
+if grep -q 'SentencePiece yes' version.txt; then
+    check "data build, SentencePiece" pleiad_on 1 data build --tokenizer sentencepiece --vocab 300 --out words.h5 text.txt
+    check "train on it" pleiad_on 2 train --config tiny.ini --out words --set data.corpus=words.h5 --set train.steps=3 --set model.tied_head=true
+    check "eval reports nats per byte" pleiad_on 1 eval words
+    check "sample speaks it" pleiad_on 1 sample words --prompt "Line" --tokens 5
+else
+    echo "skipped: SentencePiece is not built in"
+fi
+
+check "a run of no steps" pleiad_on 1 train --config tiny.ini --out nothing --set train.steps=0
+check "... can be inspected" pleiad_on 1 inspect nothing/run.h5
+finish

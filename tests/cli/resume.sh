@@ -1,0 +1,130 @@
+#!/usr/bin/env bash
+# A run that was stopped or killed and then continued, on any number of ranks, ends in the bits of the undisturbed run.
+# PROCESSORS 8
+# TIMEOUT 240
+# shellcheck source=tests/cli/_common.sh
+source "$PLEIAD_SOURCE/tests/cli/_common.sh"
+require_python
+runs() { "$PYTHON" "$PLEIAD_SOURCE/tests/cli/_runs.py" "$@"; }
+
+check "a small corpus" pleiad_on 1 data synth --out corpus.h5 --tokens 30000 --document 64 --seed 5
+cat >tiny.ini <<'EOF'
+[model]
+width = 32
+layers = 2
+heads = 2
+seq_len = 32
+[moe]
+preset = switch
+experts = 5
+expert_widths = 24,40,8,16,32
+z_loss = 0.001
+[train]
+steps = 50
+batch_sequences = 12
+lanes = 8
+warmup_steps = 5
+learning_rate = 0.003
+eval_every = 25
+eval_windows = 10
+sample_every = 25
+sample_tokens = 6
+[data]
+corpus = corpus.h5
+[checkpoint]
+every = 10
+EOF
+checkpoints() { (cd "$1/checkpoints" && echo step-*); }
+holds() { # RUN STEP...: exactly these checkpoints and nothing else
+    local expected="" step
+    for step in "${@:2}"; do expected+="$(printf 'step-%010d.h5' "$step") "; done
+    [[ "$(ls -A "$1/checkpoints" | tr '\n' ' ')" == "$expected" ]] || { ls -A "$1/checkpoints"; return 1; }
+}
+
+check "the undisturbed run" pleiad_on 1 train --config tiny.ini --out whole
+check "checkpoint.keep = 3 by default" holds whole 30 40 50
+
+# ---- stopped and continued ----
+for change in "1 2" "4 3" "2 8" "3 1"; do
+    read -r before after <<<"$change"
+    run=stop-$before-$after
+    check "stop at step 25 on $before ranks" pleiad_on "$before" train --config tiny.ini --out "$run" --stop-at 25
+    check "... leaves checkpoints 10, 20, 25" holds "$run" 10 20 25
+    check "... --resume DIR on $after ranks" pleiad_on "$after" train --resume "$run"
+    check "... ends in the same bits, same records" runs same whole "$run"
+done
+check "stop between evaluations, at step 13" pleiad_on 2 train --config tiny.ini --out odd --stop-at 13
+check "... again at step 14, --config and --out with --resume" pleiad_on 1 train --config tiny.ini --out odd --resume --stop-at 14
+check "... to the end, --resume before the folder" pleiad_on 2 train --config tiny.ini --resume odd
+check "... ends in the same bits" runs continued whole odd
+check "other placement, exchange and reporting may be set when continuing" pleiad_on 1 train --config tiny.ini --out other --stop-at 25
+check "... and are used" pleiad_on 3 train --resume other --set moe.placement=block --set checkpoint.keep=1 --set train.sample_every=0 --set exchange.kind=all_to_all
+check "... ends in the same bits" runs continued whole other
+check "... checkpoint.keep = 1 leaves one" holds other 50
+check "checkpoint.keep = 0 keeps all" pleiad_on 1 train --config tiny.ini --out all --set checkpoint.keep=0
+check "... 10 to 50" holds all 10 20 30 40 50
+
+# ---- a finished run ----
+cp -r whole finished
+check "resume of a finished run" pleiad_on 2 train --resume finished
+check "... changes nothing that was measured" runs same whole finished
+check "... and leaves its checkpoints" holds finished 30 40 50
+finished_step() { h5dump -a /finished_step "$1/run.h5" | grep -q "(0): $2\$" || { h5dump -a /finished_step "$1/run.h5"; return 1; }; }
+check "... which ended properly" finished_step finished 50
+check "stop at a step that is past: nothing happens" pleiad_on 1 train --resume finished --stop-at 20
+check "... nothing is lost" runs same whole finished
+check "more steps can be added" pleiad_on 1 train --resume finished --set train.steps=60
+check "... and are recorded" finished_step finished 60
+
+# ---- killed ----
+sed -i 's/^steps = 50/steps = 160/; s/^every = 10/every = 20/; s/^eval_windows = .*/eval_windows = 40/' tiny.ini
+check "the longer undisturbed run" pleiad_on 1 train --config tiny.ini --out long
+
+# killed_when CONDITION RANKS ARGS...: starts training, kills -9 every rank as soon as the condition holds.
+killed_when() {
+    local condition=$1 ranks=$2 launcher pids waited=0
+    shift 2
+    "$MPIRUN" -n "$ranks" "$PLEIAD" train "$@" >killed.log 2>&1 &
+    launcher=$!
+    until eval "$condition"; do
+        kill -0 "$launcher" 2>/dev/null || { echo "ended before it could be killed"; tail -n 3 killed.log; return 1; }
+        sleep 0.005
+        waited=$((waited + 1))
+        [[ $waited -lt 8000 ]] || { echo "gave up waiting"; break; }
+    done
+    mapfile -t pids < <(pgrep -P "$launcher")
+    [[ ${#pids[@]} -gt 0 ]] || { wait "$launcher"; echo "there was nothing to kill"; return 1; }
+    kill -9 "${pids[@]}" 2>/dev/null
+    wait "$launcher" 2>/dev/null
+    return 0
+}
+slow=(--set train.eval_every=1)  # enough time to aim
+readable() { pleiad_on 1 inspect "$1/run.h5" >inspect.txt && grep -q 'not finished: running or interrupted\|no step recorded yet' inspect.txt; }
+
+check "kill -9 of 2 ranks after the second checkpoint" killed_when '[[ -e kill1/checkpoints/step-0000000040.h5 ]]' 2 --config tiny.ini --out kill1 "${slow[@]}"
+check "... the record is readable" readable kill1
+check "... resumed on 3 ranks" pleiad_on 3 train --config tiny.ini --out kill1 --resume
+check "... ends in the same bits" runs continued long kill1
+
+check "kill -9 before the first checkpoint" killed_when '[[ -s kill2/log.txt ]]' 2 --config tiny.ini --out kill2 "${slow[@]}"
+check "... the record is readable" readable kill2
+check "... resumed on 1 rank from the start" pleiad_on 1 train --resume kill2
+check "... ends in the same bits" runs continued long kill2
+
+check "kill -9 while a checkpoint is written" killed_when 'compgen -G "kill3/checkpoints/*.partial" >/dev/null && [[ -e kill3/checkpoints/step-0000000012.h5 ]]' \
+    2 --config tiny.ini --out kill3 --set checkpoint.every=1
+check "... the record is readable" readable kill3
+check "... resumed, killed again later" killed_when '[[ -e kill3/checkpoints/step-0000000080.h5 ]]' 3 --resume kill3 "${slow[@]}" --set checkpoint.every=20
+check "... the record is readable" readable kill3
+check "... resumed and stopped" pleiad_on 2 train --resume kill3 --stop-at 130
+check "... resumed to the end on 4 ranks" pleiad_on 4 train --resume kill3
+check "... ends in the same bits" runs continued long kill3
+
+for moment in 0.02 0.1 0.2 0.3; do
+    run=kill-$moment
+    check "kill -9 $moment s after the start" killed_when "[[ -s $run/log.txt ]] && sleep $moment" 2 --config tiny.ini --out "$run" "${slow[@]}" --set checkpoint.every=3
+    check "... the record is readable" readable "$run"
+    check "... resumed" pleiad_on 2 train --config tiny.ini --out "$run" --resume
+    check "... ends in the same bits" runs continued long "$run"
+done
+finish

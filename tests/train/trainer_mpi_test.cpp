@@ -1,0 +1,167 @@
+// Whole training runs: the same bits on any number of ranks, in any number of pieces; and what the loop reports.
+#include "train/tiny_run.hpp"
+
+namespace pleiad::train {
+namespace {
+
+using model::Keys, model::with, model::k_tiny_moe;
+
+void expect_same_parameters(TinyRun& here, TinyRun& truth) {
+  for (const ParamInfo& p : here.tiny.params.infos()) {
+    const ParamInfo& same = *truth.tiny.params.find(p.name);
+    const auto compare = [&](std::span<real> a, std::span<real> b, const char* what) {
+      const auto x = here.tiny.params.slice(p, a), y = truth.tiny.params.slice(same, b);
+      EXPECT_TRUE(test::same_bits<real>(std::span<const real>(x), std::span<const real>(y))) << what << " of " << p.name;
+    };
+    compare(here.tiny.params.values(p.owner), truth.tiny.params.values(p.owner), "values");
+    compare(here.adam->first(p.owner), truth.adam->first(p.owner), "first moment");
+    compare(here.adam->second(p.owner), truth.adam->second(p.owner), "second moment");
+  }
+}
+
+void expect_same_records(const KeepingSink& here, const KeepingSink& truth) {
+  ASSERT_EQ(here.records.size(), truth.records.size());
+  for (std::size_t i = 0; i < here.records.size(); ++i) {
+    EXPECT_EQ(here.records[i].loss.total, truth.records[i].loss.total) << "step " << i + 1;
+    EXPECT_EQ(here.records[i].grad_norm, truth.records[i].grad_norm) << "step " << i + 1;
+    EXPECT_EQ(here.records[i].flops, truth.records[i].flops) << "step " << i + 1;
+  }
+}
+
+const Keys k_runs[] = {
+    with(k_tiny_moe, {{"preset", "switch"}, {"layers", "all"}}),
+    with(k_tiny_moe, {{"preset", "mixtral"}, {"placement", "balanced"}}),
+    with(k_tiny_moe, {{"router", "noisy_topk"}, {"k", "2"}, {"load_loss", "0.1"}, {"importance_loss", "0.1"}, {"placement", "round_robin"}}),
+    {{"preset", "dense"}},
+};
+
+TEST(Trainer, TwentyStepsGiveTheBitsOfOneRank) {
+  for (const Keys& moe : k_runs) {
+    const Keys train = {{"steps", "20"}, {"grad_clip", "0.5"}, {"warmup_steps", "5"}, {"eval_every", "10"}};
+    TinyRun here(test::grid_of_all(), moe, train), truth(test::grid_of_me(), moe, train);
+    here.trainer->run(*here.state, 20);
+    truth.trainer->run(*truth.state, 20);
+    EXPECT_EQ(here.state->step, 20);
+    expect_same_records(here.sink, truth.sink);
+    expect_same_parameters(here, truth);
+    EXPECT_EQ(here.sink.evaluations.size(), 2u);
+    for (std::size_t i = 0; i < std::min(here.sink.evaluations.size(), truth.sink.evaluations.size()); ++i) {
+      const EvalReport &a = here.sink.evaluations[i].second, &b = truth.sink.evaluations[i].second;
+      EXPECT_EQ(a.loss, b.loss);
+      EXPECT_EQ(a.expert_tokens, b.expert_tokens);
+      EXPECT_EQ(a.expert_domain_tokens, b.expert_domain_tokens);
+      EXPECT_EQ(a.alignment, b.alignment);
+    }
+    EXPECT_EQ(here.sink.samples.back().text, truth.sink.samples.back().text);
+  }
+}
+
+TEST(Trainer, LearnsALanguageThatCanBeLearnt) {
+  TinyRun run(test::grid_of_all(), k_runs[1], {{"steps", "60"}, {"eval_every", "0"}});
+  run.trainer->run(*run.state, 60);
+  EXPECT_GT(run.sink.records.front().loss.task, 1.7);
+  EXPECT_LT(run.sink.records.back().loss.task, 1.2);
+  EXPECT_LT(run.sink.evaluations.back().second.loss, 1.2) << "on windows it has not seen";
+}
+
+TEST(Trainer, GoesOnWhereItStopped) {
+  const Keys train = {{"steps", "12"}};
+  TinyRun whole(test::grid_of_all(), k_runs[0], train), pieces(test::grid_of_all(), k_runs[0], train);
+  whole.trainer->run(*whole.state, 12);
+  pieces.trainer->run(*pieces.state, 5);
+  pieces.trainer->run(*pieces.state, 12);
+  expect_same_records(pieces.sink, whole.sink);
+  expect_same_parameters(pieces, whole);
+}
+
+TEST(Trainer, ReportsEvaluatesSamplesAndSavesWhenItShould) {
+  TinyRun run(test::grid_of_all(), k_runs[1], {{"steps", "7"}, {"eval_every", "3"}, {"sample_every", "4"}, {"warmup_steps", "2"}});
+  run.config.checkpoint_every = 5;
+  run.trainer->run(*run.state, 7);
+  std::vector<i64> steps, evaluated, sampled;
+  for (const StepRecord& r : run.sink.records) steps.push_back(r.step);
+  for (const auto& [step, report] : run.sink.evaluations) evaluated.push_back(step);
+  for (const Sample& s : run.sink.samples) sampled.push_back(s.step);
+  EXPECT_EQ(steps, (std::vector<i64>{1, 2, 3, 4, 5, 6, 7}));
+  EXPECT_EQ(evaluated, (std::vector<i64>{3, 6, 7}));
+  EXPECT_EQ(sampled, (std::vector<i64>{4, 7}));
+  EXPECT_EQ(run.store.steps, (std::vector<i64>{5, 7}));
+  EXPECT_EQ(run.sink.checkpoints.back(), (std::pair<i64, i64>{7, 42}));
+  EXPECT_EQ(run.sink.samples.back().text.size(), 7u) << "prompt and five tokens";
+
+  const StepRecord& r = run.sink.records.front();
+  EXPECT_DOUBLE_EQ(r.learning_rate, 0.005);
+  EXPECT_EQ(r.tokens, 12 * 4);
+  const std::size_t ranks = static_cast<std::size_t>(run.tiny.grid.world().size());
+  EXPECT_EQ(r.phase_seconds.size(), ranks * static_cast<std::size_t>(k_phase_count));
+  EXPECT_EQ(r.bytes.size(), ranks);
+  EXPECT_EQ(r.messages.size(), ranks);
+  if (ranks > 1) {
+    EXPECT_GT(r.bytes[0], 0);
+  } else {
+    EXPECT_EQ(r.bytes[0], 0);
+  }
+}
+
+TEST(Trainer, EveryPhaseOfAStepIsTimedAndTogetherTheyFitIntoIt) {
+  TinyRun run(test::grid_of_all(), k_runs[1], {{"steps", "3"}});
+  run.trainer->run(*run.state, 3);
+  for (const StepRecord& r : run.sink.records) {
+    double sum = 0;
+    for (const Phase p : {Phase::data, Phase::embed, Phase::attention, Phase::norm, Phase::router, Phase::plan, Phase::exchange,
+                          Phase::expert, Phase::dense_ffn, Phase::head, Phase::grad_sync, Phase::optimizer}) {
+      sum += r.phase_seconds[static_cast<std::size_t>(p)];  // of rank 0
+      EXPECT_GT(r.phase_seconds[static_cast<std::size_t>(p)], 0) << phase_name(p);
+    }
+    if (run.tiny.grid.world().root()) {
+      EXPECT_LE(sum, r.seconds) << "a phase is charged twice";
+    }
+    // What lies between two steps is in the record of the second.
+    EXPECT_EQ(r.phase_seconds[static_cast<std::size_t>(Phase::metrics)] > 0, r.step > 1);
+  }
+}
+
+TEST(Evaluate, IsTheSameForAnyBatchAndCountsEveryWindowOnce) {
+  TinyRun run(test::grid_of_all(), k_runs[1], {{"steps", "1"}}, 13);
+  PhaseTimes times;
+  const auto report = [&](i64 batch, i64 most) {
+    return evaluate(*run.tiny.model, run.tiny.params, run.source, run.tiny.grid, 8, batch, most, times);
+  };
+  const EvalReport all = report(13, 0), pieces = report(4, 0), some = report(4, 6);
+  EXPECT_EQ(all.windows, 13);
+  EXPECT_EQ(all.targets, 13 * 4);
+  EXPECT_NEAR(pieces.loss, all.loss, 1e-6);
+  EXPECT_EQ(pieces.domain_targets, all.domain_targets);
+  EXPECT_EQ(all.domain_targets[0] + all.domain_targets[1], all.targets);
+  EXPECT_NEAR(all.domain_loss[0] * static_cast<double>(all.domain_targets[0]) + all.domain_loss[1] * static_cast<double>(all.domain_targets[1]),
+              all.loss * static_cast<double>(all.targets), 1e-6);
+  EXPECT_EQ(all.floor, 0.25);
+  EXPECT_EQ(some.windows, 6);
+  EXPECT_EQ(some.targets, 24);
+  i64 kept = 0, by_domain = 0;
+  for (const i64 n : all.expert_tokens[0]) kept += n;
+  for (const i64 n : all.expert_domain_tokens[0]) by_domain += n;
+  EXPECT_EQ(kept, 2 * all.targets) << "two experts per token, nothing dropped";
+  EXPECT_EQ(by_domain, kept);
+}
+
+TEST(Generate, IsDeterministicAndTheSameOnEveryRankAndAnyNumberOfRanks) {
+  TinyRun here(test::grid_of_all(), k_runs[0], {{"steps", "1"}}), truth(test::grid_of_me(), k_runs[0], {{"steps", "1"}});
+  const auto text = [](TinyRun& run, const SampleOptions& options) {
+    return generate(*run.tiny.model, run.tiny.params, {3, 1}, options, run.tiny.grid);
+  };
+  for (const SampleOptions& options : {SampleOptions{30, 0.8, 0, 1}, SampleOptions{30, 1.5, 3, 2}, SampleOptions{10, 0, 0, 3}}) {
+    const auto once = text(here, options);
+    EXPECT_EQ(once, text(here, options));
+    EXPECT_EQ(once, text(truth, options));
+    EXPECT_EQ(once.size(), 2u + static_cast<std::size_t>(options.tokens));
+    EXPECT_EQ(once[0], 3);
+    for (const std::int32_t token : once) EXPECT_TRUE(token >= 0 && token < model::k_tiny_vocab);
+  }
+  EXPECT_NE(text(here, {30, 2, 0, 1}), text(here, {30, 2, 0, 2})) << "another seed, another text";
+  EXPECT_EQ(text(here, {10, 0, 0, 1}), text(here, {10, 0, 0, 2})) << "temperature 0 draws nothing";
+  EXPECT_EQ(text(here, {10, 0, 0, 1}), text(here, {10, 5, 1, 1})) << "top 1 is temperature 0";
+}
+
+}  // namespace
+}  // namespace pleiad::train
