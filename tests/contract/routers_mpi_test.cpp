@@ -27,10 +27,13 @@ class Contract : public testing::Test {
 
   std::unique_ptr<RouterTrace> on_all(test::RouterUnderTest& r, const Batch& b, bool training, i64 step = 5) const {
     const LaneLayout lanes = shared(b);
-    return r.router->forward(r.params, test::my_rows(inputs(b), lanes), {world_, lanes, 17, 2, step, training});
+    const test::Surroundings around(lanes);
+    return r.router->forward(r.params, test::my_rows(inputs(b), lanes), around.context(world_, lanes, 17, 2, step, training));
   }
   std::unique_ptr<RouterTrace> alone(test::RouterUnderTest& r, const Batch& b, ConstMatrixView x, bool training, i64 step = 5) const {
-    return r.router->forward(r.params, x, {me_, whole(b), 17, 2, step, training});
+    const LaneLayout lanes = whole(b);
+    const test::Surroundings around(lanes);
+    return r.router->forward(r.params, x, around.context(me_, lanes, 17, 2, step, training));
   }
 
   /// Calls `test` for every variant, option set and batch.
@@ -131,10 +134,11 @@ TEST_F(Contract, GradientBitsAreThoseOfOneRank) {
     Matrix d_mine(mine.rows(), k_width), d_x(x.rows(), k_width);
 
     router.params.allocate_grads(lanes.my_lanes().count);
-    router.router->backward(router.params, mine, {world_, lanes, 17, 2, 5, true}, *here, my_slope, 1, d_mine);
+    const LaneLayout all = whole(b);
+    router.router->backward(router.params, mine, test::Surroundings(lanes).context(world_, lanes, 17, 2, 5, true), *here, my_slope, 1, d_mine);
     std::vector<real> grads(router.params.grads(Owner::replicated).begin(), router.params.grads(Owner::replicated).end());
     router.params.allocate_grads(b.lanes);
-    router.router->backward(router.params, x, {me_, whole(b), 17, 2, 5, true}, *truth, slope, 1, d_x);
+    router.router->backward(router.params, x, test::Surroundings(all).context(me_, all, 17, 2, 5, true), *truth, slope, 1, d_x);
     const std::size_t block = static_cast<std::size_t>(router.params.size(Owner::replicated));
     const std::size_t lanes_here = static_cast<std::size_t>(lanes.my_lanes().count);
     grads.resize(lanes_here * block);
@@ -176,6 +180,39 @@ TEST_F(Contract, CausalVariantsDoNotLookAhead) {
       }
     }
   }
+}
+
+// Padding is never routed, moves nothing and gets no gradient; whatever stands there changes nobody else.
+TEST_F(Contract, PaddingIsLeftOut) {
+  constexpr Batch b{4, 6, 4};
+  test::for_every_router(k_width, [&](test::RouterUnderTest& router) {
+    const LaneLayout lanes = shared(b);
+    const test::Surroundings around(lanes);
+    RoutingContext context = around.context(world_, lanes, 17, 2, 5, true);
+    std::vector<std::uint8_t> real_tokens;
+    for (i64 t = 0; t < lanes.my_tokens(); ++t) real_tokens.push_back((lanes.first_token() + t) % b.seq_len != 3);
+    context.real_tokens = real_tokens;
+    context.real_in_batch = b.sequences * (b.seq_len - 1);
+    const Matrix x = test::my_rows(inputs(b), lanes);
+    Matrix other = test::rows_of(x, 0, x.rows());
+    for (i64 t = 0; t < x.rows(); ++t) {
+      for (i64 j = 0; j < k_width && !real_tokens[t]; ++j) other(t, j) += 3;
+    }
+    const auto trace = router.router->forward(router.params, x, context), changed = router.router->forward(router.params, other, context);
+    const Assignment& a = trace->assignment;
+    EXPECT_EQ(a.expert, changed->assignment.expert);
+    EXPECT_TRUE(test::same_bits(a.weight, changed->assignment.weight));
+    for (std::size_t i = 0; i < trace->losses.size(); ++i) EXPECT_EQ(trace->losses[i].value, changed->losses[i].value) << trace->losses[i].name;
+    EXPECT_EQ(trace->mean_entropy, changed->mean_entropy);
+    Matrix d_x(x.rows(), k_width);
+    router.params.allocate_grads(lanes.my_lanes().count);
+    router.router->backward(router.params, x, context, *trace, std::vector<real>(a.expert.size(), 1), 1, d_x);
+    for (i64 t = 0; t < x.rows(); ++t) {
+      if (real_tokens[t]) continue;
+      EXPECT_EQ(a.offset[t], a.offset[t + 1]);
+      for (i64 j = 0; j < k_width; ++j) EXPECT_EQ(d_x(t, j), 0);
+    }
+  });
 }
 
 }  // namespace

@@ -12,7 +12,8 @@ struct Layer {
   Layer(comm::ProcessGrid over, const Keys& keys, exchange::Combine combine, i64 sequences, i64 width = 12, i64 seq_len = 3)
       : grid(std::move(over)), spec(spec_of("moe", keys)), exchanger(exchange::make_exchanger({"auto", combine, 0}, grid.expert_group())) {
     const MoeConfig config = MoeConfig::read(spec, 3);
-    layer = std::make_unique<MoeLayer>(params, spec, config, "l/", width, 1, 3, grid, *exchanger);
+    if (config.hyper.on) hyper = std::make_unique<HyperNetwork>(params, "shared/", config.hyper, width);
+    layer = std::make_unique<MoeLayer>(params, spec, config, "l/", width, 1, 3, grid, *exchanger, hyper.get());
     params.allocate();
     params.initialise(8);
     lanes = {8, sequences, seq_len, grid.world().size(), grid.world().rank()};
@@ -24,7 +25,7 @@ struct Layer {
     params.allocate_grads(lanes.my_lanes().count);
     PhaseTimes times;
     const StepContext context{grid, lanes, times, 9, 4, true};
-    layer->forward(params, x, context, trace, y);
+    layer->forward(params, x, {}, context, trace, y);
     layer->backward(params, x, d_y, context, trace, 0.5, d_x);
     const auto size = static_cast<std::size_t>(params.size(Owner::replicated));
     comm::lane_sum<real>(grid.world(), lanes, params.grads(Owner::replicated).data(), params.size(Owner::replicated),
@@ -40,6 +41,7 @@ struct Layer {
   Spec spec;
   ParamSet params;
   std::unique_ptr<exchange::Exchanger> exchanger;
+  std::unique_ptr<HyperNetwork> hyper;
   std::unique_ptr<MoeLayer> layer;
   LaneLayout lanes;
   Matrix x, d_y, y, d_x;
@@ -53,6 +55,11 @@ const Keys k_variants[] = {
     {{"router", "noisy_topk"}, {"k", "2"}, {"experts", "9"}, {"expert_width", "4"}, {"load_loss", "0.2"}, {"importance_loss", "0.1"}},
     {{"router", "dense"}, {"experts", "1"}, {"expert_width", "30"}},
     {{"k", "3"}, {"experts", "4"}, {"expert_width", "65"}, {"capacity_factor", "0.4"}, {"capacity_order", "probability"}},
+    {{"preset", "hypermoe"}, {"experts", "5"}, {"expert_width", "7"}, {"capacity_factor", "0.7"}},
+    {{"preset", "hypermoe"}, {"experts", "4"}, {"k", "2"}, {"expert_width", "6"}, {"hyper_input", "selected"}},
+    {{"preset", "hmoe"}, {"experts", "6"}, {"expert_width", "9"}, {"width_distribution", "geometric"}},
+    {{"preset", "deepseek"}, {"experts", "6"}, {"expert_width", "5"}},
+    {{"router", "expert_choice"}, {"experts", "4"}, {"expert_width", "6"}, {"allow_noncausal", "true"}},
 };
 
 TEST(MoeLayer, WithSumsAtHomeGivesTheBitsOfOneRank) {

@@ -98,7 +98,7 @@ TEST(AuxLosses, EqualTheirFormulasOverTheWholeBatchOnAnyNumberOfRanks) {
     g.lse.push_back(static_cast<real>(std::log(sum)));
   }
   g.assignment = select_top_k(g.p, 2);
-  weigh_by_probability(g.assignment, g.p, true);
+  weigh_by_probability(g.assignment, g.p, WeightRule::renormalized);
   std::vector<double> mean(experts, 0), first(experts, 0), chosen(experts, 0), weight(experts, 0);
   double entropy = 0, z = 0;
   for (i64 t = 0; t < tokens; ++t) {

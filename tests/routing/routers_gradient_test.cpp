@@ -15,7 +15,9 @@ class RouterGradient : public testing::Test {
   const LaneLayout lanes_{4, 5, 2, 1, 0};  // 10 tokens, lanes of 2, 2, 2 and 4
   const Matrix x_ = test::normal_matrix(10, k_width, 7);
 
-  RoutingContext context(bool training) const { return {me_, lanes_, 3, 1, 4, training}; }
+  const test::Surroundings around_{lanes_};
+
+  RoutingContext context(bool training) const { return around_.context(me_, lanes_, 3, 1, 4, training); }
 
   /// Checks the gradients by x and by every parameter.
   void check(test::RouterUnderTest& under, bool training, double loss_scale) const {

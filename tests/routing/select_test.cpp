@@ -56,9 +56,9 @@ TEST(WeighByProbability, IsRawOrSharesOfTheChosenMass) {
   const real rows[] = {0.5f, 0.25f, 0.25f, 0.125f, 0.125f, 0.75f};
   std::copy_n(rows, 6, p.data());
   Assignment a = select_top_k(p, 2);
-  weigh_by_probability(a, p, false);
+  weigh_by_probability(a, p, WeightRule::raw);
   EXPECT_EQ(a.weight, (std::vector<real>{0.5f, 0.25f, 0.75f, 0.125f}));
-  weigh_by_probability(a, p, true);
+  weigh_by_probability(a, p, WeightRule::renormalized);
   EXPECT_TRUE(test::all_near(a.weight, std::vector<double>{2.0 / 3, 1.0 / 3, 6.0 / 7, 1.0 / 7}, 1e-7));
 }
 
@@ -67,17 +67,17 @@ TEST(WeighByProbability, BackwardOfRawWeightsScattersAndOfOneRenormalisedChoiceI
   const real row[] = {0.2f, 0.5f, 0.3f};
   std::copy_n(row, 3, p.data());
   Assignment a = select_top_k(p, 2);
-  weigh_by_probability(a, p, false);
-  weigh_by_probability_backward(a, p, false, std::vector<real>{10, 20}, d_p);
+  weigh_by_probability(a, p, WeightRule::raw);
+  weigh_by_probability_backward(a, p, WeightRule::raw, std::vector<real>{10, 20}, d_p);
   EXPECT_EQ(d_p(0, 0), 0);
   EXPECT_EQ(d_p(0, 1), 10);
   EXPECT_EQ(d_p(0, 2), 20);
 
   Assignment one = select_top_k(p, 1);
-  weigh_by_probability(one, p, true);
+  weigh_by_probability(one, p, WeightRule::renormalized);
   EXPECT_EQ(one.weight[0], 1);
   Matrix none(1, 3);
-  weigh_by_probability_backward(one, p, true, std::vector<real>{10}, none);
+  weigh_by_probability_backward(one, p, WeightRule::renormalized, std::vector<real>{10}, none);
   EXPECT_EQ(none(0, 1), 0) << "a renormalised single choice always weighs 1";
 }
 

@@ -33,10 +33,66 @@ inline std::vector<RouterOptions> options_of(const std::string& variant) {
         {{{"k", "3"}, {"load_loss", "0.7"}, {"balance_loss", "0.3"}, {"penalty_loss", "0.2"}, {"entropy_loss", "-0.1"}, {"input_noise", "0.2"},
           {"capacity_factor", "0.8"}}},
         {{{"k", "6"}, {"importance_loss", "0.5"}}}}},
+      {"topp",
+       {{{}},
+        {{{"p", "0.4"}, {"balance_loss", "0.3"}, {"entropy_loss", "0.2"}, {"input_noise", "0.1"}}},
+        {{{"p", "0.8"}, {"penalty_loss", "0.3"}, {"capacity_factor", "1.2"}, {"importance_loss", "0.2"}}},
+        {{{"p", "1"}}}}},
+      {"threshold",
+       {{{}},
+        {{{"threshold", "0"}, {"balance_loss", "0.2"}}},
+        {{{"threshold", "0.7"}, {"renormalize", "true"}, {"balance_loss", "0.3"}, {"balance_mode", "assignments"}, {"capacity_factor", "1.5"},
+          {"capacity_order", "probability"}, {"min_capacity", "4"}}},
+        {{{"threshold", "1"}, {"z_loss", "0.1"}}}}},
+      {"damoe",
+       {{{}},
+        {{{"k_rule", "causal"}, {"balance_loss", "0.3"}, {"balance_mode", "tokens"}}},
+        {{{"k_rule", "budget"}, {"k_mean", "2.5"}, {"capacity_factor", "1.5"}}},
+        {{{"importance", "received"}, {"raw_if_single", "false"}}},
+        {{{"importance", "column"}, {"k_max", "3"}, {"k_rule", "budget"}, {"entropy_loss", "0.1"}}}}},
+      {"sigmoid_bias",
+       {{{}},
+        {{{"k", "2"}, {"gate_scale", "2.5"}, {"balance_loss", "0.2"}, {"balance_mode", "tokens"}, {"importance_loss", "0.3"}}},
+        {{{"k", "3"}, {"capacity_factor", "0.8"}, {"z_loss", "0.1"}, {"input_noise", "0.1"}}}}},
+      {"expert_choice",
+       {{{}}, {{{"choices", "1.3"}, {"balance_loss", "0.2"}, {"balance_mode", "tokens"}}}, {{{"choice_group", "position"}, {"importance_loss", "0.2"}}}}},
+      {"hash", {{{}}, {{{"k", "3"}, {"hash_seed", "8"}}}}},
+      {"random", {{{}}, {{{"k", "4"}}}}},
   };
   const auto found = table.find(variant);
   return found == table.end() ? std::vector<RouterOptions>{{}} : found->second;
 }
+
+/// What some routers look at beside the tokens: causal attention maps of two heads, and token numbers; functions of the global
+/// place, so the same on any number of ranks. Must outlive the contexts made with it.
+class Surroundings {
+ public:
+  explicit Surroundings(const LaneLayout& lanes) {
+    const i64 length = lanes.seq_len(), sequences = lanes.my_sequences().count;
+    attention_.resize(sequences * k_heads * length, length);
+    const Stream draw(31, Purpose::test);
+    for (i64 row = 0; row < attention_.rows(); ++row) {
+      const i64 global = lanes.my_sequences().begin * k_heads * length + row, seen = row % length + 1;
+      double sum = 0;
+      for (i64 j = 0; j < seen; ++j) sum += attention_(row, j) = static_cast<real>(std::exp(2 * draw.normal(static_cast<std::uint64_t>(global * length + j))));
+      for (i64 j = 0; j < seen; ++j) attention_(row, j) /= static_cast<real>(sum);
+    }
+    for (i64 t = 0; t < lanes.my_tokens(); ++t) {
+      token_ids_.push_back(static_cast<std::int32_t>(draw.below(static_cast<std::uint64_t>(1'000'000 + lanes.first_token() + t), 50)));
+    }
+  }
+  routing::RoutingContext context(const comm::Communicator& world, const LaneLayout& lanes, std::uint64_t seed, i64 layer, i64 step, bool training) const {
+    routing::RoutingContext c{world, lanes, seed, layer, step, training};
+    c.attention = {attention_, k_heads};
+    c.token_ids = token_ids_;
+    return c;
+  }
+
+ private:
+  static constexpr i64 k_heads = 2;
+  Matrix attention_;
+  std::vector<std::int32_t> token_ids_;
+};
 
 /// A router with parameters of its own, drawn larger than in training so that choices are far from ties.
 struct RouterUnderTest {
