@@ -38,7 +38,7 @@ int build(const comm::Communicator& world, const Arguments& arguments) {
       "tokenizer", options::value<std::string>()->default_value(o.tokenizer), "bytes, or sentencepiece (trained on the training part)")(
       "vocab", options::value<i64>()->default_value(o.sentencepiece.vocab), "sentencepiece: vocabulary")(
       "sentencepiece-model", options::value<std::string>()->default_value(o.sentencepiece.model), "unigram or bpe")(
-      "validation", options::value<double>()->default_value(o.validation_fraction), "held-out fraction of the bytes, from the end")(
+      "validation", options::value<double>()->default_value(o.validation_fraction, fmt::format("{}", o.validation_fraction)), "held-out fraction of the bytes, from the end")(
       "force", options::bool_switch(), "replace an existing file");
   Values values;
   if (!parse_arguments(world, arguments, k_usage, description, "file", values)) return k_exit_ok;
@@ -64,7 +64,7 @@ int synth(const comm::Communicator& world, const Arguments& arguments) {
       "document", options::value<i64>()->default_value(o.document_length), "tokens in a document, which is of one domain")(
       "domains", options::value<std::string>()->default_value(fmt::format("{}", fmt::join(o.domains, ","))), "latent domains, comma-separated")(
       "seed", options::value<i64>()->default_value(1), "seed of everything")(
-      "validation", options::value<double>()->default_value(o.validation_fraction), "held-out fraction of the documents")(
+      "validation", options::value<double>()->default_value(o.validation_fraction, fmt::format("{}", o.validation_fraction)), "held-out fraction of the documents")(
       "force", options::bool_switch(), "replace an existing file");
   Values values;
   if (!parse_arguments(world, arguments, k_usage, description, "", values)) return k_exit_ok;

@@ -58,7 +58,7 @@ int run_sample(const comm::Communicator& world, const Arguments& arguments) {
   description.add_options()("checkpoint", options::value<std::string>(), "checkpoint file, or a run directory (its newest one)")(
       "prompt", options::value<std::string>()->default_value("\n"), "what the text starts with")(
       "tokens", options::value<i64>()->default_value(200), "how many tokens to add")(
-      "temperature", options::value<double>()->default_value(0.8), "0: always the most probable token")(
+      "temperature", options::value<double>()->default_value(0.8, "0.8"), "0: always the most probable token")(
       "top-k", options::value<i64>()->default_value(0), "choose among this many most probable tokens; 0: all")(
       "seed", options::value<i64>()->default_value(1), "seed of the draws");
   Values values;
@@ -70,6 +70,7 @@ int run_sample(const comm::Communicator& world, const Arguments& arguments) {
                                static_cast<std::uint64_t>(values["seed"].as<i64>())};
   if (o.tokens < 0) user_error("--tokens {}: must be at least 0", o.tokens);
   if (!(o.temperature >= 0) || !std::isfinite(o.temperature)) user_error("--temperature {}: must be a number of at least 0", o.temperature);
+  if (values["seed"].as<i64>() < 0) user_error("--seed {}: must be at least 0", values["seed"].as<i64>());
   if (o.top_k < 0) user_error("--top-k {}: must be at least 0", o.top_k);
   LoadedModel loaded(world, find_checkpoint(world, given), {});
   const std::vector<std::int32_t> prompt = loaded.info.tokenizer.encode(values["prompt"].as<std::string>());

@@ -145,7 +145,7 @@ io::RunDescription describe_run(const comm::Communicator& world, const Config& c
   return run;
 }
 
-void print_sizes(const ModelSetup& setup, const train::TrainConfig& config) {
+void print_sizes(const ModelSetup& setup, const train::TrainConfig& config, const std::map<std::string, std::string>& values) {
   const ParameterCount n = count_parameters(setup);
   const comm::Communicator& world = setup.grid.world();
   if (!world.root()) return;
@@ -158,6 +158,15 @@ void print_sizes(const ModelSetup& setup, const train::TrainConfig& config) {
   std::cout << fmt::format("forward flops per token without experts: {:.3f} M\n", setup.model->fixed_flops_per_token() / mega);
   if (setup.model->moe_layers().empty()) return;
   const model::MoeLayer& moe = *setup.model->blocks()[setup.model->moe_layers().front()].moe();
+  const double layers = static_cast<double>(setup.model->moe_layers().size()), experts = static_cast<double>(moe.expert_map().experts());
+  double expert_flops = 0;
+  for (i64 e = 0; e < moe.expert_map().experts(); ++e) expert_flops += moe.flops_per_row(e) / experts;
+  std::cout << fmt::format("forward flops per token and expert of mean width, all {} MoE layers: {:.3f} M\n", layers, layers * expert_flops / mega);
+  if (const auto k = values.find("moe.k"); k != values.end()) {
+    const double active = static_cast<double>(n.dense) + std::stod(k->second) / experts * static_cast<double>(n.total - n.dense);
+    std::cout << fmt::format("with k = {}: {:.3f} M active parameters, {:.3f} M forward flops per token\n", k->second, active / mega,
+                             (setup.model->fixed_flops_per_token() + std::stod(k->second) * layers * expert_flops) / mega);
+  }
   for (i64 r = 0; r < setup.grid.expert_group().size() && r < 64; ++r) {
     const std::vector<i64>& owned = moe.expert_map().owned_by(r);
     std::cout << fmt::format("experts of rank {}: {}\n", r, owned.empty() ? "none" : fmt::format("{}", fmt::join(owned, " ")));
@@ -209,7 +218,7 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
     user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", corpus_path, corpus.fingerprint(), info->corpus_fingerprint);
   }
   if (request.dry_run) {
-    print_sizes(setup, train_config);
+    print_sizes(setup, train_config, config.values());
     return k_exit_ok;
   }
   if (!request.resume) make_run_folder(world, request.out);

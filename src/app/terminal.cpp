@@ -90,6 +90,7 @@ void Terminal::on_evaluation(i64 step, const train::EvalReport& r) {
   if (!r.domains.empty()) {
     std::vector<std::string> parts;
     for (std::size_t d = 0; d < r.domains.size(); ++d) {
+      if (r.domain_targets[d] == 0) continue;
       parts.push_back(r.domain_floor.empty() ? fmt::format("{} {:.3f}", r.domains[d], r.domain_loss[d])
                                              : fmt::format("{} {:+.3f}", r.domains[d], r.domain_loss[d] - r.domain_floor[d]));
     }
@@ -131,7 +132,7 @@ void Terminal::phase_table() {
   for (int p = 0; p < k_phase_count; ++p) {
     if (!beside_step(static_cast<Phase>(p))) rest -= line(static_cast<Phase>(p));
   }
-  say(fmt::format("  {:<12}          {:>7.2f}            {:>5.1f}", "other", rest * per_step, 100 * rest / step_seconds_));
+  say(fmt::format("  {:<12}          {:>7.2f}            {:>5.1f}", "other", std::max(rest, 0.0) * per_step, 100 * std::max(rest, 0.0) / step_seconds_));
   say("beside the steps, in the same units:");
   for (const Phase p : {Phase::metrics, Phase::evaluate, Phase::checkpoint}) line(p);
 }

@@ -125,6 +125,10 @@ i64 CheckpointFolder::save(const train::TrainState& state) {
   if (grid_.world().root()) {
     std::error_code error;
     fs::create_directories(folder_, error);
+    // What a kill during an earlier save left behind.
+    for (const auto& entry : fs::directory_iterator(folder_, error)) {
+      if (temporary_name("") == entry.path().extension().string()) fs::remove(entry.path(), error);
+    }
     if (error) problem = fmt::format("{}: cannot be created ({})", folder_, error.message());
   }
   comm::agree(grid_.world(), comm::broadcast(grid_.world(), problem));

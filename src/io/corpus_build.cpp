@@ -146,7 +146,7 @@ void check_output(const std::string& out, bool force) {
   if (out.empty()) user_error("no output file was named");
   if (fs::is_directory(out)) user_error("output '{}' is a folder; a file name is needed", out);
   if (!force && fs::exists(out))
-    user_error("output '{}' exists already; choose another name or force its replacement", out);
+    user_error("output '{}' exists already; choose another name, or replace it with --force", out);
   const Unfinished trial(temporary_name(out));
   H5File::create(trial.path());
 }

@@ -136,13 +136,16 @@ struct RunRecord::Impl {
 };
 
 RunRecord::RunRecord(const std::string& path, const RunDescription& run, std::function<std::string(std::span<const std::int32_t>)> decode)
-    : impl_(new Impl{path, run, std::move(decode), H5File::create(path, true), {}, {}, {}}) {
+    : impl_(new Impl{path, run, std::move(decode), H5File::create(temporary_name(path), true), {}, {}, {}}) {
   describe(impl_->file, run);
   for (const Column& c : columns_of(run)) {
     impl_->columns[c.name] = c;
     impl_->series[c.name] = H5Series(impl_->file, c.name, c.type, c.row, {c.units, c.description, 0, 1});
   }
   impl_->file.start_swmr();
+  impl_->file.flush();
+  // Under its name only once it is whole: a kill before this line leaves no run behind.
+  publish(temporary_name(path), path);
 }
 
 RunRecord::RunRecord(const std::string& path, const RunDescription& run, std::function<std::string(std::span<const std::int32_t>)> decode, i64 step)

@@ -95,8 +95,8 @@ EvalReport evaluate(const model::LanguageModel& model, const ParamSet& params, B
   for (i64 d = 0; d < domains; ++d) {
     const double* mine = sums.data() + 3 + 3 * d;
     report.domain_targets.push_back(static_cast<i64>(mine[1]));
-    report.domain_loss.push_back(mine[0] / std::max(mine[1], 1.0));
-    if (with_floor) report.domain_floor.push_back(mine[2] / std::max(mine[1], 1.0));
+    report.domain_loss.push_back(mine[0] / mine[1]);  // NaN where a domain has no token
+    if (with_floor) report.domain_floor.push_back(mine[2] / mine[1]);
   }
   for (std::size_t l = 0; domains > 0 && l < layers; ++l) {
     const auto begin = table.begin() + static_cast<i64>(l) * domains * report.experts;

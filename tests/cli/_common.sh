@@ -5,6 +5,10 @@ set -uo pipefail
 cd "$TEST_TMP" || exit 1
 # shellcheck source=/dev/null
 source "$PLEIAD_SOURCE/experiments/env.sh"
+# Open MPI jobs that start and end at the same time in one folder remove each other's files.
+TMPDIR=$(mktemp -d)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
 export OMPI_MCA_odls_base_sigkill_timeout=0  # when a rank ends with an error mpirun otherwise waits a second
 failures=0
 

@@ -2,6 +2,7 @@
 # With combine = home a run is the same, bit for bit, on any number of ranks; other ways of combining agree closely.
 # PROCESSORS 8
 # TIMEOUT 240
+# shellcheck disable=SC2317  # functions are called by check
 # shellcheck source=tests/cli/_common.sh
 source "$PLEIAD_SOURCE/tests/cli/_common.sh"
 require_python
@@ -66,7 +67,7 @@ compare dense "8" moe.preset=dense
 check "one expert for all tokens, 1 rank" train one-1 1 moe.experts=1 moe.expert_width=16 train.steps=10
 check "one expert for all tokens: the same bits on 3 ranks" same_run one 3 moe.experts=1 moe.expert_width=16 train.steps=10
 
-switch=(moe.preset=switch moe.expert_widths=24,40,8,16,1)
+switch=(moe.preset=switch "moe.expert_widths=24,40,8,16,1")
 check "exchange.kind = all_to_all on 1 rank" train forced 1 "${switch[@]}" exchange.kind=all_to_all
 check "... gives the bits of local" runs same switch-1 forced
 check "exchange.kind = local on 1 rank" train chosen 1 "${switch[@]}" exchange.kind=local

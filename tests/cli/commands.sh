@@ -2,6 +2,7 @@
 # What the commands print and write when all is well.
 # PROCESSORS 2
 # TIMEOUT 240
+# shellcheck disable=SC2317  # functions are called by check
 # shellcheck source=tests/cli/_common.sh
 source "$PLEIAD_SOURCE/tests/cli/_common.sh"
 require_python

@@ -2,6 +2,7 @@
 # A run that was stopped or killed and then continued, on any number of ranks, ends in the bits of the undisturbed run.
 # PROCESSORS 8
 # TIMEOUT 240
+# shellcheck disable=SC2317  # functions are called by check
 # shellcheck source=tests/cli/_common.sh
 source "$PLEIAD_SOURCE/tests/cli/_common.sh"
 require_python
@@ -34,10 +35,10 @@ corpus = corpus.h5
 [checkpoint]
 every = 10
 EOF
-checkpoints() { (cd "$1/checkpoints" && echo step-*); }
 holds() { # RUN STEP...: exactly these checkpoints and nothing else
     local expected="" step
     for step in "${@:2}"; do expected+="$(printf 'step-%010d.h5' "$step") "; done
+    # shellcheck disable=SC2012
     [[ "$(ls -A "$1/checkpoints" | tr '\n' ' ')" == "$expected" ]] || { ls -A "$1/checkpoints"; return 1; }
 }
 

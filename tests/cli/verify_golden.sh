@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # pleiad verify against the expected results in tests/golden.
 # PROCESSORS 4
+# shellcheck disable=SC2317  # functions are called by check
 # shellcheck source=tests/cli/_common.sh
 source "$PLEIAD_SOURCE/tests/cli/_common.sh"
 golden=("$PLEIAD_SOURCE"/tests/golden/*.h5)
@@ -78,6 +79,7 @@ sys.exit(bad > 0)
 PY
 }
 check "--out writes the datasets and attributes of the originals" same_layout out1 "${golden[@]}"
+# shellcheck disable=SC2016
 check "--out writes the same file on 1 and 3 ranks" bash -c 'for f in out1/*.h5; do h5diff -q "$f" "out3/$(basename "$f")" || { echo "$f"; exit 1; }; done'
 
 # A planted error must be found and named.

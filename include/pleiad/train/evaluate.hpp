@@ -10,7 +10,7 @@ struct EvalReport {
   double loss = 0;                       ///< nats per token
   std::optional<double> floor;           ///< mean true conditional entropy of the same tokens, nats
   std::vector<std::string> domains;
-  std::vector<double> domain_loss;       ///< [domains] nats per token; 0 without tokens
+  std::vector<double> domain_loss;       ///< [domains] nats per token; NaN without tokens
   std::vector<double> domain_floor;      ///< [domains], if there is a floor
   std::vector<i64> domain_targets;       ///< [domains]
   i64 experts = 0;
