@@ -46,19 +46,19 @@ void gather_parameters(const comm::ProcessGrid& grid, ParamSet& params, const st
                        const std::string& prefix, io::GoldenResults& results) {
   for (const std::string& name : names) {
     const ParamInfo* info = params.find(name);
-    // Every rank needs the size to take part; what an owner brings is added to the zeros of the others, which is exact.
+    // Every rank needs the shape to take part; what an owner brings is added to the zeros of the others, which is exact.
     std::vector<i64> shape = info ? info->shape : std::vector<i64>{};
-    i64 extents[2] = {shape.empty() ? 0 : shape.front(), shape.size() == 2 ? shape.back() : 0};
-    i64 trainable = info && info->trainable;
-    comm::all_reduce_max<i64>(grid.world(), extents);
-    trainable = comm::max_over<i64>(grid.world(), trainable);
+    shape.resize(3, 0);
+    comm::all_reduce_max<i64>(grid.world(), shape);
+    std::erase(shape, 0);
+    const i64 trainable = comm::max_over<i64>(grid.world(), info && info->trainable);
     if (gradients && !trainable) continue;
-    shape = extents[1] ? std::vector<i64>{extents[0], extents[1]} : std::vector<i64>{extents[0]};
-    std::vector<double> values(static_cast<std::size_t>(extents[0] * std::max<i64>(extents[1], 1)), 0.0);
+    i64 count = 1;
+    for (const i64 extent : shape) count *= extent;
+    std::vector<double> values(static_cast<std::size_t>(count), 0.0);
     if (info && (info->owner == Owner::expert || grid.expert_group().root())) {
       const std::span<real> block = gradients ? params.grads(info->owner) : params.values(info->owner);
-      const std::span<real> mine = params.slice(*info, block);
-      values.assign(mine.begin(), mine.end());
+      std::ranges::copy(params.slice(*info, block), values.begin() + info->first_element());
     }
     comm::all_reduce_sum<double>(grid.expert_group(), values);
     results[prefix + name] = {shape, std::move(values), false};
@@ -119,8 +119,10 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
     if (config.router == "noisy_topk") read("/input/noise", static_cast<i64>(config.expert_widths.size()), noise);
   });
 
+  // A product-key layer may ask for its running statistics to be used instead of the batch's.
+  const bool training = !golden.file().has_attribute("/", "batch_norm") || golden.text("batch_norm") != "eval";
   PhaseTimes times;
-  const model::StepContext context{grid, lanes, times, 0, 0, true, noise, {}, real_tokens, real_in_batch};
+  const model::StepContext context{grid, lanes, times, 0, 0, training, noise, {}, real_tokens, real_in_batch};
   model::MoeTrace trace;
   Matrix y(mine.count, width), d_x(mine.count, width);
   layer.forward(params, x, {attention, heads}, context, trace, y);
@@ -141,7 +143,8 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
   results["losses/objective"] = {{}, {objective}, false};
   results["output/y"] = gather_rows(world, y, {tokens, width});
   results["output/d_x"] = gather_rows(world, d_x, {tokens, width});
-  if (config.router != "dense") {
+  const bool product_keys = config.router == "peer" || config.router == "pkm";
+  if (config.router != "dense" && !product_keys) {
     results["routing/logits"] = gather_rows(world, trace.router->logits, {tokens, static_cast<i64>(config.expert_widths.size())});
   }
   gather_routing(world, trace.router->assignment, "routing/", results);
@@ -152,6 +155,14 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
   }
   gather_parameters(grid, params, golden.names_below("/params"), true, "grads/", results);
   layer.update_buffers(params, context, trace);
+  if (product_keys && training && golden.text("batch_norm") == "train") {
+    for (const char* statistic : {"bn_running_mean", "bn_running_var"}) {
+      gather_parameters(grid, params, {config.router + "/" + statistic}, false, "", results);
+      auto values = results.extract(config.router + "/" + statistic);
+      values.key() = std::string("output/") + statistic;
+      results.insert(std::move(values));
+    }
+  }
   if (config.router == "sigmoid_bias") {
     gather_parameters(grid, params, {"router/bias"}, false, "", results);
     auto bias = results.extract("router/bias");

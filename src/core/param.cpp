@@ -8,9 +8,14 @@ namespace pleiad {
 
 ParamId ParamSet::add(ParamInfo info) {
   PLEIAD_CHECK(!allocated_, "parameter {} added after allocation", info.name);
-  PLEIAD_CHECK(info.shape.size() == 1 || info.shape.size() == 2, "parameter {} has {} extents", info.name, info.shape.size());
+  PLEIAD_CHECK(info.shape.size() >= 1 && info.shape.size() <= 3, "parameter {} has {} extents", info.name, info.shape.size());
   info.cols = info.shape.back();
-  info.rows = info.shape.size() == 2 ? info.shape.front() : 1;
+  info.rows = 1;
+  for (std::size_t i = 0; i + 1 < info.shape.size(); ++i) info.rows *= info.shape[i];
+  if (info.row_block()) {
+    PLEIAD_CHECK(info.owner == Owner::expert && info.first_row + info.own_rows <= info.rows, "rows {} + {} of {} in {}", info.first_row, info.own_rows, info.rows, info.name);
+    info.rows = info.own_rows;
+  }
   // Every parameter starts on a 64-byte boundary, so that kernels meet the same alignment whatever the rank owns.
   const i64 unit = 64 / static_cast<i64>(sizeof(real));
   i64& end = info.owner == Owner::replicated ? dense_size_ : expert_size_;
@@ -69,9 +74,10 @@ void ParamSet::initialise(std::uint64_t seed) {
       continue;
     }
     const Stream draw = Stream::named(seed, Purpose::init, p.name);
+    const std::uint64_t first = static_cast<std::uint64_t>(p.first_element());
     for (std::size_t j = 0; j < out.size(); ++j) {
-      out[j] = static_cast<real>(p.init.kind == Init::Kind::normal ? p.init.scale * draw.normal(j)
-                                                                   : p.init.scale * (2 * draw.uniform(j) - 1));
+      out[j] = static_cast<real>(p.init.kind == Init::Kind::normal ? p.init.scale * draw.normal(first + j)
+                                                                   : p.init.scale * (2 * draw.uniform(first + j) - 1));
     }
   }
 }

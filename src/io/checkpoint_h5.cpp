@@ -21,20 +21,27 @@ struct Family {
   std::vector<ParamInfo> mine;  // of this rank, ascending
 };
 
+/// Elements of the packed array that a parameter of this rank stands for.
+Range range_of(const Family& family, const ParamInfo& p) { return {p.row_block() ? p.first_element() : family.offset[p.expert], p.size()}; }
+
 /// The same families on every rank, whether it owns experts or not. collective over the expert group.
 std::map<std::string, Family> families_of(const comm::ProcessGrid& grid, const ParamSet& params) {
   std::string mine;
   for (const ParamInfo& p : params.infos()) {
-    if (p.owner == Owner::expert) mine += fmt::format("{} {} {}\n", p.family, p.expert, p.size());
+    if (p.owner != Owner::expert) continue;
+    // Experts first, count and size of each.
+    mine += p.row_block() ? fmt::format("{} {} {} {}\n", p.family, p.first_row, p.rows, p.cols) : fmt::format("{} {} 1 {}\n", p.family, p.expert, p.size());
   }
   const std::vector<char> text = comm::all_gather_v<char>(grid.expert_group(), std::span<const char>(mine.data(), mine.size()));
-  std::map<std::string, std::map<i64, i64>> sizes;
+  std::map<std::string, std::map<i64, std::pair<i64, i64>>> sizes;
   std::istringstream in(std::string(text.begin(), text.end()));
   std::string family;
-  for (i64 expert = 0, size = 0; in >> family >> expert >> size;) sizes[family][expert] = size;
+  for (i64 expert = 0, count = 0, size = 0; in >> family >> expert >> count >> size;) sizes[family][expert] = {count, size};
   std::map<std::string, Family> families;
   for (const auto& [name, experts] : sizes) {
-    for (const auto& [expert, size] : experts) families[name].offset.push_back(families[name].offset.back() + size);
+    for (const auto& [expert, each] : experts) {
+      for (i64 i = 0; i < each.first; ++i) families[name].offset.push_back(families[name].offset.back() + each.second);
+    }
   }
   for (const ParamInfo& p : params.infos()) {
     if (p.owner == Owner::expert) families[p.family].mine.push_back(p);
@@ -44,7 +51,9 @@ std::map<std::string, Family> families_of(const comm::ProcessGrid& grid, const P
 
 std::vector<Range> ranges_of(const Family& family) {
   std::vector<Range> ranges;
-  for (const ParamInfo& p : family.mine) ranges.push_back({family.offset[p.expert], p.size()});
+  for (const ParamInfo& p : family.mine) {
+    if (p.size() > 0) ranges.push_back(range_of(family, p));
+  }
   return ranges;
 }
 

@@ -93,6 +93,23 @@ Spec GoldenFile::moe_section(const std::string& prefix) const {
                    {"expert_bias", count("expert_bias") != 0 ? "true" : "false"}});
   if (count("hyper") != 0) read_hyper_sizes(prefix, moe);
   if (router == "dense") return moe;
+  if (router == "peer" || router == "pkm") {
+    for (const char* key : {"heads", "k", "query_dim", "sub_keys"}) moe.set(key, fmt::format("{}", count(key)));
+    moe.set("shared_keys", count("shared_keys") != 0 ? "true" : "false");
+    moe.set("batch_norm", word("batch_norm") != "none" ? "true" : "false");
+    if (word("batch_norm") != "none") {
+      moe.set("bn_eps", fmt::format("{}", value("bn_eps")));
+      moe.set("bn_momentum", fmt::format("{}", value("bn_momentum")));
+    }
+    for (const char* loss : {"balance", "z", "entropy", "penalty", "importance", "load"}) {
+      if (value(std::string("coef_") + loss) != 0) moe.set(std::string(loss) + "_loss", "1");  // refused by name
+    }
+    moe.erase("experts");
+    moe.erase("expert_widths");
+    moe.erase("expert_bias");
+    if (router == "pkm") moe.erase("activation");
+    return moe;
+  }
   const auto is = [&](std::initializer_list<const char*> names) { return std::ranges::find(names, router) != names.end(); };
   if (is({"topk", "noisy_topk", "sigmoid_bias"})) moe.set("k", fmt::format("{}", count("k")));
   if (is({"topk", "threshold"})) moe.set("renormalize", count("renormalize") != 0 ? "true" : "false");
@@ -153,7 +170,7 @@ void GoldenFile::load_parameters(const comm::Communicator& comm, ParamSet& param
       const std::string path = "/params/" + info.name;
       if (!file_.exists(path)) user_error("{}: parameter {} is missing", file_.path(), path);
       const std::vector<real> values = file_.read<real>(path, info.shape);
-      std::ranges::copy(values, params.value({i}).data);
+      std::copy_n(values.begin() + info.first_element(), info.size(), params.value({i}).data);
       const auto flag = [&](const char* name, bool otherwise) { return file_.has_attribute(path, name) ? file_.integer(path, name) != 0 : otherwise; };
       params.set_options({i}, flag("trainable", info.trainable), flag("decay", info.decay));
     }

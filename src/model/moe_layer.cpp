@@ -4,6 +4,8 @@
 #include <numeric>
 
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/experts/neuron_bank.hpp"
+#include "pleiad/experts/value_bank.hpp"
 #include "pleiad/model/presets.hpp"
 #include "pleiad/model/widths.hpp"
 
@@ -23,6 +25,15 @@ LayerStatistics gather_statistics(const routing::RouterTrace& router, const exch
   return s;
 }
 
+std::unique_ptr<experts::ExpertBank> make_bank(ParamSet& params, const MoeConfig& c, const std::string& prefix, i64 width, const ExpertMap& map,
+                                               i64 owner, i64 layer, i64 model_layers) {
+  if (c.bank == routing::Bank::neuron) {
+    return std::make_unique<experts::NeuronBank>(params, prefix + "peer/", c.expert_kind.activation, width, map, owner, layer);
+  }
+  if (c.bank == routing::Bank::value) return std::make_unique<experts::ValueBank>(params, prefix + "pkm/", width, map, owner, layer);
+  return std::make_unique<experts::FfnBank>(params, prefix, c.expert_kind, width, c.expert_widths, map, owner, layer, model_layers);
+}
+
 }  // namespace
 
 i64 LayerStatistics::dropped() const { return selected - std::accumulate(expert_tokens.begin(), expert_tokens.end(), i64{0}); }
@@ -34,8 +45,7 @@ MoeLayer::MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const s
       layer_(layer),
       exchanger_(exchanger),
       router_(routing::router_variant(config.router).make({params, prefix, width, config.expert_widths}, moe)),
-      bank_(std::make_unique<experts::FfnBank>(params, prefix, config.expert_kind, width, config.expert_widths, map_,
-                                               grid.expert_group().rank(), layer, model_layers)) {
+      bank_(make_bank(params, config, prefix, width, map_, grid.expert_group().rank(), layer, model_layers)) {
   if (hyper) hyper_.emplace(params, prefix + "hyper/", *hyper, map_.experts(), width, moe_layer);
 }
 
@@ -114,21 +124,31 @@ MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
   MoeConfig c;
   c.router = moe.choice("router", "topk", routing::router_names(), "which routing variant");
   c.citation = routing::router_variant(c.router).citation;
+  c.bank = routing::router_variant(c.router).bank;
+  if (c.bank == routing::Bank::feed_forward) {
   const i64 experts = moe.integer("experts", 8, 1, i64{1} << 24, "number of experts in a layer"), widest = i64{1} << 31;
-  if (moe.has("expert_widths")) {
-    for (const char* other : {"expert_width", "width_distribution", "width_ratio"}) {
-      if (moe.has(other)) user_error("moe.{} contradicts moe.expert_widths: give one of the two", other);
+    if (moe.has("expert_widths")) {
+      for (const char* other : {"expert_width", "width_distribution", "width_ratio"}) {
+        if (moe.has(other)) user_error("moe.{} contradicts moe.expert_widths: give one of the two", other);
+      }
+      c.expert_widths = moe.integers("expert_widths", {}, 1, widest, "hidden width of each expert, instead of expert_width");
+    } else {
+      const i64 width = moe.integer("expert_width", 256, 1, widest, "hidden width of an expert; the mean where widths differ");
+      c.expert_widths = distributed_widths(moe, experts, width);
     }
-    c.expert_widths = moe.integers("expert_widths", {}, 1, widest, "hidden width of each expert, instead of expert_width");
+    if (static_cast<i64>(c.expert_widths.size()) != experts) {
+      user_error("moe.expert_widths has {} entries: moe.experts is {}, so {} widths are needed", c.expert_widths.size(), experts, experts);
+    }
+    c.expert_kind = experts::FeedForwardKind::read(moe);
+    c.placement = expert_placement_from(moe.choice("placement", "block", {"block", "round_robin", "balanced"}, "which rank owns which expert"));
   } else {
-    const i64 width = moe.integer("expert_width", 256, 1, widest, "hidden width of an expert; the mean where widths differ");
-    c.expert_widths = distributed_widths(moe, experts, width);
+    // The router of these variants fixes the number of experts, one neuron or one row each.
+    const i64 keys = moe.integer("sub_keys", 64, 1, 1 << 15, "sub-keys n of each half; there are n * n experts");
+    c.expert_widths.assign(static_cast<std::size_t>(keys * keys), 1);
+    if (c.bank == routing::Bank::neuron) {
+      c.expert_kind = experts::FeedForwardKind::from(moe.choice("activation", "gelu", {"relu", "gelu"}, "activation of a neuron"), false);
+    }
   }
-  if (static_cast<i64>(c.expert_widths.size()) != experts) {
-    user_error("moe.expert_widths has {} entries: moe.experts is {}, so {} widths are needed", c.expert_widths.size(), experts, experts);
-  }
-  c.expert_kind = experts::FeedForwardKind::read(moe);
-  c.placement = expert_placement_from(moe.choice("placement", "block", {"block", "round_robin", "balanced"}, "which rank owns which expert"));
   if (moe.text("layers", "all", "blocks that carry experts: all, none, or a list such as 1,3") == "all") {
     c.layers.resize(static_cast<std::size_t>(model_layers));
     std::iota(c.layers.begin(), c.layers.end(), i64{0});

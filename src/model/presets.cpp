@@ -26,6 +26,8 @@ const std::vector<Preset>& presets() {
         {"balance_loss", "0.01"}, {"balance_mode", "first"}}},
       {"damoe", "DA-MoE in a causal model: attention decides how many experts a token gets",
        {{"router", "damoe"}, {"importance", "row"}, {"k_rule", "causal"}, {"balance_loss", "0.01"}, {"balance_mode", "assignments"}}},
+      {"peer", "PEER: product keys over single neurons", {{"router", "peer"}, {"heads", "8"}, {"k", "16"}}},
+      {"pkm", "product-key memory", {{"router", "pkm"}, {"heads", "8"}, {"k", "32"}, {"shared_keys", "false"}}},
       {"deepseek", "sigmoid scores, balancing bias instead of a loss",
        {{"router", "sigmoid_bias"}, {"k", "2"}, {"bias_rate", "0.001"}, {"activation", "swiglu"}}},
   };

@@ -35,13 +35,21 @@ void sync_gradients(ParamSet& params, const LaneLayout& lanes, const comm::Proce
 double gradient_norm(ParamSet& params, const comm::ProcessGrid& grid) {
   double dense = 0;
   i64 slots = 0;
-  for (const ParamInfo& p : params.infos()) slots = std::max(slots, p.slot + 1);
+  for (const ParamInfo& p : params.infos()) slots = std::max(slots, p.slot + (p.row_block() ? p.first_row + p.rows : 1));
   slots = comm::max_over<i64>(grid.world(), slots);
   // One number per expert, from its owner alone: adding the zeros of all others is exact in any order.
   std::vector<double> experts(static_cast<std::size_t>(slots), 0.0);
   for (const ParamInfo& p : params.infos()) {
     if (!p.trainable) continue;
-    const double sum = sum_of_squares(params.slice(p, params.grads(p.owner).first(static_cast<std::size_t>(params.size(p.owner)))));
+    const std::span<const real> grads = params.slice(p, params.grads(p.owner).first(static_cast<std::size_t>(params.size(p.owner))));
+    if (p.row_block()) {
+      const std::size_t width = static_cast<std::size_t>(p.cols);
+      for (i64 r = 0; r < p.rows && grid.data_group().root(); ++r) {
+        experts[p.slot + p.first_row + r] += sum_of_squares(grads.subspan(static_cast<std::size_t>(r) * width, width));
+      }
+      continue;
+    }
+    const double sum = sum_of_squares(grads);
     if (p.owner == Owner::replicated) {
       dense += sum;
     } else if (grid.data_group().root()) {

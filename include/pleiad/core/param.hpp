@@ -24,17 +24,22 @@ struct Init {
 
 struct ParamInfo {
   std::string name;        ///< global and unique: blocks/1/ffn/experts/5/w_in
-  std::vector<i64> shape;  ///< one or two extents
+  std::vector<i64> shape;  ///< one to three extents; the last one is the columns
   Owner owner = Owner::replicated;
   Init init;
   bool decay = true;       ///< weight decay applies
   bool trainable = true;   ///< false: a buffer, without gradient
   i64 expert = -1;         ///< global expert number, for Owner::expert
   i64 slot = -1;           ///< number of the expert over all layers of the model, the same on every rank, for Owner::expert
+  i64 first_row = 0;       ///< of a parameter whose rows are shared out among the ranks, one row per expert (Owner::expert)
+  i64 own_rows = -1;       ///< rows of this rank, -1: all; slot is then that of row 0 and expert is -1
   std::string family = {}; ///< the name without the expert number: blocks/1/ffn/experts/w_in, for Owner::expert
 
-  i64 rows = 0, cols = 0, offset = 0;  ///< filled in by ParamSet; one extent n is 1 x n
+  i64 rows = 0, cols = 0, offset = 0;  ///< of this rank, filled in by ParamSet; one extent n is 1 x n
   i64 size() const { return rows * cols; }
+  bool row_block() const { return own_rows >= 0; }
+  /// Number of elements before this rank's part in the whole parameter.
+  i64 first_element() const { return first_row * cols; }
 };
 
 /// A handle into a ParamSet.

@@ -32,6 +32,7 @@ class Spec {
   void set_default(const std::string& key, std::string value) {
     if (given_.emplace(key, std::move(value)).second) preset_.insert(key);
   }
+  void erase(const std::string& key) { given_.erase(key); }
   bool has(const std::string& key) const { return given_.count(key) != 0; }
   const std::string& section() const { return section_; }
   const std::map<std::string, std::string>& given() const { return given_; }

@@ -16,6 +16,7 @@ namespace pleiad::model {
 struct MoeConfig {
   std::string router;
   std::string citation;
+  routing::Bank bank = routing::Bank::feed_forward;
   std::vector<i64> expert_widths;  // [N]
   experts::FeedForwardKind expert_kind;
   ExpertPlacement placement = ExpertPlacement::block;

@@ -18,11 +18,15 @@ struct RouterBuild {
   i64 experts() const { return static_cast<i64>(expert_widths.size()); }
 };
 
+/// What the experts of a variant are: feed-forward networks, single neurons or constant rows.
+enum class Bank { feed_forward, neuron, value };
+
 struct RouterVariant {
   std::string name;
   std::string summary;   ///< one line for people
   std::string citation;  ///< how to cite it; empty if there is nothing to cite
   std::unique_ptr<Router> (*make)(const RouterBuild&, Spec&);
+  Bank bank = Bank::feed_forward;
 };
 
 /// All registered variants, in the order of variants.def.

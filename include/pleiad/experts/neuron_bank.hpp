@@ -1,0 +1,28 @@
+// PEER experts (He 2024): expert i is one neuron, e_i(x) = act(u_i . x) v_i. A rank owns a contiguous run of them.
+// Letters: R rows that arrived, D width, N experts in all.
+#pragma once
+#include "pleiad/core/expert_map.hpp"
+#include "pleiad/experts/expert_bank.hpp"
+#include "pleiad/ops/activation.hpp"
+
+namespace pleiad::experts {
+
+class NeuronBank : public ExpertBank {
+ public:
+  /// Parameters prefix + "u", prefix + "v" [N,D], of which this rank holds its rows. pre: map deals out contiguous runs.
+  NeuronBank(ParamSet& params, const std::string& prefix, ops::Activation activation, i64 width, const ExpertMap& map, i64 owner, i64 layer);
+  void forward(const ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, BankTrace& trace, MatrixView out) const override;
+  void backward(ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, const BankTrace& trace,
+                std::span<const real> weight, MatrixView d_out, MatrixView d_rows, std::span<real> d_weight) const override;
+  double flops_per_row(i64) const override { return 4.0 * static_cast<double>(width_); }
+
+ private:
+  ops::Activation activation_;
+  i64 width_;
+  ParamId u_, v_;
+};
+
+/// A parameter with one row of `width` per expert, this rank's rows only; its slots follow those of the layers before.
+ParamInfo row_per_expert(const std::string& name, i64 width, const ExpertMap& map, i64 owner, i64 layer, Init init);
+
+}  // namespace pleiad::experts
