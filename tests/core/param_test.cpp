@@ -94,7 +94,7 @@ TEST(ParamSet, FindsByNameAndRefusesLateOrShapelessParameters) {
   EXPECT_EQ(set.find("here")->name, "here");
   EXPECT_EQ(set.find("there"), nullptr);
   EXPECT_THROW(add(set, "bad", {}), LogicError);
-  EXPECT_THROW(add(set, "bad", {1, 2, 3}), LogicError);
+  EXPECT_THROW(add(set, "bad", {1, 2, 3, 4}), LogicError);
   set.set_options(id, false, false);
   EXPECT_FALSE(set.info(id).trainable || set.info(id).decay);
   EXPECT_THROW(set.allocate_grads(1), LogicError) << "before the values";

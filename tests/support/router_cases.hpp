@@ -110,7 +110,13 @@ struct RouterUnderTest {
     spec.finish();
     params.allocate();
     std::uint64_t seed = 1000;
-    for (const ParamInfo& p : params.infos()) fill_normal(params.slice(p, params.values(p.owner)), seed++, 0.7);
+    for (const ParamInfo& p : params.infos()) {
+      const std::span<real> values = params.slice(p, params.values(p.owner));
+      fill_normal(values, seed++, 0.7);
+      if (p.name.ends_with("_var")) {
+        for (real& v : values) v = std::abs(v) + real(0.3);
+      }
+    }
   }
 
   std::string name;  // variant and options, for messages
