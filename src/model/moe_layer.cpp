@@ -110,15 +110,17 @@ void MoeLayer::update_buffers(ParamSet& params, const StepContext& context, cons
 }
 
 MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
+  if (moe.has("expert_widths")) {  // asked before the preset has a say: a list of the user wins over its distribution
+    for (const char* other : {"expert_width", "width_distribution", "width_ratio"}) {
+      if (moe.has(other)) user_error("moe.{} contradicts moe.expert_widths: give one of the two", other);
+    }
+  }
   apply_preset(moe);
   MoeConfig c;
   c.router = moe.choice("router", "topk", routing::router_names(), "which routing variant");
   c.citation = routing::router_variant(c.router).citation;
   const i64 experts = moe.integer("experts", 8, 1, i64{1} << 24, "number of experts in a layer"), widest = i64{1} << 31;
   if (moe.has("expert_widths")) {
-    for (const char* other : {"expert_width", "width_distribution", "width_ratio"}) {
-      if (moe.has(other)) user_error("moe.{} contradicts moe.expert_widths: give one of the two", other);
-    }
     c.expert_widths = moe.integers("expert_widths", {}, 1, widest, "hidden width of each expert, instead of expert_width");
   } else {
     const i64 width = moe.integer("expert_width", 256, 1, widest, "hidden width of an expert; the mean where widths differ");
