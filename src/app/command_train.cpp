@@ -1,4 +1,6 @@
 // pleiad train --config F.ini [--set section.key=value ...] --out DIR, and --resume: connects the floors and runs the loop.
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <ctime>
@@ -38,7 +40,7 @@ bool read_request(const comm::Communicator& world, const Arguments& arguments, R
       "set", options::value<std::vector<std::string>>()->composing(), "section.key=value, overrides the file; may be repeated")(
       "out", options::value<std::string>(), "run directory to make")(
       "resume", options::value<std::string>()->implicit_value(""), "continue the run in this directory (or that of --out) from its newest checkpoint")(
-      "stop-at", options::value<i64>(), "stop after this many updates, with a checkpoint, as if interrupted")(
+      "stop-at", options::value<i64>(), "stop after this many updates, with a checkpoint; --resume goes on")(
       "dry-run", options::bool_switch(), "check everything, print sizes and placement, train nothing")(
       "run", options::value<std::string>(), "run directory, as plain argument after --resume");
   Values values;
@@ -79,6 +81,24 @@ void make_run_folder(const comm::Communicator& world, const std::string& out) {
   comm::agree(world, comm::broadcast(world, problem));
 }
 
+/// Held by rank 0 while it writes a run; the system lets go of it when the process ends, however that happens.
+class RunLock {
+ public:
+  /// UserError if another process has it.
+  explicit RunLock(const std::string& run) : file_(::open((run + "/log.txt").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666)) {
+    if (file_ < 0) user_error("{}/log.txt: cannot be written ({})", run, std::strerror(errno));
+    if (::flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // a file system without locks is no reason to stop
+    ::close(file_);
+    user_error("{}: another process is writing this run at this moment", run);
+  }
+  ~RunLock() { ::close(file_); }
+  RunLock(const RunLock&) = delete;
+  RunLock& operator=(const RunLock&) = delete;
+
+ private:
+  int file_;
+};
+
 /// Keys that may differ when a run is continued: where it runs and what it reports, not what it computes.
 bool may_change(const std::string& key) {
   for (const char* prefix : {"parallel.", "exchange.", "checkpoint.", "train.eval_", "train.sample_", "train.steps", "data."}) {
@@ -92,7 +112,7 @@ void require_same_run(const Config& config, const std::string& stored_text, cons
   for (const auto& [key, was] : Config::parse(stored_text, run).given()) {
     const auto it = now.find(key);
     if (it != now.end() && it->second != was && !may_change(key)) {
-      user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, data and reporting options may change", run, key, it->second, was);
+      user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint and data options, train.steps, train.eval_* and train.sample_* may change", run, key, it->second, was);
     }
   }
 }
@@ -237,10 +257,12 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   // Who listens.
   const io::RunDescription run = describe_run(world, config, setup, corpus, train_config.seed);
   const auto decode = [&](std::span<const std::int32_t> tokens) { return corpus.tokenizer().decode(tokens); };
+  std::optional<RunLock> lock;
   std::optional<io::RunRecord> record;
   std::optional<Terminal> terminal;
   comm::agree_on(world, [&] {
     if (!world.root()) return;
+    lock.emplace(request.out);
     const std::string path = request.out + "/run.h5";
     if (request.resume && fs::exists(path)) {
       record.emplace(path, run, decode, state.step);

@@ -119,18 +119,13 @@ void MoeLayer::update_buffers(ParamSet& params, const StepContext& context, cons
   router_->update_buffers(params, *trace.router, routing_context(context, {}));
 }
 
-MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
-  apply_preset(moe);
-  MoeConfig c;
-  c.router = moe.choice("router", "topk", routing::router_names(), "which routing variant");
-  c.citation = routing::router_variant(c.router).citation;
-  c.bank = routing::router_variant(c.router).bank;
+namespace {
+
+/// How many experts of which width and kind.
+void read_experts(Spec& moe, MoeConfig& c) {
   if (c.bank == routing::Bank::feed_forward) {
-  const i64 experts = moe.integer("experts", 8, 1, i64{1} << 24, "number of experts in a layer"), widest = i64{1} << 31;
+    const i64 experts = moe.integer("experts", 8, 1, i64{1} << 24, "number of experts in a layer"), widest = i64{1} << 31;
     if (moe.has("expert_widths")) {
-      for (const char* other : {"expert_width", "width_distribution", "width_ratio"}) {
-        if (moe.has(other)) user_error("moe.{} contradicts moe.expert_widths: give one of the two", other);
-      }
       c.expert_widths = moe.integers("expert_widths", {}, 1, widest, "hidden width of each expert, instead of expert_width");
     } else {
       const i64 width = moe.integer("expert_width", 256, 1, widest, "hidden width of an expert; the mean where widths differ");
@@ -149,6 +144,22 @@ MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
       c.expert_kind = experts::FeedForwardKind::from(moe.choice("activation", "gelu", {"relu", "gelu"}, "activation of a neuron"), false);
     }
   }
+}
+
+}  // namespace
+
+MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
+  if (moe.has("expert_widths")) {  // asked before the preset has a say: a list of the user wins over its distribution
+    for (const char* other : {"expert_width", "width_distribution", "width_ratio"}) {
+      if (moe.has(other)) user_error("moe.{} contradicts moe.expert_widths: give one of the two", other);
+    }
+  }
+  apply_preset(moe);
+  MoeConfig c;
+  c.router = moe.choice("router", "topk", routing::router_names(), "which routing variant");
+  c.citation = routing::router_variant(c.router).citation;
+  c.bank = routing::router_variant(c.router).bank;
+  read_experts(moe, c);
   if (moe.text("layers", "all", "blocks that carry experts: all, none, or a list such as 1,3") == "all") {
     c.layers.resize(static_cast<std::size_t>(model_layers));
     std::iota(c.layers.begin(), c.layers.end(), i64{0});
@@ -159,6 +170,7 @@ MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
     if (c.layers[i] <= c.layers[i - 1]) user_error("moe.layers = {}: block numbers must ascend", fmt::join(c.layers, ","));
   }
   c.hyper = HyperConfig::read(moe);
+  if (c.hyper.on && c.bank != routing::Bank::feed_forward) user_error("moe.hyper = true: does not go with moe.router = {}, whose experts are not networks", c.router);
   c.hyper.layers = std::max<i64>(1, static_cast<i64>(c.layers.size()));
   c.allow_noncausal = moe.flag("allow_noncausal", false, "let a router of a causal model look at later tokens");
   return c;

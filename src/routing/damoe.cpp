@@ -58,6 +58,7 @@ i64 DaMoeRouter::experts_for(double importance, double mean) const {
 
 Assignment DaMoeRouter::select(ConstMatrixView p, const RoutingContext& context, RouterTrace& trace) const {
   const i64 length = context.lanes.seq_len(), sequences = context.lanes.my_sequences().count;
+  PLEIAD_CHECK(context.attention.heads > 0, "attention-driven routing needs the attention maps of the block");
   PLEIAD_CHECK(context.attention.weights.rows == sequences * context.attention.heads * length, "attention maps of {} rows", context.attention.weights.rows);
   trace.importance.resize(static_cast<std::size_t>(p.rows));
   std::vector<i64> count(static_cast<std::size_t>(p.rows), 0);

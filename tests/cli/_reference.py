@@ -1,4 +1,4 @@
-"""An independent reference of expert layers and tiny decoders, in double precision, for tests of `pleiad verify`.
+"""An independent reference of expert layers, in double precision, for tests of `pleiad verify`. Decoders: _reference_model.py.
 
 Everything is written for complex numbers, so that derivatives come from the complex step: f(x + ih) has the imaginary part h f'(x),
 exact to rounding for h = 1e-30. Decisions (who is selected, who is dropped) look at the real part only, as constants.
@@ -51,21 +51,22 @@ def expert(options, params, e, x, margins):
 def capacity_of(options, tokens):
     if options["capacity_factor"] <= 0:
         return 0
-    fair = options["k"] * options["capacity_factor"] * tokens / options["experts"]
+    choices = options["k"] if options["router"] in ("topk", "noisy_topk", "sigmoid_bias") else 1
+    fair = choices * options["capacity_factor"] * tokens / options["experts"]
     return max(options["min_capacity"], math.ceil(fair - 1e-9))
 
 
-def place(options, order, p, margins):
-    """kept[t][rank] by the capacity."""
-    tokens, k = order.shape
-    kept = np.ones((tokens, k), bool)
+def place(options, order, taken, p, margins):
+    """kept[t][rank] by the capacity, of what is taken[t][rank]."""
+    tokens, ranks = order.shape
+    kept = taken.copy()
     limit = capacity_of(options, tokens)
     if not limit:
         return kept
     room = [limit] * options["experts"]
-    for rank in range(k):
+    for rank in range(ranks):
         for e in range(options["experts"]):
-            wanting = [t for t in range(tokens) if order[t, rank] == e]
+            wanting = [t for t in range(tokens) if taken[t, rank] and order[t, rank] == e]
             if options["capacity_order"] == "probability":
                 wanting.sort(key=lambda t: -p[t, e].real)
                 if 0 < room[e] < len(wanting):
@@ -76,48 +77,130 @@ def place(options, order, p, margins):
     return kept
 
 
+def importance_of(options, attention, mask):
+    """a_t, and the wish for experts before rounding up. Maps [B, H, L, L]."""
+    a = attention.max(axis=-1).mean(axis=1)
+    if options["damoe_mode"] == "budget":
+        mean = np.array([row[real].mean() for row, real in zip(a, mask)])
+        return a.reshape(-1), (options["kbar"] * a / mean[:, None] - 0.5).reshape(-1)  # floor(w + 1/2) is ceil(w - 1/2) off ties
+    if options["damoe_mode"] == "causal":
+        a[:, 1:] = 1 + np.log(a[:, 1:]) / np.log(np.arange(2, a.shape[1] + 1))
+        a[:, 0] = 0
+    return a.reshape(-1), (a * options["experts"]).reshape(-1)
+
+
+def choose(options, score, p, attention, mask, margins):
+    """All experts of each token in the order of choice, which ranks of that are taken, and the importance where there is one."""
+    tokens, experts = score.shape
+    router, importance = options["router"], None
+    real = mask.reshape(-1)
+    order = np.argsort(-score, axis=1, kind="stable")
+    count = np.full(tokens, options["k"])
+
+    def near(gap):
+        margins["gap"] = min(margins["gap"], gap)
+
+    if router in ("topp", "threshold"):
+        mass = options["p"] if router == "topp" else options["threshold"]
+        sums = np.cumsum(np.take_along_axis(score, order, axis=1), axis=1)[:, :-1]
+        count = 1 + (sums < mass).sum(axis=1) if mass < 1 else np.full(tokens, experts)
+        if experts > 1 and mass < 1:
+            near(np.abs(sums - mass).min())
+    elif router == "damoe":
+        importance, wish = importance_of(options, attention, mask)
+        count = np.clip(np.ceil(wish), 1, options["k_max"]).astype(int)
+        inside = real & (wish > 0) & (wish < options["k_max"])
+        if inside.any():
+            near(np.abs(wish[inside] - np.round(wish[inside])).min())
+    elif router == "expert_choice":
+        quota = options["c"] * tokens // experts
+        chosen = np.zeros((tokens, experts), bool)
+        for e in range(experts):
+            best = np.argsort(-p[:, e].real, kind="stable")
+            chosen[best[:quota], e] = True
+            if 0 < quota < tokens:
+                near(p[best[quota - 1], e].real - p[best[quota], e].real)
+        order = np.argsort(-(score + 2 * chosen), axis=1, kind="stable")
+        score = score + 2 * chosen
+        count = chosen.sum(axis=1)
+    count = np.where(real, count, 0)
+    steps = -np.diff(np.take_along_axis(score, order, axis=1), axis=1)
+    decided = np.arange(experts - 1) < count[:, None]
+    if decided.any():
+        near(steps[decided].min())
+    return order, np.arange(experts) < count[:, None], importance
+
+
+def hypernetwork(options, params, x, chosen, margins):
+    """What the generated expert of each token gives; chosen[t][e]."""
+    def get(name):
+        return params["hyper/" + name]
+
+    def relu(a):
+        margins["kink"] = min(margins["kink"], np.abs(a.real).min())
+        return np.where(a.real > 0, a, 0)
+
+    s = (~chosen).astype(float) @ get("expert_embedding")
+    q = relu(s @ get("sel_w1").T + get("sel_b1")) @ get("sel_w2").T + get("sel_b2")
+    layer_row = np.broadcast_to(get("layer_embedding")[options["layer_index"]], (len(x), get("layer_embedding").shape[1]))
+    v = relu(np.concatenate([q, layer_row], axis=1) @ get("trunk_w").T + get("trunk_b"))
+    bottleneck = len(get("down_bias_b"))
+    down = (v @ get("down_w").T + get("down_b")).reshape(len(x), x.shape[1], bottleneck)
+    up = (v @ get("up_w").T + get("up_b")).reshape(len(x), bottleneck, x.shape[1])
+    hidden = relu(np.einsum("td,tdb->tb", x, down) + v @ get("down_bias_w").T + get("down_bias_b"))
+    return np.einsum("tb,tbd->td", hidden, up) + v @ get("up_bias_w").T + get("up_bias_b")
+
+
 def squared_variation(v):
     mean = v.sum() / len(v)
     return ((v - mean) ** 2).sum() / len(v) / mean**2
 
 
-def layer(options, params, x, noise=None):
+def layer(options, params, x, noise=None, attention=None, mask=None):
     """Output, losses (without coefficients), routing lists, and how near decisions were to a tie."""
-    tokens, experts, k = len(x), options["experts"], options["k"]
+    tokens, experts = len(x), options["experts"]
     margins = {"gap": 1.0, "kink": 1.0}
     if options["router"] == "dense":
         y = expert(options, params, 0, x, margins)
         routing = {"offset": np.arange(tokens + 1), "expert": np.zeros(tokens, int), "weight": np.ones(tokens), "dropped": 0}
         return y, {}, routing, margins
+    mask = np.ones((1, tokens), bool) if mask is None else mask.astype(bool)
+    real = mask.reshape(-1)
     z = x @ params["router/w"].T
     p = softmax(z)
-    score = z
+    score, basis = p, p
     if options["router"] == "noisy_topk":
         spread = softplus(x @ params["router/w_noise"].T)
-        score = z + noise * spread
-    ranked = np.argsort(-score.real, axis=1, kind="stable")
-    best = -np.sort(-score.real, axis=1)[:, : k + 1]
-    if best.shape[1] > 1:
-        margins["gap"] = min(margins["gap"], (best[:, :-1] - best[:, 1:]).min())
-    order = ranked[:, :k]
-    rows = np.arange(tokens)[:, None]
+        score = basis = z + noise * spread
+    elif options["router"] == "sigmoid_bias":
+        basis = 1 / (1 + np.exp(-z))
+        score = basis + params["router/bias"]
+    order, taken, importance = choose(options, score.real, p, attention, mask, margins)
+    g = np.take_along_axis(basis, order, axis=1)
     if options["router"] == "noisy_topk":
-        g = softmax(score[rows, order])
-    else:
-        g = p[rows, order]
-        if options["renormalize"]:
-            g = g / g.sum(axis=1, keepdims=True)
-    kept = place(options, order, p, margins)
+        g = np.exp(g - g.real.max(axis=1, keepdims=True))
+    single = taken.sum(axis=1) == 1
+    shared = {"topp": True, "noisy_topk": True, "sigmoid_bias": True, "expert_choice": False, "damoe": True}.get(options["router"], bool(options["renormalize"]))
+    raw = single if options["router"] == "damoe" and options["raw_if_single"] else np.full(tokens, not shared)
+    mass = np.where(raw | ~taken.any(axis=1), 1, (g * taken).sum(axis=1))
+    g = g / mass[:, None] * (options["gate_scale"] if options["router"] == "sigmoid_bias" else 1)
+    kept = place(options, order, taken, p, margins)
     y = np.zeros(x.shape, complex)
     for e in range(experts):
         t, rank = np.nonzero(kept & (order == e))
         if len(t):
             y[t] += g[t, rank][:, None] * expert(options, params, e, x[t], margins)
+    if options["hyper"]:
+        of_expert = np.zeros((tokens, experts), bool)
+        t, rank = np.nonzero(taken)
+        of_expert[t, order[t, rank]] = True
+        y[real] += hypernetwork(options, params, x, of_expert, margins)[real]
 
-    chosen = np.array([(order == e).sum() for e in range(experts)])
-    first = np.array([(order[:, 0] == e).sum() for e in range(experts)])
-    share = {"first": first / tokens, "tokens": chosen / tokens, "assignments": chosen / chosen.sum(), "none": None}[options["balance_mode"]]
-    mean_p = p.sum(axis=0) / tokens
+    counted = real.sum()
+    chosen = np.array([(taken & (order == e)).sum() for e in range(experts)])
+    first = np.array([(taken[:, 0] & (order[:, 0] == e)).sum() for e in range(experts)])
+    share = {"first": first / counted, "tokens": chosen / counted, "assignments": chosen / chosen.sum(), "none": None}[options["balance_mode"]]
+    mean_p = p[real].sum(axis=0) / counted
     widths = np.array(options["expert_widths"], float)
     wanted = [name for name in LOSSES if options["coef_" + name] != 0]
     losses = {}
@@ -125,28 +208,30 @@ def layer(options, params, x, noise=None):
         if name == "balance":
             losses[name] = experts * (share * mean_p).sum()
         elif name == "penalty":
-            losses[name] = experts * (chosen / tokens * widths / widths.mean() * mean_p).sum()
+            losses[name] = experts * (chosen / counted * widths / widths.mean() * mean_p).sum()
         elif name == "entropy":
-            losses[name] = -(p * np.log(p)).sum() / tokens
+            losses[name] = -(p * np.log(p))[real].sum() / counted
         elif name == "z":
-            losses[name] = (np.log(np.exp(z).sum(axis=1)) ** 2).sum() / tokens
+            losses[name] = (np.log(np.exp(z).sum(axis=1)) ** 2)[real].sum() / counted
         elif name == "importance":
             summed = np.zeros(experts, complex)
-            for rank in range(k):
-                for t in range(tokens):
-                    summed[order[t, rank]] += g[t, rank]
+            for t, rank in zip(*np.nonzero(taken)):
+                summed[order[t, rank]] += g[t, rank]
             losses[name] = squared_variation(summed)
         elif name == "load":
             load = np.zeros(experts, complex)
             for t in range(tokens):
                 for e in range(experts):
-                    others = [j for j in ranked[t] if j != e]
-                    a = (z[t, e] - score[t, others[k - 1]]) / spread[t, e]
+                    others = [j for j in order[t] if j != e]
+                    a = (z[t, e] - score[t, others[options["k"] - 1]]) / spread[t, e]
                     load[e] += (1 + erf(a / math.sqrt(2))) / 2
             losses[name] = squared_variation(load)
-    flat = kept.reshape(-1)
-    routing = {"offset": np.concatenate([[0], np.cumsum(kept.sum(axis=1))]), "expert": order.reshape(-1)[flat],
-               "weight": g.real.reshape(-1)[flat], "dropped": int((~kept).sum()), "logits": z.real}
+    routing = {"offset": np.concatenate([[0], np.cumsum(kept.sum(axis=1))]), "expert": order[kept], "weight": g.real[kept],
+               "dropped": int((taken & ~kept).sum()), "logits": z.real}
+    if importance is not None:
+        routing["importance"] = importance
+    if options["router"] == "sigmoid_bias":
+        margins["bias_after"] = params["router/bias"].real + options["bias_rate"] * np.sign(chosen.mean() - chosen)
     return y, losses, routing, margins
 
 
@@ -171,6 +256,15 @@ def parameter_shapes(options, width):
         shapes["router/w"] = (options["experts"], width)
     if options["router"] == "noisy_topk":
         shapes["router/w_noise"] = (options["experts"], width)
+    if options["router"] == "sigmoid_bias":
+        shapes["router/bias"] = (options["experts"],)
+    if options.get("hyper"):
+        embedding, hidden, query, of_layer, trunk, bottleneck = 3, 5, 4, 2, 6, 3
+        shapes.update({"hyper/" + name: shape for name, shape in {
+            "expert_embedding": (options["experts"], embedding), "sel_w1": (hidden, embedding), "sel_b1": (hidden,), "sel_w2": (query, hidden),
+            "sel_b2": (query,), "layer_embedding": (3, of_layer), "trunk_w": (trunk, query + of_layer), "trunk_b": (trunk,),
+            "down_w": (width * bottleneck, trunk), "down_b": (width * bottleneck,), "down_bias_w": (bottleneck, trunk), "down_bias_b": (bottleneck,),
+            "up_w": (bottleneck * width, trunk), "up_b": (bottleneck * width,), "up_bias_w": (width, trunk), "up_bias_b": (width,)}.items()})
     for e, hidden in enumerate(options["expert_widths"]):
         if options["activation"] == "swiglu":
             kinds = {"w_gate": (hidden, width), "w_up": (hidden, width), "w_down": (width, hidden)}
@@ -180,102 +274,3 @@ def parameter_shapes(options, width):
                 kinds.update({"b_in": (hidden,), "b_out": (width,)})
         shapes.update({f"experts/{e}/{name}": shape for name, shape in kinds.items()})
     return shapes
-
-
-# ---- a decoder of such layers ----
-
-def rotate(x, base):
-    """x [B, L, heads, dh]"""
-    half = x.shape[-1] // 2
-    angle = np.arange(x.shape[1])[:, None] * base ** (-2.0 * np.arange(half) / x.shape[-1])
-    cos, sin = np.cos(angle)[None, :, None, :], np.sin(angle)[None, :, None, :]
-    a, b = x[..., :half], x[..., half:]
-    return np.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
-
-
-def norm(m, x, w):
-    return x / np.sqrt((x**2).mean(axis=-1, keepdims=True) + m["rms_eps"]) * w
-
-
-def attention(m, params, x):
-    sequences, length, width = x.shape
-    heads = m["attention_heads"]
-
-    def split(name):
-        return (x @ params[name].T).reshape(sequences, length, heads, width // heads)
-
-    q, k, v = rotate(split("wq"), m["rope_base"]), rotate(split("wk"), m["rope_base"]), split("wv")
-    scores = np.einsum("bihd,bjhd->bhij", q, k) / math.sqrt(width // heads)
-    scores = np.where(np.tril(np.ones((length, length), bool)), scores, -1e9)
-    mixed = np.einsum("bhij,bjhd->bihd", softmax(scores), v).reshape(sequences, length, width)
-    return mixed @ params["wo"].T
-
-
-def below(params, prefix):
-    return {name[len(prefix):]: value for name, value in params.items() if name.startswith(prefix)}
-
-
-def decoder(m, moe, params, tokens):
-    """Task loss, total loss, mean auxiliary losses, and what stands in /step0. tokens [B, L+1]"""
-    inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    x = params["embed"][inputs]
-    dense = {"router": "dense", "experts": 1, "k": 1, "activation": m["dense_activation"], "expert_bias": m["dense_expert_bias"]}
-    step0, sums, gap, loads = {}, {}, {"gap": 1.0, "kink": 1.0}, []
-    for i in range(m["layers"]):
-        at = f"blocks/{i}/"
-        x = x + attention(m, below(params, at + "attn/"), norm(m, x, params[at + "norm1"]))
-        flat = norm(m, x, params[at + "norm2"]).reshape(-1, x.shape[-1])
-        sparse = i in m["moe_layers"]
-        y, losses, routing, margins = layer(moe if sparse else dense, below(params, at + "ffn/"), flat)
-        x = x + y.reshape(x.shape)
-        gap = {name: min(gap[name], margins[name]) for name in gap}
-        step0[f"block_{i}"] = x.real.copy()
-        if sparse:
-            for name in ("offset", "expert", "weight", "dropped"):
-                step0[f"routing_{i}/{name}"] = routing[name]
-            loads.append(np.bincount(routing["expert"], minlength=moe["experts"]))
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + value / len(m["moe_layers"])
-    logits = norm(m, x, params["norm_final"]) @ params["head"].T
-    step0["logits"] = logits.real.copy()
-    p = softmax(logits)
-    picked = np.take_along_axis(p, targets[..., None], axis=-1)
-    task = -np.log(picked).sum() / targets.size
-    total = task + sum(moe["coef_" + name] * value for name, value in sums.items())
-    return task, total, sums, step0, loads, gap
-
-
-def train(m, moe, params, tokens):
-    """Everything a model file stores beside its inputs; `params` hold the final values afterwards."""
-    decay = {name: array.ndim == 2 and name != "embed" for name, array in params.items()}
-    first = {name: np.zeros(array.shape) for name, array in params.items()}
-    second = {name: np.zeros(array.shape) for name, array in params.items()}
-    found = {"trace/task_loss": [], "trace/total_loss": [], "trace/grad_norm": [], "trace/expert_tokens": []}
-    gap = {"gap": 1.0, "kink": 1.0}
-    for step in range(len(tokens)):
-        task, total, sums, step0, loads, margins = decoder(m, moe, params, tokens[step])
-        gap = {name: min(gap[name], margins[name]) for name in gap}
-        gradients = derivative(lambda: decoder(m, moe, params, tokens[step])[1], params)
-        size = math.sqrt(sum((g**2).sum() for g in gradients.values()))
-        found["trace/task_loss"].append(task.real)
-        found["trace/total_loss"].append(total.real)
-        found["trace/grad_norm"].append(size)
-        found["trace/expert_tokens"].append(loads)
-        for name, value in sums.items():
-            found.setdefault("trace/aux/" + name, []).append(value.real)
-        if step == 0:
-            found.update({"step0/" + name: value for name, value in step0.items()})
-            found.update({"grads/" + name: value for name, value in gradients.items()})
-        scale = m["grad_clip"] / size if size > m["grad_clip"] else 1.0
-        s = step + 1
-        for name, array in params.items():
-            g = gradients[name] * scale
-            first[name] = m["beta1"] * first[name] + (1 - m["beta1"]) * g
-            second[name] = m["beta2"] * second[name] + (1 - m["beta2"]) * g**2
-            if decay[name]:
-                array *= 1 - m["lr"] * m["weight_decay"]
-            array -= m["lr"] * (first[name] / (1 - m["beta1"] ** s)) / (np.sqrt(second[name] / (1 - m["beta2"] ** s)) + m["adam_eps"])
-    found.update({"final/" + name: array.real.copy() for name, array in params.items()})
-    if not m["moe_layers"]:
-        del found["trace/expert_tokens"]
-    return found, decay, gap

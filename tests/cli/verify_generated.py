@@ -11,60 +11,9 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import _reference as reference  # noqa: E402
+import _reference_model as reference_model  # noqa: E402
+from _generated_cases import DEFAULTS, LAYERS, MODELS  # noqa: E402
 from _program import PLEIAD_F64, SOURCE, TMP, Checks, pleiad  # noqa: E402
-
-DEFAULTS = {
-    "router": "topk", "experts": 1, "k": 1, "renormalize": 0, "activation": "gelu", "expert_bias": 0, "expert_widths": [4],
-    "capacity_factor": 0.0, "min_capacity": 0, "capacity_order": "none", "balance_mode": "none", "hyper": 0, "padded": 0,
-    "p": 0.0, "threshold": 0.0, "c": 0, "raw_if_single": 0, "gate_scale": 1.0, "layer_index": 0, "damoe_mode": "none", "k_max": 0,
-    "kbar": 0.0, "attention_heads": 0, "heads": 0, "query_dim": 0, "sub_keys": 0, "shared_keys": 0, "batch_norm": "none", "bias_rate": 0.0,
-    **{"coef_" + name: 0.0 for name in reference.LOSSES},
-}
-
-# name: (sequences, seq_len, d_model, options)
-LAYERS = {
-    "one_token_one_expert": (1, 1, 3, {"expert_widths": [1], "activation": "relu", "expert_bias": 1, "balance_mode": "first", "coef_balance": 0.5}),
-    "every_expert": (5, 3, 5, {"experts": 4, "k": 4, "renormalize": 1, "expert_widths": [1, 7, 3, 2], "expert_bias": 1, "balance_mode": "tokens",
-                               "coef_balance": -0.7, "coef_z": 0.4, "coef_importance": 1.5}),
-    "raw_top1_tight": (3, 7, 9, {"experts": 6, "activation": "swiglu", "expert_widths": [3, 1, 5, 2, 4, 3], "capacity_factor": 0.3,
-                                 "capacity_order": "position", "balance_mode": "first", "coef_balance": 2.0, "coef_z": -0.1, "coef_entropy": 0.3}),
-    "raw_top3_by_probability": (4, 5, 6, {"experts": 7, "k": 3, "activation": "relu", "expert_widths": [2, 4, 6, 1, 3, 5, 2], "capacity_factor": 0.1,
-                                          "min_capacity": 2, "capacity_order": "probability", "balance_mode": "assignments", "coef_balance": 1.0,
-                                          "coef_penalty": 0.5, "coef_entropy": -0.4, "coef_importance": 0.8}),
-    "dropless_penalty": (2, 9, 5, {"experts": 3, "k": 2, "renormalize": 1, "expert_widths": [1, 2, 12], "activation": "swiglu", "coef_penalty": -1.0,
-                                   "coef_entropy": 0.6}),
-    "more_experts_than_tokens": (2, 2, 7, {"experts": 11, "k": 2, "renormalize": 1, "expert_widths": [2] * 11, "expert_bias": 1,
-                                           "balance_mode": "assignments", "coef_balance": 3.0, "coef_importance": -0.5}),
-    "one_place_per_expert": (7, 5, 11, {"experts": 3, "k": 2, "renormalize": 1, "expert_widths": [4, 1, 2], "activation": "relu", "expert_bias": 1,
-                                        "capacity_factor": 0.01, "capacity_order": "probability", "coef_z": 1.0}),
-    "whole_number_capacity": (1, 12, 4, {"experts": 4, "k": 1, "renormalize": 1, "expert_widths": [3, 3, 3, 3], "capacity_factor": 1.0,
-                                         "capacity_order": "position", "balance_mode": "tokens", "coef_balance": 1.0}),
-    "noisy": (3, 6, 8, {"router": "noisy_topk", "experts": 5, "k": 2, "expert_widths": [3, 2, 1, 4, 3], "activation": "relu", "expert_bias": 1,
-                        "coef_importance": 2.0, "coef_load": -1.0, "coef_z": 0.2}),
-    "noisy_one": (2, 5, 7, {"router": "noisy_topk", "experts": 6, "k": 1, "expert_widths": [2] * 6, "coef_load": 1.0, "balance_mode": "first",
-                            "coef_balance": 0.7}),
-    "noisy_every_expert": (1, 8, 3, {"router": "noisy_topk", "experts": 3, "k": 3, "expert_widths": [1, 2, 3], "activation": "swiglu",
-                                     "coef_entropy": 0.5, "coef_importance": 1.0}),
-    "noisy_capacity": (9, 3, 4, {"router": "noisy_topk", "experts": 6, "k": 3, "expert_widths": [1, 3, 2, 1, 2, 3], "expert_bias": 1,
-                                 "capacity_factor": 0.5, "min_capacity": 1, "capacity_order": "probability", "balance_mode": "assignments",
-                                 **{"coef_" + name: 0.4 for name in reference.LOSSES}, "coef_penalty": -0.3}),
-    "dense_one_channel": (1, 13, 1, {"router": "dense", "activation": "relu", "expert_bias": 1, "expert_widths": [5]}),
-    "dense_narrow": (3, 4, 7, {"router": "dense", "activation": "swiglu", "expert_widths": [1]}),
-}
-
-# name: (attributes of the model, options of its expert layers)
-MODELS = {
-    "model_uneven": ({"layers": 3, "d_model": 6, "attention_heads": 1, "seq_len": 5, "sequences": 3, "vocab": 7, "moe_layers": [1], "steps": 3,
-                      "dense_activation": "swiglu", "dense_hidden": 3, "dense_expert_bias": 0, "grad_clip": 0.5},
-                     {"experts": 3, "k": 2, "renormalize": 1, "expert_widths": [1, 3, 2], "activation": "relu", "expert_bias": 1, "capacity_factor": 0.8,
-                      "capacity_order": "position", "balance_mode": "tokens", "coef_balance": 0.1, "coef_importance": 0.05}),
-    "model_one_sequence": ({"layers": 2, "d_model": 4, "attention_heads": 2, "seq_len": 6, "sequences": 1, "vocab": 5, "moe_layers": [0, 1], "steps": 4,
-                            "dense_activation": "none", "dense_hidden": 0, "dense_expert_bias": 0, "grad_clip": 100.0},
-                           {"experts": 4, "k": 1, "expert_widths": [2, 1, 3, 2], "activation": "swiglu", "balance_mode": "first",
-                            "coef_balance": 0.2, "coef_z": -0.01, "coef_entropy": 0.02}),
-    "model_dense_bias": ({"layers": 1, "d_model": 6, "attention_heads": 3, "seq_len": 4, "sequences": 5, "vocab": 9, "moe_layers": [], "steps": 3,
-                          "dense_activation": "relu", "dense_hidden": 5, "dense_expert_bias": 1, "grad_clip": 1.0}, {}),
-}
 
 
 def single(array):
@@ -100,6 +49,19 @@ def draw(rng, shapes, router_scale):
     return params
 
 
+def draw_maps(rng, options, sequences, length):
+    """Attention maps and the mask of real tokens, or None: rows add up to 1 over the keys they see."""
+    mask = np.arange(length)[None, :] < rng.integers(1, length + 1, size=(sequences, 1)) if options["padded"] else None
+    if options["router"] != "damoe":
+        return None, mask
+    weight = np.exp(2.5 * rng.normal(size=(sequences, options["attention_heads"], length, length)))
+    if options["damoe_mode"] == "causal":
+        weight = np.tril(weight)
+    if mask is not None:
+        weight = weight * mask[:, None, None, :]
+    return (weight / weight.sum(axis=-1, keepdims=True)).astype("f4").astype(float), mask
+
+
 def make_layer(path, name, seed):
     sequences, length, width, given = LAYERS[name]
     options = {**DEFAULTS, **given}
@@ -108,18 +70,20 @@ def make_layer(path, name, seed):
     for attempt in range(2000):
         x, d_y = single(rng.normal(size=(tokens, width))), single(rng.normal(size=(tokens, width)))
         noise = single(rng.normal(size=(tokens, options["experts"]))) if options["router"] == "noisy_topk" else None
+        maps, mask = draw_maps(rng, options, sequences, length)
         params = draw(rng, reference.parameter_shapes(options, width), 2.0)
-        y, losses, routing, margins = reference.layer(options, params, x, noise)
+        y, losses, routing, margins = reference.layer(options, params, x, noise, maps, mask)
         if margins["gap"] > 1e-3 and margins["kink"] > 1e-4:
             break
     else:
         sys.exit(f"FAILED  {name}: no draw without a near tie")
 
     def objective():
-        y, losses, _, _ = reference.layer(options, params, x, noise)
+        y, losses, _, _ = reference.layer(options, params, x, noise, maps, mask)
         return (y * d_y.real).sum() + sum(options["coef_" + loss] * value for loss, value in losses.items())
 
-    gradients = reference.derivative(objective, params)
+    trainable = {parameter: value for parameter, value in params.items() if parameter != "router/bias"}
+    gradients = reference.derivative(objective, trainable)
     d_x = reference.derivative(objective, {"x": x})["x"]
     with h5py.File(path, "w") as file:
         put(file, "format", "moe-golden-layer/1")
@@ -132,11 +96,18 @@ def make_layer(path, name, seed):
         file["input/x"], file["input/d_y"] = x.real.astype("f4"), d_y.real.astype("f4")
         if noise is not None:
             file["input/noise"] = noise.real.astype("f4")
+        if maps is not None:
+            file["input/attention"] = maps.astype("f4")
+        if mask is not None:
+            file["input/mask"] = mask.astype("i8")
         for parameter, value in params.items():
             file["params/" + parameter] = value.real.astype("f4")
-            file["params/" + parameter].attrs["trainable"] = 1
-            file["grads/" + parameter] = gradients[parameter]
+            file["params/" + parameter].attrs["trainable"] = int(parameter in trainable)
+        for parameter, value in gradients.items():
+            file["grads/" + parameter] = value
         file["output/y"], file["output/d_x"] = y.real, d_x
+        if "bias_after" in margins:
+            file["output/bias_after"] = margins["bias_after"]
         for loss, value in losses.items():
             file["losses/" + loss] = value.real
         file["losses/objective"] = objective().real
@@ -165,9 +136,9 @@ def make_model(path, name, seed):
         initial = draw(rng, shapes, 2.0)
         tokens = rng.integers(0, m["vocab"], size=(m["steps"], m["sequences"], m["seq_len"] + 1)).astype(np.int32)
         # A cheap look at the first step before all of them are computed.
-        if min(reference.decoder(m, moe, initial, tokens[0])[5].values()) < 1e-3:
+        if min(reference_model.decoder(m, moe, initial, tokens[0])[5].values()) < 1e-3:
             continue
-        results, decay, gap = reference.train(m, moe, {n: v.copy() for n, v in initial.items()}, tokens)
+        results, decay, gap = reference_model.train(m, moe, {n: v.copy() for n, v in initial.items()}, tokens)
         if min(gap.values()) > 1e-3:
             break
     else:
@@ -246,13 +217,21 @@ def without(*names):
 
 def refused(checks):
     golden = os.path.join(SOURCE, "tests", "golden")
-    topk, noisy, model = (os.path.join(golden, name + ".h5") for name in ("switch_top1_capacity", "noisy_topk", "model_switch"))
+    topk, noisy, damoe, hyper, model, encoder = (os.path.join(golden, name + ".h5") for name in (
+        "switch_top1_capacity", "noisy_topk", "damoe_rowmax", "hypermoe_top1", "model_switch", "model_encoder_damoe_rowmax"))
     results = ("output", "grads", "losses", "routing")
     for what, source, action, says in (
-            ("router peer", topk, attribute("router", "peer"), ("router = peer", "topk", "noisy_topk")),
+            ("router base", topk, attribute("router", "base"), ("router = base", "topk", "noisy_topk", "peer")),
             ("unknown router", topk, attribute("router", "magic"), ("router = magic", "topk")),
-            ("hypernetwork", topk, attribute("hyper", 1), ("hyper",)),
-            ("padding", topk, attribute("padded", 1), ("padded",)),
+            ("router soft", topk, attribute("router", "soft"), ("router = soft", "topk", "pkm")),
+            ("hypernetwork without its parameters", topk, attribute("hyper", 1), ("params/hyper/",)),
+            ("hypernetwork of a layer that is not there", hyper, attribute("layer_index", 99), ("layer_index = 99",)),
+            ("hypernetwork with a weight of another shape", hyper, replace("params/hyper/down_w", lambda v: v[:-1]), ("hyper/down_w",)),
+            ("padding without its mask", topk, attribute("padded", 1), ("input/mask",)),
+            ("attention of another shape", damoe, replace("input/attention", lambda v: v[:, :, :-1]), ("input/attention",)),
+            ("missing attention", damoe, without("input/attention"), ("input/attention",)),
+            ("more experts per token than there are", damoe, attribute("k_max", 99), ("k_max = 99",)),
+            ("unknown kind of attention", damoe, attribute("damoe_mode", "mean"), ("k_rule = mean", "budget")),
             ("unknown format", topk, attribute("format", "moe-golden-layer/2"), ("moe-golden-layer/2", "moe-golden-layer/1")),
             ("no format", topk, without("format"), ("format",)),
             ("format that is a number", topk, attribute("format", 7), ("format",)),
@@ -283,7 +262,11 @@ def refused(checks):
             ("loss without coefficient", topk, attribute("aux_losses", "balance,load"), ("load",)),
             ("coefficient that is not a number", topk, attribute("coef_z", float("nan")), ("coef_z",)),
             ("no expected results", topk, without(*results), ("no expected result",)),
-            ("classifier", model, attribute("kind", "classifier"), ("kind = classifier", "lm")),
+            ("unknown kind of model", model, attribute("kind", "encoder"), ("kind = encoder", "lm", "classifier")),
+            ("classifier without its lengths", encoder, without("data/length"), ("data/length",)),
+            ("classifier with a length of 0", encoder, entry("data/length", (1, 2), 0), ("data/length", "0")),
+            ("classifier with a length beyond the sequence", encoder, entry("data/length", (1, 2), 999), ("data/length", "999")),
+            ("classifier with a class that is not there", encoder, entry("data/label", (1, 2), 77), ("data/label", "77")),
             ("token out of the vocabulary", model, entry("data/tokens", (3, 1, 2), 50), ("data/tokens", "50")),
             ("negative token", model, entry("data/tokens", (0, 0, 0), -1), ("data/tokens", "-1")),
             ("missing tokens", model, without("data/tokens"), ("data/tokens",)),
@@ -291,7 +274,7 @@ def refused(checks):
             ("heads that do not divide", model, attribute("attention_heads", 5), ("attention_heads = 5", "32")),
             ("expert block that does not exist", model, attribute("moe_layers", "0,2"), ("layers", "2")),
             ("missing weight of a block", model, without("params/blocks/1/attn/wk"), ("blocks/1/attn/wk",)),
-            ("model with an unsupported router", model, attribute("moe_router", "sigmoid_bias"), ("moe_router = sigmoid_bias",)),
+            ("model with an unsupported router", model, attribute("moe_router", "base"), ("moe_router = base",)),
             ("model with noise that is not in the file", model, attribute("moe_router", "noisy_topk"), ("noisy_topk",))):
         path = changed(source, "refused", action)
         problems = []
@@ -325,7 +308,7 @@ def refused(checks):
 def reference_is_right(checks):
     """The forward pass of the reference against the golden files, so that an error of ours is not taken for one of the program."""
     golden = os.path.join(SOURCE, "tests", "golden")
-    for name in sorted(n for n in os.listdir(golden) if n.endswith(".h5") and not n.startswith("model_")):
+    for name in sorted(n for n in os.listdir(golden) if n.endswith(".h5") and not n.startswith(("model_", "peer_", "pkm"))):
         with h5py.File(os.path.join(golden, name), "r") as file:
             options = {}
             for key in DEFAULTS:
@@ -335,9 +318,13 @@ def reference_is_right(checks):
             params = {}
             file["params"].visititems(lambda n, item: params.__setitem__(n, single(item[()])) if isinstance(item, h5py.Dataset) else None)
             noise = single(file["input/noise"][()]) if "input/noise" in file else None
-            y, losses, routing, _ = reference.layer(options, params, single(file["input/x"][()]), noise)
+            maps = file["input/attention"][()].astype(float) if "input/attention" in file else None
+            mask = file["input/mask"][()] if "input/mask" in file else np.ones((file.attrs["sequences"], file.attrs["seq_len"]), bool)
+            y, losses, routing, margins = reference.layer(options, params, single(file["input/x"][()]), noise, maps, mask)
             far = [np.abs(y.real - file["output/y"][()]).max() > 1e-11]
             far += [abs(value.real - file["losses/" + loss][()]) > 1e-11 for loss, value in losses.items()]
+            if "bias_after" in margins:
+                far += [np.abs(margins["bias_after"] - file["output/bias_after"][()]).max() > 1e-11]
             far += [sorted(set(losses) | {"objective"}) != sorted(file["losses"])]
             far += [not np.array_equal(routing[n], file["routing/" + n][()]) for n in ("offset", "expert", "dropped")]
         checks.report(f"the reference agrees with {name}", ["it does not"] if any(far) else [])

@@ -13,7 +13,7 @@ passes() { # RANKS ARGS...: every file within tolerance, and one table per file
     grep -q "^$count of $count files within tolerance" verify.txt && [[ $(grep -c '^[^ ].*\.h5$' verify.txt) == "$count" ]]
 }
 
-[[ $count -ge 13 ]] || { echo "FAILED  only $count files in tests/golden"; exit 1; }
+[[ $count -ge 39 ]] || { echo "FAILED  only $count files in tests/golden"; exit 1; }
 for ranks in 1 2 3 4; do
     check "$count golden files, float32, ranks: $ranks" passes "$ranks" verify "${golden[@]}"
 done
@@ -120,6 +120,13 @@ planted model_switch trace/expert_tokens trace/expert_tokens
 planted model_mixtral_top2 trace/task_loss trace/task_loss
 planted model_mixtral_top2 step0/logits step0/logits
 planted model_dense final/head 'worst final/head)'
+planted damoe_budget routing/importance routing/importance
+planted deepseek_bias output/bias_after output/bias_after
+planted hypermoe_top2 grads/hyper/expert_embedding 'worst grads/hyper/expert_embedding)'
+planted expert_choice routing/offset routing/offset
+planted model_hypermoe final/hyper_shared/trunk_w 'worst final/hyper_shared/trunk_w)'
+planted model_deepseek_bias final/blocks/1/ffn/router/bias 'worst final/blocks/1/ffn/router/bias)'
+planted model_encoder_damoe_rowmax step0/logits step0/logits
 plant hmoe_topk_arithmetic params/experts/2/w_up
 check "a changed weight is found" found 1 output/y
 check "a changed weight is found on 2 ranks, exit code once" found 2 output/y

@@ -25,7 +25,7 @@ void check(const Keys& model_keys, const Keys& moe_keys) {
     tiny.model->forward(tiny.params, batch, context, other);
     for (std::size_t l = 0; l < chosen.size(); ++l) {
       const routing::Assignment& a = other.blocks[tiny.model->moe_layers()[l]].moe.router->assignment;
-      moved = moved || a.expert != chosen[l].expert || a.kept != chosen[l].kept;
+      moved = moved || a.expert != chosen[l].expert || a.offset != chosen[l].offset || a.kept != chosen[l].kept;
     }
     return other.report.total;
   };
@@ -52,6 +52,41 @@ TEST(LanguageModelGradient, OfMixtralWithEveryAuxiliaryLossAgreesWithDifferences
 
 TEST(LanguageModelGradient, OfNoisyTopKAgreesWithDifferences) {
   check({}, with(k_tiny_moe, {{"router", "noisy_topk"}, {"k", "2"}, {"load_loss", "0.3"}, {"importance_loss", "0.2"}, {"layers", "all"}}));
+}
+
+TEST(LanguageModelGradient, OfHmoeAgreesWithDifferences) {
+  check({}, {{"preset", "hmoe"}, {"experts", "4"}, {"expert_width", "5"}, {"penalty_loss", "0.4"}, {"entropy_loss", "0.3"}});
+}
+
+TEST(LanguageModelGradient, OfXmoeAgreesWithDifferences) {
+  check({}, with(k_tiny_moe, {{"preset", "xmoe"}, {"threshold", "0.7"}, {"balance_loss", "0.3"}, {"capacity_factor", "1.2"}, {"layers", "all"}}));
+}
+
+TEST(LanguageModelGradient, OfHypermoeWithOneChoiceAgreesWithDifferences) {
+  check({}, with(with(k_tiny_moe, k_small_hyper), {{"preset", "hypermoe"}, {"balance_loss", "0.3"}, {"z_loss", "0.2"}, {"layers", "all"}}));
+}
+
+TEST(LanguageModelGradient, OfHypermoeWithTwoChoicesAgreesWithDifferences) {
+  check({}, with(with(k_tiny_moe, k_small_hyper), {{"preset", "hypermoe"}, {"k", "2"}, {"renormalize", "true"}, {"layers", "all"}}));
+}
+
+TEST(LanguageModelGradient, OfGeneratedExpertsUnderOtherInputsAgreesWithDifferences) {
+  for (const char* input : {"selected", "constant"}) {
+    check({}, with(with(k_tiny_moe, k_small_hyper), {{"preset", "hypermoe"}, {"k", "2"}, {"hyper_input", input}, {"capacity_factor", "0.6"}}));
+  }
+}
+
+TEST(LanguageModelGradient, OfDamoeAgreesWithDifferences) {
+  check({}, with(k_tiny_moe, {{"preset", "damoe"}, {"balance_loss", "0.3"}, {"layers", "all"}}));
+  check({}, with(k_tiny_moe, {{"preset", "damoe"}, {"k_rule", "literal"}, {"activation", "swiglu"}}));
+}
+
+TEST(LanguageModelGradient, OfDeepseekAgreesWithDifferences) {
+  check({}, with(k_tiny_moe, {{"preset", "deepseek"}, {"gate_scale", "2.5"}, {"balance_loss", "0.3"}, {"layers", "all"}}));
+}
+
+TEST(LanguageModelGradient, OfExpertChoiceAgreesWithDifferences) {
+  check({}, with(k_tiny_moe, {{"router", "expert_choice"}, {"choices", "1.5"}, {"allow_noncausal", "true"}, {"balance_loss", "0.3"}, {"layers", "all"}}));
 }
 
 TEST(LanguageModelGradient, OfDenseAgreesWithDifferencesTiedAndUntied) {

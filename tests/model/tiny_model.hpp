@@ -22,8 +22,17 @@ inline Keys with(Keys keys, const Keys& more) {
   return keys;
 }
 
+/// For messages.
+inline std::string name_of(const Keys& keys) {
+  std::string name;
+  for (const auto& [key, value] : keys) name += key + "=" + value + " ";
+  return name;
+}
+
 inline const Keys k_tiny_model = {{"width", "8"}, {"layers", "2"}, {"heads", "2"}, {"seq_len", "4"}, {"dense_width", "6"}};
 inline const Keys k_tiny_moe = {{"layers", "1"}, {"experts", "4"}, {"expert_widths", "5,3,1,6"}};
+inline const Keys k_small_hyper = {{"hyper_embedding", "3"}, {"hyper_hidden", "4"},     {"hyper_query", "3"},
+                                   {"hyper_trunk", "5"},     {"hyper_bottleneck", "2"}, {"hyper_layer_embedding", "2"}};
 constexpr i64 k_tiny_vocab = 7;
 
 struct TinyModel {

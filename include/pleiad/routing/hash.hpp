@@ -14,7 +14,8 @@ class HashRouter : public Router {
 
  private:
   i64 k_, experts_;
-  std::uint64_t hash_seed_;};
+  std::uint64_t hash_seed_;
+};
 
 RouterVariant hash_variant();
 

@@ -1,0 +1,103 @@
+// Whole language models with every registered router: what comes later changes nothing that was said earlier, bit by bit; and models
+// whose routers look at later tokens are refused unless the user lets them.
+#include "model/tiny_model.hpp"
+#include "support/router_cases.hpp"
+
+namespace pleiad::model {
+namespace {
+
+constexpr i64 k_length = 9;
+const Keys k_model = with(k_tiny_model, {{"seq_len", "9"}});
+
+Keys keys_of(const std::string& router, const test::RouterOptions& options) {
+  Keys keys = with(options.keys, {{"router", router}, {"layers", "all"}, {"experts", std::to_string(options.widths.size())},
+                                  {"expert_widths", fmt::format("{}", fmt::join(options.widths, ","))}, {"allow_noncausal", "true"}});
+  keys.erase("eval_capacity");  // a capacity in evaluation is shared with later tokens
+  return keys;
+}
+
+Matrix evaluated(TinyModel& tiny, const LaneLayout& lanes, const Batch& batch) {
+  ModelTrace trace;
+  tiny.model->forward(tiny.params, batch, {tiny.grid, lanes, tiny.times, 1, 0, false}, trace);
+  return std::move(trace.log_p);
+}
+
+/// Whether the predictions of all tokens before `changed` keep their bits when all later tokens are others; in every sequence.
+void expect_causal(TinyModel& tiny) {
+  const LaneLayout lanes = tiny.lanes(8, 10);
+  const Batch batch = TinyModel::batch(lanes);
+  const Matrix before = evaluated(tiny, lanes, batch);
+  for (const i64 changed : {1, 5, 8}) {
+    Batch other = batch;
+    for (i64 s = 0; s < lanes.my_sequences().count; ++s) {
+      for (i64 i = changed; i < k_length; ++i) other.input[s * k_length + i] = (other.input[s * k_length + i] + 3) % k_tiny_vocab;
+    }
+    const Matrix after = evaluated(tiny, lanes, other);
+    for (i64 s = 0; s < lanes.my_sequences().count; ++s) {
+      EXPECT_TRUE(test::same_bits(test::rows_of(before, s * k_length, changed), test::rows_of(after, s * k_length, changed))) << "changed from " << changed;
+      EXPECT_FALSE(test::same_bits(test::rows_of(before, s * k_length + changed, 1), test::rows_of(after, s * k_length + changed, 1)));
+    }
+  }
+}
+
+TEST(Causality, HoldsForTheWholeModelWithEveryRouterThatClaimsIt) {
+  i64 causal = 0;
+  for (const routing::RouterVariant& variant : routing::router_variants()) {
+    for (const test::RouterOptions& options : test::options_of(variant.name)) {
+      const Keys keys = keys_of(variant.name, options);
+      SCOPED_TRACE(name_of(keys));
+      TinyModel tiny(test::grid_of_all(), k_model, keys);
+      if (!tiny.model->causal()) continue;
+      tiny.shake();
+      expect_causal(tiny);
+      ++causal;
+    }
+  }
+  EXPECT_GE(causal, 15) << "hardly any router claims to be causal";
+}
+
+TEST(Causality, HoldsForGeneratedExperts) {
+  for (const char* input : {"unselected", "selected", "constant"}) {
+    SCOPED_TRACE(input);
+    TinyModel tiny(test::grid_of_all(), k_model,
+                   with(with(k_tiny_moe, k_small_hyper), {{"preset", "hypermoe"}, {"k", "2"}, {"hyper_input", input}, {"layers", "all"}}));
+    tiny.shake();
+    expect_causal(tiny);
+  }
+}
+
+// If these kept their bits too, the test above would see nothing.
+TEST(Causality, IsLostWithARouterThatLooksAtLaterTokens) {
+  for (const Keys& more : {Keys{{"router", "expert_choice"}}, Keys{{"router", "damoe"}, {"k_rule", "budget"}},
+                           Keys{{"router", "damoe"}, {"importance", "received"}}}) {
+    TinyModel tiny(test::grid_of_me(), k_model, with(with(k_tiny_moe, more), {{"allow_noncausal", "true"}, {"layers", "0"}}));
+    tiny.shake();
+    EXPECT_FALSE(tiny.model->causal());
+    const LaneLayout lanes = tiny.lanes(1, 10);
+    Batch batch = TinyModel::batch(lanes);
+    const Matrix before = evaluated(tiny, lanes, batch);
+    for (i64 s = 0; s < 10; ++s) {
+      for (i64 i = 5; i < k_length; ++i) batch.input[s * k_length + i] = (batch.input[s * k_length + i] + 3) % k_tiny_vocab;
+    }
+    const Matrix after = evaluated(tiny, lanes, batch);
+    bool same = true;
+    for (i64 s = 0; s < 10; ++s) same = same && test::same_bits(test::rows_of(before, s * k_length, 5), test::rows_of(after, s * k_length, 5));
+    EXPECT_FALSE(same) << name_of(more);
+  }
+}
+
+TEST(Causality, RoutersThatLookAtLaterTokensAreRefusedUnlessAllowed) {
+  for (const Keys& more : {Keys{{"router", "expert_choice"}}, Keys{{"router", "damoe"}, {"k_rule", "budget"}},
+                           Keys{{"router", "damoe"}, {"importance", "received"}}, Keys{{"router", "damoe"}, {"importance", "column"}}}) {
+    const Keys keys = with(k_tiny_moe, more);
+    const std::string message = test::message_of<UserError>([&] { TinyModel(test::grid_of_me(), k_model, keys); });
+    EXPECT_TRUE(test::contains(message, "moe.router = " + more.at("router"))) << message;
+    EXPECT_TRUE(test::contains(message, "moe.allow_noncausal = true")) << message;
+    EXPECT_FALSE(TinyModel(test::grid_of_me(), k_model, with(keys, {{"allow_noncausal", "true"}})).model->causal());
+  }
+  const Keys by_position = with(k_tiny_moe, {{"router", "expert_choice"}, {"choice_group", "position"}});
+  EXPECT_TRUE(TinyModel(test::grid_of_me(), k_model, by_position).model->causal());
+}
+
+}  // namespace
+}  // namespace pleiad::model
