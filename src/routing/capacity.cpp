@@ -3,21 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/routing/claim.hpp"
 
 namespace pleiad::routing {
-
-namespace {
-
-/// One assignment on its way to the judge of its expert. Travels as bytes between ranks of one program.
-struct Candidate {
-  i64 token = 0;  // global
-  double p = 0;
-  std::int32_t expert = 0, choice = 0;
-};
-
-}  // namespace
 
 Capacity::Capacity(Spec& spec, i64 choices)
     : factor_(spec.number("capacity_factor", 0, 0, 1e9, "tokens an expert takes, as a multiple of its fair share; 0: dropless")),
@@ -40,55 +31,37 @@ void Capacity::apply(Assignment& a, ConstMatrixView p, const RoutingContext& con
   if (limit_c == 0) return;
   std::vector<i64> wanted = count_per_expert(a, false);
   comm::all_reduce_sum<i64>(context.world, wanted);
-  // Only over-full experts need a judge; expert e is judged by rank e mod P.
-  const i64 ranks = context.world.size();
-  const auto full = [&](std::int32_t e) { return wanted[e] > limit_c; };
-  std::vector<std::vector<Candidate>> to_judge(static_cast<std::size_t>(ranks));
-  std::vector<std::vector<i64>> entry_of(static_cast<std::size_t>(ranks));
+  // Only over-full experts need a judge.
+  std::vector<Claim> claims;
+  std::vector<i64> entry_of;
   for (i64 t = 0; t < a.tokens(); ++t) {
     const i64 begin = a.offset[t];
     for (i64 i = begin; i < a.offset[t + 1]; ++i) {
       const std::int32_t e = a.expert[i];
-      if (!full(e)) continue;
-      const std::size_t judge = static_cast<std::size_t>(e % ranks);
-      to_judge[judge].push_back({context.lanes.first_token() + t, static_cast<double>(p(t, e)), e, static_cast<std::int32_t>(i - begin)});
-      entry_of[judge].push_back(i);
+      if (wanted[e] <= limit_c) continue;
+      claims.push_back({context.lanes.first_token() + t, static_cast<double>(p(t, e)), e, static_cast<std::int32_t>(i - begin)});
+      entry_of.push_back(i);
     }
   }
-  std::vector<i64> send_counts;
-  std::vector<Candidate> send;
-  for (const auto& list : to_judge) {
-    send_counts.push_back(static_cast<i64>(list.size()));
-    send.insert(send.end(), list.begin(), list.end());
-  }
-  const std::vector<i64> recv_counts = comm::all_to_all_counts(context.world, send_counts);
-  i64 received = 0;
-  for (const i64 n : recv_counts) received += n;
-  std::vector<Candidate> cases(static_cast<std::size_t>(received));
-  comm::all_to_all_rows<char>(context.world, reinterpret_cast<const char*>(send.data()), send_counts,
-                              reinterpret_cast<char*>(cases.data()), recv_counts, sizeof(Candidate));
-
-  std::vector<i64> order(cases.size());
-  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<i64>(i);
-  std::sort(order.begin(), order.end(), [&](i64 left, i64 right) {
-    const Candidate &x = cases[left], &y = cases[right];
-    if (x.expert != y.expert) return x.expert < y.expert;
-    if (x.choice != y.choice) return x.choice < y.choice;
-    if (by_probability_ && x.p != y.p) return x.p > y.p;
-    return x.token < y.token;
+  const std::vector<std::uint8_t> kept = judge_claims(context.world, claims, [&](const std::vector<Claim>& cases) {
+    std::vector<i64> order(cases.size());
+    std::iota(order.begin(), order.end(), i64{0});
+    std::ranges::sort(order, [&](i64 left, i64 right) {
+      const Claim &x = cases[left], &y = cases[right];
+      if (x.expert != y.expert) return x.expert < y.expert;
+      if (x.group != y.group) return x.group < y.group;
+      if (by_probability_ && x.p != y.p) return x.p > y.p;
+      return x.token < y.token;
+    });
+    std::vector<std::uint8_t> verdict(cases.size());
+    i64 placed = 0;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      if (i == 0 || cases[order[i]].expert != cases[order[i - 1]].expert) placed = 0;
+      verdict[order[i]] = placed++ < limit_c;
+    }
+    return verdict;
   });
-  std::vector<std::uint8_t> verdict(cases.size()), answer(send.size());
-  i64 placed = 0;
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    const Candidate& c = cases[order[i]];
-    if (i == 0 || c.expert != cases[order[i - 1]].expert) placed = 0;
-    verdict[order[i]] = placed++ < limit_c;
-  }
-  comm::all_to_all_rows<std::uint8_t>(context.world, verdict.data(), recv_counts, answer.data(), send_counts, 1);
-  std::size_t at = 0;
-  for (const auto& list : entry_of) {
-    for (const i64 i : list) a.kept[i] = answer[at++];
-  }
+  for (std::size_t i = 0; i < entry_of.size(); ++i) a.kept[entry_of[i]] = kept[i];
 }
 
 }  // namespace pleiad::routing
