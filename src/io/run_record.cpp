@@ -18,6 +18,10 @@ struct Column {
   std::string units, description;
 };
 
+/// Beyond this many experts (PEER, PKM) a row per step would be larger than the model: only their summary figures are kept.
+constexpr i64 k_most_listed_experts = 4096;
+bool lists_experts(const RunDescription& run) { return static_cast<i64>(run.expert_widths.size()) <= k_most_listed_experts; }
+
 /// What depends on the number of ranks stands in a group of that number, because a run may go on with another one.
 std::string by_rank(const RunDescription& run, const char* name) { return fmt::format("/ranks/{}/{}", run.ranks, name); }
 
@@ -52,8 +56,11 @@ std::vector<Column> columns_of(const RunDescription& run) {
   }
   if (layers > 0) {
     const Shape per_expert{layers, experts}, per_layer{layers}, per_rank{layers, run.ranks};
-    c.push_back({"/routing/expert_tokens", int64, per_expert, "token", "assignments kept, by MoE layer and expert"});
-    c.push_back({"/routing/expert_flops", float64, per_expert, "flop", "forward flops, by MoE layer and expert"});
+    if (lists_experts(run)) {
+      c.push_back({"/routing/expert_tokens", int64, per_expert, "token", "assignments kept, by MoE layer and expert"});
+      c.push_back({"/routing/expert_flops", float64, per_expert, "flop", "forward flops, by MoE layer and expert"});
+      c.push_back({"/evaluation/expert_tokens", int64, per_expert, "token", "assignments kept over the evaluation"});
+    }
     c.push_back({"/routing/dropped", int64, per_layer, "token", "assignments dropped by the capacity"});
     c.push_back({"/routing/entropy", float64, per_layer, "nat", "mean entropy of the router's probabilities"});
     c.push_back({"/routing/imbalance", float64, per_layer, "1", "largest over mean of tokens per expert"});
@@ -62,7 +69,6 @@ std::vector<Column> columns_of(const RunDescription& run) {
     c.push_back({"/routing/load_entropy", float64, per_layer, "1", "entropy of the token shares over ln(experts)"});
     c.push_back({by_rank(run, "bytes"), int64, per_rank, "byte", "sent over the network by each rank, forward and backward"});
     c.push_back({by_rank(run, "messages"), int64, per_rank, "1", "messages sent by each rank, forward and backward"});
-    c.push_back({"/evaluation/expert_tokens", int64, per_expert, "token", "assignments kept over the evaluation"});
   }
   if (run.has_floor) c.push_back({"/evaluation/floor", float64, {}, "nat/token", "mean true conditional entropy of the predicted tokens"});
   if (run.has_floor) c.push_back({"/evaluation/above_floor", float64, {}, "nat/token", "loss minus floor"});
@@ -70,7 +76,7 @@ std::vector<Column> columns_of(const RunDescription& run) {
     c.push_back({"/evaluation/domain_loss", float64, {domains}, "nat/token", "loss by latent domain"});
     if (run.has_floor) c.push_back({"/evaluation/domain_floor", float64, {domains}, "nat/token", "floor by latent domain"});
     if (layers > 0) {
-      c.push_back({"/evaluation/expert_domain_tokens", int64, {layers, domains, experts}, "token", "assignments by layer, domain and expert"});
+      if (lists_experts(run)) c.push_back({"/evaluation/expert_domain_tokens", int64, {layers, domains, experts}, "token", "assignments by layer, domain and expert"});
       c.push_back({"/evaluation/alignment", float64, {layers}, "1", "mutual information of expert and domain over the entropy of the domain"});
     }
   }
@@ -92,7 +98,7 @@ void describe(H5File& file, const RunDescription& run) {
   file.write_texts("/phases", phases, "names of the last axis of /ranks/*/phase_seconds");
   if (!run.moe_layers.empty()) {
     file.write<i64>("/layers/block", run.moe_layers, {static_cast<i64>(run.moe_layers.size())}, {"1", "block number of each MoE layer"});
-    file.write<i64>("/layers/expert_width", run.expert_widths, {static_cast<i64>(run.expert_widths.size())}, {"1", "hidden width of each expert"});
+    if (lists_experts(run)) file.write<i64>("/layers/expert_width", run.expert_widths, {static_cast<i64>(run.expert_widths.size())}, {"1", "hidden width of each expert"});
   }
   if (!run.domains.empty()) file.write_texts("/domains", run.domains, "names of the latent domains");
   for (const auto& [name, value] : run.facts) file.set_attribute("/", name, value);
@@ -207,8 +213,8 @@ void RunRecord::on_step(const train::StepRecord& r) {
     std::vector<i64> tokens, dropped;
     std::vector<double> flops, entropy, imbalance, flops_imbalance, variation, load_entropy;
     for (const model::LayerStatistics* layer : r.layers) {
-      tokens.insert(tokens.end(), layer->expert_tokens.begin(), layer->expert_tokens.end());
-      for (std::size_t e = 0; e < d.run.expert_flops.size(); ++e) {
+      if (lists_experts(d.run)) tokens.insert(tokens.end(), layer->expert_tokens.begin(), layer->expert_tokens.end());
+      for (std::size_t e = 0; lists_experts(d.run) && e < d.run.expert_flops.size(); ++e) {
         flops.push_back(static_cast<double>(layer->expert_tokens[e]) * d.run.expert_flops[e]);
       }
       dropped.push_back(layer->dropped());
@@ -219,8 +225,10 @@ void RunRecord::on_step(const train::StepRecord& r) {
       variation.push_back(f.variation);
       load_entropy.push_back(f.entropy);
     }
-    d.append<i64>("/routing/expert_tokens", tokens);
-    d.append<double>("/routing/expert_flops", flops);
+    if (lists_experts(d.run)) {
+      d.append<i64>("/routing/expert_tokens", tokens);
+      d.append<double>("/routing/expert_flops", flops);
+    }
     d.append<i64>("/routing/dropped", dropped);
     d.append<double>("/routing/entropy", entropy);
     d.append<double>("/routing/imbalance", imbalance);
@@ -245,7 +253,7 @@ void RunRecord::on_evaluation(i64 step, const train::EvalReport& r) {
     return all;
   };
   const bool layers = !d.run.moe_layers.empty();
-  if (layers) d.append<i64>("/evaluation/expert_tokens", joined(r.expert_tokens));
+  if (layers && lists_experts(d.run)) d.append<i64>("/evaluation/expert_tokens", joined(r.expert_tokens));
   if (d.run.has_floor) {
     d.number("/evaluation/floor", r.floor.value_or(0));
     d.number("/evaluation/above_floor", r.loss - r.floor.value_or(0));
@@ -254,7 +262,7 @@ void RunRecord::on_evaluation(i64 step, const train::EvalReport& r) {
     d.append<double>("/evaluation/domain_loss", r.domain_loss);
     if (d.run.has_floor) d.append<double>("/evaluation/domain_floor", r.domain_floor);
     if (layers) {
-      d.append<i64>("/evaluation/expert_domain_tokens", joined(r.expert_domain_tokens));
+      if (lists_experts(d.run)) d.append<i64>("/evaluation/expert_domain_tokens", joined(r.expert_domain_tokens));
       d.append<double>("/evaluation/alignment", r.alignment);
     }
   }
