@@ -44,11 +44,12 @@ target_include_directories(pleiad_flags INTERFACE "${PROJECT_SOURCE_DIR}/include
 target_link_libraries(pleiad_flags INTERFACE pleiad::dep_fmt pleiad::dep_random123)
 
 # ccache, in harmony with precompiled headers (sloppiness) and with -march=native (a cache in a home directory that several
-# kinds of machine share must not hand one machine's code to another: one name space per instruction set).
+# kinds of machine share must not hand one machine's code to another: one name space per instruction set). Another checkout of
+# the same sources finds what the first one compiled (base directory).
 find_program(CCACHE_PROGRAM ccache)
 mark_as_advanced(CCACHE_PROGRAM)
 if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(pleiad_ccache_env CCACHE_SLOPPINESS=pch_defines,time_macros)
+  set(pleiad_ccache_env CCACHE_SLOPPINESS=pch_defines,time_macros "CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}" CCACHE_NOHASHDIR=1)
   if(PLEIAD_NATIVE)
     execute_process(COMMAND "${CMAKE_CXX_COMPILER}" -march=native -x c++ -E -v /dev/null OUTPUT_QUIET ERROR_VARIABLE pleiad_native)
     string(REGEX MATCHALL " -m[^ \n]+" pleiad_native "${pleiad_native}")
