@@ -230,7 +230,7 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   const i64 keep = config.section("checkpoint").integer("keep", 3, 0, i64{1} << 30, "newest checkpoints to keep; 0: all");
   if (corpus_path.empty()) user_error("data.corpus is missing: give a corpus file made by 'pleiad data build' or 'pleiad data synth'");
   const io::Corpus corpus = io::Corpus::open(world, corpus_path);
-  ModelSetup setup(world, config, corpus.vocab());
+  ModelSetup setup(world, config, DataShape{corpus.vocab()});
   config.finish();
   io::CorpusSource source(corpus, setup.model_config.seq_len, train_config.seed);
   if (request.resume) require_same_run(config, stored, request.out);

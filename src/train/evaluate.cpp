@@ -30,7 +30,7 @@ double normalised_mutual_information(std::span<const i64> table, i64 rows, i64 c
   return entropy > 0 ? std::max(0.0, information / entropy) : 0;
 }
 
-EvalReport evaluate(const model::LanguageModel& model, const ParamSet& params, BatchSource& source, const comm::ProcessGrid& grid,
+EvalReport evaluate(const model::Model& model, const ParamSet& params, BatchSource& source, const comm::ProcessGrid& grid,
                     i64 lanes, i64 batch, i64 max_windows, PhaseTimes& times) {
   PhaseTimes::Scope phase(times, Phase::evaluate);
   EvalReport report;
@@ -60,12 +60,12 @@ EvalReport evaluate(const model::LanguageModel& model, const ParamSet& params, B
       for (i64 t = rows.begin; t < rows.end(); ++t) {
         if (part.target[t] < 0) continue;
         const double entropy = truth.entropy.empty() ? 0 : truth.entropy[t];
-        row[0] += trace.token_loss[t];
+        row[0] += trace.loss[t];
         row[1] += 1;
         row[2] += entropy;
         if (domains == 0) continue;
         double* mine = row + 3 + 3 * truth.domain[t];
-        mine[0] += trace.token_loss[t];
+        mine[0] += trace.loss[t];
         mine[1] += 1;
         mine[2] += entropy;
       }

@@ -26,7 +26,7 @@ TrainConfig TrainConfig::read(Spec& t, Spec& checkpoint) {
   return c;
 }
 
-double step_flops(const model::LanguageModel& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens) {
+double step_flops(const model::Model& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens) {
   double forward = model.fixed_flops_per_token() * static_cast<double>(tokens);
   for (std::size_t l = 0; l < layers.size(); ++l) {
     const model::MoeLayer& moe = *model.blocks()[model.moe_layers()[l]].moe();
@@ -37,7 +37,7 @@ double step_flops(const model::LanguageModel& model, const std::vector<const mod
   return 3 * forward;
 }
 
-Trainer::Trainer(const TrainConfig& config, const model::LanguageModel& model, BatchSource& source, const comm::ProcessGrid& grid,
+Trainer::Trainer(const TrainConfig& config, const model::Model& model, BatchSource& source, const comm::ProcessGrid& grid,
                  std::vector<MetricSink*> sinks, CheckpointStore& store, std::vector<std::int32_t> prompt)
     : config_(config),
       model_(model),

@@ -25,7 +25,7 @@ double normalised_mutual_information(std::span<const i64> table, i64 rows, i64 c
 
 /// At most `max_windows` windows (0: all), `batch` at a time, cut into `lanes` lanes. The result is the same on every rank and on
 /// any number of ranks. collective.
-EvalReport evaluate(const model::LanguageModel& model, const ParamSet& params, BatchSource& source, const comm::ProcessGrid& grid,
+EvalReport evaluate(const model::Model& model, const ParamSet& params, BatchSource& source, const comm::ProcessGrid& grid,
                     i64 lanes, i64 batch, i64 max_windows, PhaseTimes& times);
 
 }  // namespace pleiad::train

@@ -22,7 +22,7 @@ struct TrainConfig {
 class Trainer {
  public:
   /// All references must outlive the trainer. `sinks` is empty except on rank 0; `prompt` starts the text samples.
-  Trainer(const TrainConfig& config, const model::LanguageModel& model, BatchSource& source, const comm::ProcessGrid& grid,
+  Trainer(const TrainConfig& config, const model::Model& model, BatchSource& source, const comm::ProcessGrid& grid,
           std::vector<MetricSink*> sinks, CheckpointStore& store, std::vector<std::int32_t> prompt);
 
   /// Trains until `last_step` updates are done, evaluating, sampling and saving as configured; saves and evaluates at the end.
@@ -35,7 +35,7 @@ class Trainer {
   void after_step(TrainState& state, bool last);
 
   const TrainConfig& config_;
-  const model::LanguageModel& model_;
+  const model::Model& model_;
   BatchSource& source_;
   const comm::ProcessGrid& grid_;
   std::vector<MetricSink*> sinks_;
@@ -47,6 +47,6 @@ class Trainer {
 };
 
 /// Floating-point operations of one step over the whole batch: forward and twice that backward, for assignments kept.
-double step_flops(const model::LanguageModel& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens);
+double step_flops(const model::Model& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens);
 
 }  // namespace pleiad::train
