@@ -10,13 +10,12 @@
 #include <optional>
 
 #include "pleiad/app/arguments.hpp"
-#include "pleiad/app/model_setup.hpp"
+#include "pleiad/app/data_setup.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/build_info.hpp"
-#include "pleiad/io/corpus_source.hpp"
 #include "pleiad/io/run_record.hpp"
 #include "pleiad/ops/blas.hpp"
 
@@ -146,15 +145,17 @@ std::vector<std::pair<std::string, std::string>> environment_facts(const comm::C
   return facts;
 }
 
-io::RunDescription describe_run(const comm::Communicator& world, const Config& config, const ModelSetup& setup, const io::Corpus& corpus, std::uint64_t seed) {
+io::RunDescription describe_run(const comm::Communicator& world, const Config& config, const ModelSetup& setup, const Data& data, std::uint64_t seed) {
   io::RunDescription run;
   run.config = config.resolved();
   run.facts = environment_facts(world);
   run.seed = static_cast<i64>(seed);
   run.ranks = world.size();
   run.moe_layers = setup.model->moe_layers();
-  run.domains = corpus.domain_names();
-  run.has_floor = corpus.has_entropy();
+  if (const io::Corpus* corpus = data.corpus()) {
+    run.domains = corpus->domain_names();
+    run.has_floor = corpus->has_entropy();
+  }
   if (run.moe_layers.empty()) return run;
   run.expert_widths = setup.moe_config.expert_widths;
   const model::MoeLayer& moe = *setup.model->blocks()[run.moe_layers.front()].moe();
@@ -193,14 +194,6 @@ void print_sizes(const ModelSetup& setup, const train::TrainConfig& config, cons
   }
 }
 
-std::vector<std::int32_t> sample_prompt(const io::Corpus& corpus, const std::string& text) {
-  if (!text.empty()) return corpus.tokenizer().encode(text);
-  const io::Split split = corpus.tokens(io::Split::validation) > 0 ? io::Split::validation : io::Split::train;
-  std::vector<std::int32_t> prompt(static_cast<std::size_t>(std::min<i64>(32, corpus.tokens(split))));
-  corpus.read_window(split, 0, prompt);
-  return prompt;
-}
-
 }  // namespace
 
 int run_train(const comm::Communicator& world, const Arguments& arguments) {
@@ -223,19 +216,20 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   Config config = request.config.empty() ? Config::parse(stored, request.out) : Config::load(world, request.config);
   config.set_all(request.settings);
 
-  Spec& data = config.section("data");
-  const std::string corpus_path = data.text("corpus", "", "corpus file made by 'pleiad data'");
-  const std::string prompt = data.text("prompt", "", "start of the text samples; the start of the held-out part if empty");
+  Spec& data_spec = config.section("data");
+  const std::string data_path = data_spec.text("corpus", "", "data file made by 'pleiad data': a corpus, labelled texts or pairs, which decides the task");
+  const std::string prompt = data_spec.text("prompt", "", "start of the text samples; the start of the held-out part if empty");
   const train::TrainConfig train_config = train::TrainConfig::read(config.section("train"), config.section("checkpoint"));
   const i64 keep = config.section("checkpoint").integer("keep", 3, 0, i64{1} << 30, "newest checkpoints to keep; 0: all");
-  if (corpus_path.empty()) user_error("data.corpus is missing: give a corpus file made by 'pleiad data build' or 'pleiad data synth'");
-  const io::Corpus corpus = io::Corpus::open(world, corpus_path);
-  ModelSetup setup(world, config, DataShape{corpus.vocab()});
+  if (data_path.empty()) user_error("data.corpus is missing: give a file made by 'pleiad data build', 'synth', 'labelled' or 'pairs'");
+  const Data data = Data::open(world, data_path);
+  const model::Task task = data.shape().task;
+  ModelSetup setup(world, config, data.shape());
   config.finish();
-  io::CorpusSource source(corpus, setup.model_config.seq_len, train_config.seed);
+  const auto source = data.source(setup.model_config.seq_len, train_config.seed, io::Split::validation);
   if (request.resume) require_same_run(config, stored, request.out);
-  if (info && info->corpus_fingerprint != corpus.fingerprint()) {
-    user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", corpus_path, corpus.fingerprint(), info->corpus_fingerprint);
+  if (info && info->corpus_fingerprint != data.fingerprint()) {
+    user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", data_path, data.fingerprint(), info->corpus_fingerprint);
   }
   if (request.dry_run) {
     print_sizes(setup, train_config, config.values());
@@ -255,8 +249,8 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   const i64 last_step = request.stop_at >= 0 ? std::min(request.stop_at, train_config.steps) : train_config.steps;
 
   // Who listens.
-  const io::RunDescription run = describe_run(world, config, setup, corpus, train_config.seed);
-  const auto decode = [&](std::span<const std::int32_t> tokens) { return corpus.tokenizer().decode(tokens); };
+  const io::RunDescription run = describe_run(world, config, setup, data, train_config.seed);
+  const auto decode = [&](std::span<const std::int32_t> tokens) { return decode_text(task, data.tokenizer(), tokens); };
   std::optional<RunLock> lock;
   std::optional<io::RunRecord> record;
   std::optional<Terminal> terminal;
@@ -277,6 +271,7 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
     terminal->say(fmt::format("{} {:.2f} M parameters on {} rank{}, {} tokens a step, {} to {} of {} steps", request.resume ? "continuing" : "training",
                               static_cast<double>(n.total) * 1e-6, world.size(), world.size() == 1 ? "" : "s", train_config.batch * setup.model_config.seq_len,
                               state.step, last_step, train_config.steps));
+    if (const std::string note = Data::note(*source); !note.empty()) terminal->say("note: " + note);
     if (request.resume && !info) terminal->say("no checkpoint was written yet: starting from step 0");
     if (world.size() > train_config.lanes) {
       terminal->say(fmt::format("note: train.lanes = {} is less than the number of ranks, so {} ranks have no tokens of their own", train_config.lanes, world.size() - train_config.lanes));
@@ -284,8 +279,9 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   }
 
   io::CheckpointFolder store(setup.grid, request.out + "/checkpoints", keep,
-                             {0, corpus.vocab(), config.resolved(), corpus.tokenizer(), corpus.fingerprint()});
-  train::Trainer trainer(train_config, *setup.model, source, setup.grid, sinks, store, sample_prompt(corpus, prompt));
+                             {0, data.shape().vocab, config.resolved(), data.tokenizer(), data.fingerprint(), task, data.labels()});
+  const train::SamplePlan samples{data.prompt(prompt), task == model::Task::seq2seq ? io::end_token(data.tokenizer()) : -1};
+  train::Trainer trainer(train_config, *setup.model, *source, setup.grid, sinks, store, samples);
   trainer.run(state, last_step);
 
   if (world.root()) {

@@ -64,7 +64,7 @@ Config stored_config(const io::CheckpointInfo& info, const std::string& name, co
 }  // namespace
 
 LoadedModel::LoadedModel(const comm::Communicator& world, const std::string& checkpoint, const std::vector<std::string>& settings)
-    : info(io::read_checkpoint_info(world, checkpoint)), config(stored_config(info, checkpoint, settings)), setup(world, config, DataShape{info.vocab}) {
+    : info(io::read_checkpoint_info(world, checkpoint)), config(stored_config(info, checkpoint, settings)), setup(world, config, DataShape{info.vocab, info.task, static_cast<i64>(info.labels.size())}) {
   // The sections that only training reads are known to be complete: they come from a resolved configuration.
   for (const char* section : {"model", "moe", "parallel", "exchange"}) config.section(section).finish();
   io::load_checkpoint(setup.grid, checkpoint, setup.params, nullptr);

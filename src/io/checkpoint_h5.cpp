@@ -152,6 +152,8 @@ i64 CheckpointFolder::save(const train::TrainState& state) {
   file.set_attribute("/", "step", state.step);
   file.set_attribute("/", "vocab", info_.vocab);
   file.set_attribute("/", "corpus_fingerprint", info_.corpus_fingerprint);
+  file.set_attribute("/", "task", model::task_name(info_.task));
+  if (!info_.labels.empty()) file.write_texts("/labels", info_.labels, "names of the labels");
   file.write_text("/config", info_.config, "resolved configuration, INI form");
   const std::string tokenizer = info_.tokenizer.serialise();
   const std::vector<std::uint8_t> bytes(tokenizer.begin(), tokenizer.end());
@@ -201,6 +203,8 @@ CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::s
     info.vocab = file.integer("/", "vocab");
     info.corpus_fingerprint = file.text("/", "corpus_fingerprint");
     info.config = file.read_text("/config");
+    if (file.has_attribute("/", "task")) info.task = model::task_from(file.text("/", "task"), path + ": task");
+    if (file.exists("/labels")) info.labels = file.read_texts("/labels");
     const std::vector<std::uint8_t> bytes = file.read<std::uint8_t>("/tokenizer");
     info.tokenizer = Tokenizer::from_serialised(std::string(bytes.begin(), bytes.end()));
     if (info.step < 0) user_error("{}: step = {}: must not be negative", path, info.step);

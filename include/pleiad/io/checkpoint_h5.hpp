@@ -6,6 +6,7 @@
 #include "pleiad/comm/grid.hpp"
 #include "pleiad/io/h5.hpp"
 #include "pleiad/io/tokenizer.hpp"
+#include "pleiad/model/model.hpp"
 #include "pleiad/train/checkpoint.hpp"
 
 namespace pleiad::io {
@@ -18,7 +19,9 @@ struct CheckpointInfo {
   i64 vocab = 0;
   std::string config;              ///< resolved, INI form
   Tokenizer tokenizer;
-  std::string corpus_fingerprint;  ///< of the corpus it was trained on
+  std::string corpus_fingerprint;  ///< of the data it was trained on
+  model::Task task = model::Task::lm;
+  std::vector<std::string> labels = {};  ///< of a classifier
 };
 
 class CheckpointFolder : public train::CheckpointStore {
