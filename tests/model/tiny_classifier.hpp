@@ -20,7 +20,7 @@ struct TinyClassifier {
     for (const ParamInfo& p : params.infos()) {
       const Stream draw = Stream::named(77, Purpose::test, p.name);
       const auto values = params.slice(p, params.values(p.owner));
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] += static_cast<real>(0.3 * draw.normal(i));
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] += static_cast<real>(0.3 * draw.normal(static_cast<std::uint64_t>(p.first_element()) + i));
     }
   }
 
