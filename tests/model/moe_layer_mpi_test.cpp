@@ -32,10 +32,7 @@ struct Layer {
                          params.grads(Owner::replicated).first(size));
   }
 
-  std::vector<real> gradient(const ParamInfo& p) {
-    const auto g = params.slice(p, params.grads(p.owner).first(static_cast<std::size_t>(params.size(p.owner))));
-    return {g.begin(), g.end()};
-  }
+  std::vector<real> gradient(const ParamInfo& p) { return params.whole_grad({p.index}); }
 
   comm::ProcessGrid grid;
   Spec spec;

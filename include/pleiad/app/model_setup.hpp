@@ -11,7 +11,7 @@ namespace pleiad::app {
 
 /// Members are built in this order and refer to earlier ones; not copied, not moved.
 struct ModelSetup {
-  /// Reads [parallel], [exchange], [model] and [moe]; allocates the values, all zero. `vocab` is that of the data. collective.
+  /// Reads [parallel], [exchange], [model] and [moe]; the values are not allocated yet. `vocab` is that of the data. collective.
   ModelSetup(const comm::Communicator& world, Config& config, i64 vocab);
   ModelSetup(const ModelSetup&) = delete;
   ModelSetup& operator=(const ModelSetup&) = delete;
@@ -30,6 +30,7 @@ struct ParameterCount {
   i64 total = 0;
   i64 dense = 0;             ///< replicated on every rank
   i64 per_rank_largest = 0;  ///< on the rank that holds most
+  i64 per_rank_sparse = 0;   ///< of those, row-sparse ones
 };
 ParameterCount count_parameters(const ModelSetup& setup);
 
