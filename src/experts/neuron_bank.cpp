@@ -6,19 +6,18 @@
 
 namespace pleiad::experts {
 
-ParamInfo row_per_expert(const std::string& name, i64 width, const ExpertMap& map, i64 owner, Init init) {
+ParamInfo row_per_expert(const std::string& name, i64 width, const ExpertMap& map, i64 owner) {
   const std::vector<i64>& mine = map.owned_by(owner);
   const i64 first = mine.empty() ? 0 : mine.front(), count = static_cast<i64>(mine.size());
   PLEIAD_CHECK(mine.empty() || mine.back() == first + count - 1, "experts of {} are not contiguous", name);
-  return {.name = name, .shape = {map.experts(), width}, .owner = Owner::expert, .init = init, .decay = false,
-          .first_row = first, .own_rows = count, .family = name};
+  return {.name = name, .shape = {map.experts(), width}, .owner = Owner::expert, .init = Init::uniform(std::sqrt(3 / static_cast<double>(width))),
+          .decay = false, .first_row = first, .own_rows = count, .family = name};
 }
 
 NeuronBank::NeuronBank(ParamSet& params, const std::string& prefix, ops::Activation activation, i64 width, const ExpertMap& map, i64 owner)
     : activation_(activation), width_(width) {
-  const Init init = Init::normal(1 / std::sqrt(static_cast<double>(width)));
-  u_ = params.add(row_per_expert(prefix + "u", width, map, owner, init));
-  v_ = params.add(row_per_expert(prefix + "v", width, map, owner, init));
+  u_ = params.add(row_per_expert(prefix + "u", width, map, owner));
+  v_ = params.add(row_per_expert(prefix + "v", width, map, owner));
 }
 
 // Trace: u . x [R], then its activation [R].

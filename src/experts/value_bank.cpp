@@ -10,7 +10,7 @@ namespace pleiad::experts {
 
 ValueBank::ValueBank(ParamSet& params, const std::string& prefix, i64 width, const ExpertMap& map, i64 owner)
     : width_(width),
-      values_(params.add(row_per_expert(prefix + "values", width, map, owner, Init::normal(1 / std::sqrt(static_cast<double>(width)))))) {}
+      values_(params.add(row_per_expert(prefix + "values", width, map, owner))) {}
 
 void ValueBank::forward(const ParamSet& params, ConstMatrixView, std::span<const i64> offset, BankTrace&, MatrixView out) const {
   const ConstMatrixView values = params.value(values_);
