@@ -28,9 +28,9 @@ LayerStatistics gather_statistics(const routing::RouterTrace& router, const exch
 std::unique_ptr<experts::ExpertBank> make_bank(ParamSet& params, const MoeConfig& c, const std::string& prefix, i64 width, const ExpertMap& map,
                                                i64 owner, i64 layer, i64 model_layers) {
   if (c.bank == routing::Bank::neuron) {
-    return std::make_unique<experts::NeuronBank>(params, prefix + "peer/", c.expert_kind.activation, width, map, owner, layer);
+    return std::make_unique<experts::NeuronBank>(params, prefix + "peer/", c.expert_kind.activation, width, map, owner);
   }
-  if (c.bank == routing::Bank::value) return std::make_unique<experts::ValueBank>(params, prefix + "pkm/", width, map, owner, layer);
+  if (c.bank == routing::Bank::value) return std::make_unique<experts::ValueBank>(params, prefix + "pkm/", width, map, owner);
   return std::make_unique<experts::FfnBank>(params, prefix, c.expert_kind, width, c.expert_widths, map, owner, layer, model_layers);
 }
 

@@ -89,6 +89,10 @@ EOF
 check "train --dry-run" pleiad_on 2 train --config tiny.ini --dry-run
 cp last_check.log dry.txt
 check "... prints parameters, memory, flops and placement" says dry.txt 'parameters: [0-9.]+ M' 'memory per rank' 'flops per token' 'experts of rank 0: 0 1$' 'experts of rank 1: 2 3 4$'
+grep -v '^expert\|^z_loss' tiny.ini >rows.ini
+check "train --dry-run of 9,216 experts" pleiad_on 2 train --config rows.ini --dry-run --set moe.preset=peer --set moe.sub_keys=96
+cp last_check.log dry.txt
+check "... prints ranges, and memory that grows" says dry.txt 'experts of rank 1: 4608 to 9215$' 'after the first step, [0-9.]+ MB once every expert' 'with 128 experts per token'
 check "train --dry-run with --out" pleiad_on 1 train --config tiny.ini --out dry --dry-run
 check "... creates nothing" test ! -e dry
 check "train on 2 ranks" pleiad_on 2 train --config tiny.ini --out run

@@ -89,6 +89,11 @@ TEST(LanguageModelGradient, OfExpertChoiceAgreesWithDifferences) {
   check({}, with(k_tiny_moe, {{"router", "expert_choice"}, {"choices", "1.5"}, {"allow_noncausal", "true"}, {"balance_loss", "0.3"}, {"layers", "all"}}));
 }
 
+TEST(LanguageModelGradient, OfProductKeysAgreesWithDifferences) {
+  check({}, {{"preset", "peer"}, {"layers", "1"}, {"sub_keys", "4"}, {"heads", "2"}, {"k", "3"}, {"query_dim", "4"}});
+  check({}, {{"preset", "pkm"}, {"layers", "all"}, {"sub_keys", "3"}, {"heads", "2"}, {"k", "2"}, {"query_dim", "4"}, {"batch_norm", "false"}});
+}
+
 TEST(LanguageModelGradient, OfDenseAgreesWithDifferencesTiedAndUntied) {
   check({}, {{"preset", "dense"}});
   check({{"tied_head", "true"}, {"dense_activation", "relu"}}, {{"preset", "dense"}});
