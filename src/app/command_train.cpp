@@ -185,7 +185,7 @@ void print_sizes(const ModelSetup& setup, const train::TrainConfig& config, cons
   if (const auto k = values.find("moe.k"); k != values.end()) {
     const double active = static_cast<double>(n.dense) + std::stod(k->second) / experts * static_cast<double>(n.total - n.dense);
     std::cout << fmt::format("with k = {}: {:.3f} M active parameters, {:.3f} M forward flops per token\n", k->second, active / mega,
-                             (setup.model->fixed_flops_per_token() + std::stod(k->second) * layers * expert_flops) / mega);
+                             (setup.model->fixed_flops_per_token() + std::stod(k->second) * layers * (expert_flops + moe.side_flops_per_selection())) / mega);
   }
   for (i64 r = 0; r < setup.grid.expert_group().size() && r < 64; ++r) {
     const std::vector<i64>& owned = moe.expert_map().owned_by(r);
