@@ -182,9 +182,9 @@ void print_sizes(const ModelSetup& setup, const train::TrainConfig& config, cons
   double expert_flops = 0;
   for (i64 e = 0; e < moe.expert_map().experts(); ++e) expert_flops += moe.flops_per_row(e) / experts;
   std::cout << fmt::format("forward flops per token and expert of mean width, all {} MoE layers: {:.3f} M\n", layers, layers * expert_flops / mega);
-  if (const auto k = values.find("moe.k"); k != values.end()) {
+  if (const auto k = values.find(values.contains("moe.mean_k") ? "moe.mean_k" : "moe.k"); k != values.end()) {
     const double active = static_cast<double>(n.dense) + std::stod(k->second) / experts * static_cast<double>(n.total - n.dense);
-    std::cout << fmt::format("with k = {}: {:.3f} M active parameters, {:.3f} M forward flops per token\n", k->second, active / mega,
+    std::cout << fmt::format("with {} = {}: {:.3f} M active parameters, {:.3f} M forward flops per token\n", k->first.substr(4), k->second, active / mega,
                              (setup.model->fixed_flops_per_token() + std::stod(k->second) * layers * (expert_flops + moe.side_flops_per_selection())) / mega);
   }
   for (i64 r = 0; r < setup.grid.expert_group().size() && r < 64; ++r) {
