@@ -19,7 +19,7 @@ enum class Purpose : std::uint8_t {
   capacity = 7,     ///< random token order under a capacity
   random_expert = 8,  ///< random routing; index = global token
   hash_expert = 9,    ///< hash routing; index = token number
-  expert_count = 10,  ///< random number of experts; index = global token
+  expert_count = 11,  ///< random number of experts; index = global token
   test = 255,
 };
 
