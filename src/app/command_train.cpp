@@ -193,7 +193,7 @@ void print_sizes(const ModelSetup& setup, const train::TrainConfig& config, cons
   const model::MoeLayer* moe = setup.model->moe_layers().empty() ? nullptr : setup.model->blocks()[setup.model->moe_layers().front()].moe();
   // A token's experts per layer: with product keys k for each head.
   const auto option = [&](const char* key, double otherwise) { return values.count(key) ? std::stod(values.at(key)) : otherwise; };
-  const double choices = option("moe.k", 0) * option("moe.heads", 1);
+  const double choices = option("moe.mean_k", option("moe.k", 0)) * option("moe.heads", 1);
   std::cout << fmt::format("parameters: {:.3f} M in all, {:.3f} M replicated; fullest rank {:.3f} M\n", static_cast<double>(n.total) / mega,
                            static_cast<double>(n.dense) / mega, static_cast<double>(n.per_rank_largest) / mega);
   std::cout << fmt::format("memory per rank for weights, moments and gradients: {}\n",
@@ -207,7 +207,7 @@ void print_sizes(const ModelSetup& setup, const train::TrainConfig& config, cons
   if (choices > 0) {
     const double active = static_cast<double>(n.dense) + choices / experts * static_cast<double>(n.total - n.dense);
     std::cout << fmt::format("with {} experts per token and layer: {:.3f} M active parameters, {:.3f} M forward flops per token\n", choices, active / mega,
-                             (setup.model->fixed_flops_per_token() + choices * layers * expert_flops) / mega);
+                             (setup.model->fixed_flops_per_token() + choices * layers * (expert_flops + moe->side_flops_per_selection())) / mega);
   }
   for (i64 r = 0; r < setup.grid.expert_group().size() && r < 64; ++r) {
     std::cout << fmt::format("experts of rank {}: {}\n", r, experts_in_words(moe->expert_map().owned_by(r)));

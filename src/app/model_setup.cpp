@@ -25,7 +25,7 @@ ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const Da
   // A dense model still reads the router's options, so that a config with experts switched off stays valid.
   if (moe_config.layers.empty()) {
     ParamSet unused;
-    routing::router_variant(moe_config.router).make({unused, "", model_config.width, moe_config.expert_widths}, config.section("moe"));
+    routing::router_variant(moe_config.router).make({unused, "", model_config.width, moe_config.expert_widths, moe_config.split}, config.section("moe"));
   }
   model = model::make_model(data.task, data.classes, params, model_config, config.section("moe"), moe_config, grid, *exchanger);
 }

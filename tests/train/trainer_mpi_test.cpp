@@ -103,6 +103,21 @@ TEST(Trainer, MovesEveryExpertOfOneRowWithDenseAdamAndThoseWithTokensWithLazy) {
   }
 }
 
+// One block of two carries four experts; three of 24 tokens' 40 selections were dropped.
+TEST(StepFlops, CountAdaptersByTokenOrBySelectionAndExpertsByWhatWasKept) {
+  const auto flops = [](const Keys& keys) {
+    model::TinyModel tiny(test::grid_of_me(), model::k_tiny_model, with(k_tiny_moe, keys));
+    model::LayerStatistics s;
+    s.expert_tokens = {9, 10, 8, 10};
+    s.selected = 40;
+    return step_flops(*tiny.model, {&s}, 24);
+  };
+  const double none = flops({}), row = 4.0 * 8 * 3;  // of an adapter of width 3 beside a stream of width 8
+  EXPECT_EQ(flops({{"adapter", "shared"}, {"adapter_width", "3"}}) - none, 3 * 24 * row);
+  EXPECT_EQ(flops({{"adapter", "per_expert"}, {"adapter_width", "3"}}) - none, 3 * 40 * row);
+  EXPECT_EQ(flops({{"hyper", "true"}, {"hyper_bottleneck", "3"}}) - none, 3 * 24 * row);
+}
+
 TEST(Trainer, LearnsALanguageThatCanBeLearnt) {
   TinyRun run(test::grid_of_all(), k_runs[1], {{"steps", "60"}, {"eval_every", "0"}});
   run.trainer->run(*run.state, 60);
