@@ -10,20 +10,39 @@ namespace pleiad::model {
 
 namespace {
 
-/// Everything that is summed over ranks, in one order.
+/// Up to so many experts their lists travel with the other counts.
+constexpr i64 k_few_experts = 4096;
+
+/// Everything that is summed over ranks but the lists of experts, in one order.
 std::vector<std::span<i64>> counts_of(LayerStatistics& s) {
-  return {s.expert_tokens,     s.expert_weight,       s.k_tokens,       s.position_tokens,  s.position_kept,
-          s.position_importance, {&s.selected, 1}, {&s.dropped_first, 1}, {&s.tokens_emptied, 1}, {&s.tokens_unchosen, 1}};
+  return {s.k_tokens, s.position_tokens, s.position_kept, s.position_importance, {&s.selected, 1}, {&s.dropped_first, 1}, {&s.tokens_emptied, 1}, {&s.tokens_unchosen, 1}};
 }
 
-void sum_over_ranks(const comm::Communicator& world, LayerStatistics& s) {
+void sum_over_ranks(const comm::Communicator& world, const std::vector<std::span<i64>>& parts) {
   std::vector<i64> all;
-  for (const std::span<i64> part : counts_of(s)) all.insert(all.end(), part.begin(), part.end());
+  for (const std::span<i64> part : parts) all.insert(all.end(), part.begin(), part.end());
   comm::all_reduce_sum<i64>(world, all);
   auto from = all.begin();
-  for (const std::span<i64> part : counts_of(s)) {
+  for (const std::span<i64> part : parts) {
     std::copy_n(from, part.size(), part.begin());
     from += static_cast<std::ptrdiff_t>(part.size());
+  }
+}
+
+/// The lists of experts, where they are much longer than the batch has entries: only experts that some rank used travel.
+void sum_used_over_ranks(const comm::Communicator& world, const routing::Assignment& a, LayerStatistics& s) {
+  std::vector<std::int32_t> used = a.expert;
+  std::ranges::sort(used);
+  used.erase(std::unique(used.begin(), used.end()), used.end());
+  std::vector<i64> mine;
+  for (const std::int32_t e : used) {
+    mine.insert(mine.end(), {e, s.expert_tokens[e], s.expert_weight[e]});
+    s.expert_tokens[e] = s.expert_weight[e] = 0;
+  }
+  const std::vector<i64> all = comm::all_gather_v<i64>(world, mine);
+  for (std::size_t i = 0; i < all.size(); i += 3) {
+    s.expert_tokens[all[i]] += all[i + 1];
+    s.expert_weight[all[i]] += all[i + 2];
   }
 }
 
@@ -90,7 +109,16 @@ LayerStatistics gather_statistics(const routing::RouterTrace& router, const rout
     s.position_kept[place] += k;
     if (!router.importance.empty()) s.position_importance[place] += to_fixed(router.importance[t]);
   }
-  sum_over_ranks(context.world, s);
+  const std::vector<std::span<i64>> per_expert = {s.expert_tokens, s.expert_weight};
+  std::vector<std::span<i64>> counts = counts_of(s);
+  const bool few = a.experts <= k_few_experts;
+  if (few) counts.insert(counts.end(), per_expert.begin(), per_expert.end());
+  sum_over_ranks(context.world, counts);
+  if (!few && 4 * s.selected < a.experts) {
+    sum_used_over_ranks(context.world, a, s);
+  } else if (!few) {
+    sum_over_ranks(context.world, per_expert);
+  }
   s.tokens = context.counted_tokens();
   s.padding = context.lanes.tokens() - s.tokens;
   s.router_entropy = router.mean_entropy;

@@ -41,7 +41,8 @@ i64 k_bins(i64 experts, bool repeats);
 /// Places of the position statistics: equal parts of a sequence.
 i64 position_places(i64 seq_len);
 
-/// Counts the assignment of every rank; `bins` as by k_bins. One all-reduce of 2 N and a few more integers. collective over context.world.
+/// Counts the assignment of every rank; `bins` as by k_bins. A small all-reduce, and one of 2 N integers, or of
+/// what was used where N is much larger than the batch. collective over context.world.
 LayerStatistics gather_statistics(const routing::RouterTrace& router, const routing::RoutingContext& context, i64 bins);
 
 }  // namespace pleiad::model
