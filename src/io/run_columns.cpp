@@ -29,20 +29,27 @@ std::vector<LayerColumn> layer_columns(const RunDescription& run) {
   const i64 widths = static_cast<i64>(run.layer.widths.size());
   std::vector<LayerColumn> c = {
       {{"dropped", int64, {}, "1", "assignments over the capacity"}, [](const L& l, Row& r) { r.add(l.counts.dropped()); }},
-      {{"dropped_first_choices", int64, {}, "1", "those of them that were the token's first choice"}, [](const L& l, Row& r) { r.add(l.counts.dropped_first); }},
-      {{"tokens_emptied", int64, {}, "token", "tokens that the capacity left without any expert"}, [](const L& l, Row& r) { r.add(l.counts.tokens_emptied); }},
-      {{"tokens_unchosen", int64, {}, "token", "tokens that were given no expert in the first place"}, [](const L& l, Row& r) { r.add(l.counts.tokens_unchosen); }},
+      {{"dropped_first_choices", int64, {}, "1", "those of them that were the token's first choice"},
+       [](const L& l, Row& r) { r.add(l.counts.dropped_first); }},
+      {{"tokens_emptied", int64, {}, "token", "tokens that the capacity left without any expert"},
+       [](const L& l, Row& r) { r.add(l.counts.tokens_emptied); }},
+      {{"tokens_unchosen", int64, {}, "token", "tokens that were given no expert in the first place"},
+       [](const L& l, Row& r) { r.add(l.counts.tokens_unchosen); }},
       {{"entropy", float64, {}, "nat", "mean entropy of the router's probabilities"}, [](const L& l, Row& r) { r.add(l.counts.router_entropy); }},
       {{"mean_k", float64, {}, "1", "kept entries per token"}, [](const L& l, Row& r) { r.add(l.figures.mean_k); }},
-      {{"k_histogram", int64, {run.k_bins}, "token", "tokens with 0, 1, ... kept entries; the last bin is that or more"}, [](const L& l, Row& r) { r.add(l.counts.k_tokens); }},
-      {{"k_by_position", float64, {run.places}, "1", "mean kept entries by place in the sequence"}, [](const L& l, Row& r) { r.add(l.figures.k_by_position); }},
-      {{"flops_per_token", float64, {}, "flop/token", "forward: kept experts, router and generated expert"}, [](const L& l, Row& r) { r.add(l.figures.flops_per_token); }},
+      {{"k_histogram", int64, {run.k_bins}, "token", "tokens with 0, 1, ... kept entries; the last bin is that or more"},
+       [](const L& l, Row& r) { r.add(l.counts.k_tokens); }},
+      {{"k_by_position", float64, {run.places}, "1", "mean kept entries by place in the sequence"},
+       [](const L& l, Row& r) { r.add(l.figures.k_by_position); }},
+      {{"flops_per_token", float64, {}, "flop/token", "forward: kept experts, router and generated expert"},
+       [](const L& l, Row& r) { r.add(l.figures.flops_per_token); }},
       {{"imbalance", float64, {}, "1", "largest over mean of tokens per expert"}, [](const L& l, Row& r) { r.add(l.figures.load.imbalance); }},
       {{"flops_imbalance", float64, {}, "1", "largest over mean of flops per expert"}, [](const L& l, Row& r) { r.add(l.figures.load.flops_imbalance); }},
       {{"load_variation", float64, {}, "1", "coefficient of variation of tokens per expert"}, [](const L& l, Row& r) { r.add(l.figures.load.variation); }},
       {{"load_entropy", float64, {}, "1", "entropy of the token shares over ln(experts)"}, [](const L& l, Row& r) { r.add(l.figures.load.entropy); }},
       {{"usage", float64, {}, "1", "share of experts whose kept weights are not all zero"}, [](const L& l, Row& r) { r.add(l.figures.use.usage); }},
-      {{"unevenness", float64, {}, "nat", "divergence of the experts' summed weights from an even use"}, [](const L& l, Row& r) { r.add(l.figures.use.unevenness); }},
+      {{"unevenness", float64, {}, "nat", "divergence of the experts' summed weights from an even use"},
+       [](const L& l, Row& r) { r.add(l.figures.use.unevenness); }},
       {{"dead", int64, {}, "1", "experts without a kept token"}, [](const L& l, Row& r) { r.add(l.figures.load.dead); }},
       {{"overloaded", int64, {}, "1", "experts with more than twice the mean flops"}, [](const L& l, Row& r) { r.add(l.figures.load.overloaded); }},
   };
@@ -51,8 +58,10 @@ std::vector<LayerColumn> layer_columns(const RunDescription& run) {
                  [](const L& l, Row& r) { r.add(l.figures.importance_by_position); }});
   }
   if (run.generates_experts) {
-    c.push_back({{"generated_experts", int64, {}, "1", "experts generated, one for each distinct selection of a batch"}, [](const L& l, Row& r) { r.add(l.counts.generated_experts); }});
-    c.push_back({{"tokens_per_generated", float64, {}, "token", "tokens that share a generated expert, mean"}, [](const L& l, Row& r) { r.add(l.figures.tokens_per_generated); }});
+    c.push_back({{"generated_experts", int64, {}, "1", "experts generated, one for each distinct selection of a batch"},
+                 [](const L& l, Row& r) { r.add(l.counts.generated_experts); }});
+    c.push_back({{"tokens_per_generated", float64, {}, "token", "tokens that share a generated expert, mean"},
+                 [](const L& l, Row& r) { r.add(l.figures.tokens_per_generated); }});
   }
   if (!run.lists_experts()) return c;
   c.push_back({{"expert_tokens", int64, {run.experts()}, "token", "assignments kept, by expert"}, [](const L& l, Row& r) { r.add(l.counts.expert_tokens); }});
@@ -60,8 +69,10 @@ std::vector<LayerColumn> layer_columns(const RunDescription& run) {
                  for (std::size_t e = 0; e < flops.size(); ++e) r.add(static_cast<double>(l.counts.expert_tokens[e]) * flops[e]);
                }});
   if (widths == 0) return c;
-  c.push_back({{"width_share", float64, {widths}, "1", "share of the kept assignments by width of the expert"}, [](const L& l, Row& r) { r.add(l.figures.width_share); }});
-  c.push_back({{"width_flops_share", float64, {widths}, "1", "share of the experts' flops by their width"}, [](const L& l, Row& r) { r.add(l.figures.width_flops_share); }});
+  c.push_back({{"width_share", float64, {widths}, "1", "share of the kept assignments by width of the expert"},
+               [](const L& l, Row& r) { r.add(l.figures.width_share); }});
+  c.push_back({{"width_flops_share", float64, {widths}, "1", "share of the experts' flops by their width"},
+               [](const L& l, Row& r) { r.add(l.figures.width_flops_share); }});
   return c;
 }
 
@@ -93,17 +104,23 @@ std::vector<Column<StepRecord>> step_columns(const RunDescription& run) {
   const std::string ranks = fmt::format("/ranks/{}/", run.ranks);
   std::vector<Column<R>> c = {
       {{"/steps/step", int64, {}, "1", "updates done after this step"}, [](const R& s, Row& r) { r.add(s.step); }},
-      {{"/steps/task_loss", float64, {}, "nat/token", "mean cross-entropy of the global batch before the update"}, [](const R& s, Row& r) { r.add(s.loss.task); }},
-      {{"/steps/total_loss", float64, {}, "nat/token", "task loss plus auxiliary losses times their coefficients"}, [](const R& s, Row& r) { r.add(s.loss.total); }},
+      {{"/steps/task_loss", float64, {}, "nat/token", "mean cross-entropy of the global batch before the update"},
+       [](const R& s, Row& r) { r.add(s.loss.task); }},
+      {{"/steps/total_loss", float64, {}, "nat/token", "task loss plus auxiliary losses times their coefficients"},
+       [](const R& s, Row& r) { r.add(s.loss.total); }},
       {{"/steps/learning_rate", float64, {}, "1", "learning rate of the update"}, [](const R& s, Row& r) { r.add(s.learning_rate); }},
       {{"/steps/grad_norm", float64, {}, "1", "L2 norm of the gradient before clipping"}, [](const R& s, Row& r) { r.add(s.grad_norm); }},
       {{"/steps/tokens", int64, {}, "token", "tokens of the global batch"}, [](const R& s, Row& r) { r.add(s.tokens); }},
       {{"/steps/seconds", float64, {}, "s", "wall time of the step on rank 0"}, [](const R& s, Row& r) { r.add(s.seconds); }},
-      {{"/steps/tokens_per_second", float64, {}, "token/s", "tokens over seconds"}, [](const R& s, Row& r) { r.add(static_cast<double>(s.tokens) / s.seconds); }},
-      {{"/steps/flops", float64, {}, "flop", "forward and backward of the global batch, kept assignments, multiply-add = 2"}, [](const R& s, Row& r) { r.add(s.flops); }},
-      {{"/steps/flops_per_token", float64, {}, "flop/token", "forward, the whole model, kept assignments"}, [](const R& s, Row& r) { r.add(s.flops_per_token); }},
+      {{"/steps/tokens_per_second", float64, {}, "token/s", "tokens over seconds"},
+       [](const R& s, Row& r) { r.add(static_cast<double>(s.tokens) / s.seconds); }},
+      {{"/steps/flops", float64, {}, "flop", "forward and backward of the global batch, kept assignments, multiply-add = 2"},
+       [](const R& s, Row& r) { r.add(s.flops); }},
+      {{"/steps/flops_per_token", float64, {}, "flop/token", "forward, the whole model, kept assignments"},
+       [](const R& s, Row& r) { r.add(s.flops_per_token); }},
       {{ranks + "step", int64, {}, "1", "updates done after this step"}, [](const R& s, Row& r) { r.add(s.step); }},
-      {{ranks + "phase_seconds", float64, {run.ranks, k_phase_count}, "s", "wall time by rank and phase; /phases names the phases"}, [](const R& s, Row& r) { r.add(s.phase_seconds); }},
+      {{ranks + "phase_seconds", float64, {run.ranks, k_phase_count}, "s", "wall time by rank and phase; /phases names the phases"},
+       [](const R& s, Row& r) { r.add(s.phase_seconds); }},
   };
   for (const std::string& name : run.auxiliary) {
     c.push_back({{"/steps/auxiliary/" + name, float64, {}, "1", "auxiliary loss " + name + ", mean over MoE layers, without its coefficient"},
@@ -111,11 +128,14 @@ std::vector<Column<StepRecord>> step_columns(const RunDescription& run) {
   }
   const i64 layers = static_cast<i64>(run.moe_layers.size());
   if (layers == 0) return c;
-  c.push_back({{"/steps/padding_tokens", int64, {}, "token", "tokens of the global batch that are padding, in no average"}, [](const R& s, Row& r) { r.add(s.layers.front()->padding); }});
+  c.push_back({{"/steps/padding_tokens", int64, {}, "token", "tokens of the global batch that are padding, in no average"},
+               [](const R& s, Row& r) { r.add(s.layers.front()->padding); }});
   c.push_back({{"/steps/exchange_bytes", int64, {}, "byte", "sent over the network by all ranks and layers, forward and backward"},
                [](const R& s, Row& r) { r.add(std::accumulate(s.bytes.begin(), s.bytes.end(), i64{0})); }});
-  c.push_back({{ranks + "bytes", int64, {layers, run.ranks}, "byte", "sent over the network by each rank, forward and backward"}, [](const R& s, Row& r) { r.add(s.bytes); }});
-  c.push_back({{ranks + "messages", int64, {layers, run.ranks}, "1", "messages sent by each rank, forward and backward"}, [](const R& s, Row& r) { r.add(s.messages); }});
+  c.push_back({{ranks + "bytes", int64, {layers, run.ranks}, "byte", "sent over the network by each rank, forward and backward"},
+               [](const R& s, Row& r) { r.add(s.bytes); }});
+  c.push_back({{ranks + "messages", int64, {layers, run.ranks}, "1", "messages sent by each rank, forward and backward"},
+               [](const R& s, Row& r) { r.add(s.messages); }});
   add_layer_columns(run, "/routing/", c);
   return c;
 }
@@ -126,25 +146,35 @@ std::vector<Column<EvaluationRow>> evaluation_columns(const RunDescription& run)
       {{"/evaluation/step", int64, {}, "1", "updates done"}, [](const E& e, Row& r) { r.add(e.step); }},
       {{"/evaluation/loss", float64, {}, "nat/token", "mean cross-entropy over the held-out windows"}, [](const E& e, Row& r) { r.add(e.report.loss); }},
       {{"/evaluation/targets", int64, {}, "token", "tokens predicted"}, [](const E& e, Row& r) { r.add(e.report.targets); }},
-      {{"/evaluation/expert_flops_per_token", float64, {}, "flop/token", "forward flops of the experts, kept assignments, all layers"}, [](const E& e, Row& r) { r.add(e.report.expert_flops_per_token); }},
-      {{"/evaluation/model_flops_per_token", float64, {}, "flop/token", "forward, the whole model, kept assignments"}, [](const E& e, Row& r) { r.add(e.report.flops_per_token); }},
-      {{"/evaluation/active_parameters", float64, {}, "1", "trainable parameters a token meets: all replicated ones and those of its kept experts, mean"}, [](const E& e, Row& r) { r.add(e.report.active_parameters); }},
+      {{"/evaluation/expert_flops_per_token", float64, {}, "flop/token", "forward flops of the experts, kept assignments, all layers"},
+       [](const E& e, Row& r) { r.add(e.report.expert_flops_per_token); }},
+      {{"/evaluation/model_flops_per_token", float64, {}, "flop/token", "forward, the whole model, kept assignments"},
+       [](const E& e, Row& r) { r.add(e.report.flops_per_token); }},
+      {{"/evaluation/active_parameters", float64, {}, "1", "trainable parameters a token meets: all replicated ones and those of its kept experts, mean"},
+       [](const E& e, Row& r) { r.add(e.report.active_parameters); }},
   };
   const i64 layers = static_cast<i64>(run.moe_layers.size()), domains = static_cast<i64>(run.domains.size());
   if (run.has_floor) {
-    c.push_back({{"/evaluation/floor", float64, {}, "nat/token", "mean true conditional entropy of the predicted tokens"}, [](const E& e, Row& r) { r.add(e.report.floor.value_or(0)); }});
-    c.push_back({{"/evaluation/above_floor", float64, {}, "nat/token", "loss minus floor"}, [](const E& e, Row& r) { r.add(e.report.loss - e.report.floor.value_or(0)); }});
+    c.push_back({{"/evaluation/floor", float64, {}, "nat/token", "mean true conditional entropy of the predicted tokens"},
+                 [](const E& e, Row& r) { r.add(e.report.floor.value_or(0)); }});
+    c.push_back({{"/evaluation/above_floor", float64, {}, "nat/token", "loss minus floor"},
+                 [](const E& e, Row& r) { r.add(e.report.loss - e.report.floor.value_or(0)); }});
   }
   if (domains > 0) {
-    c.push_back({{"/evaluation/domain_loss", float64, {domains}, "nat/token", "loss by latent domain"}, [](const E& e, Row& r) { r.add(e.report.domain_loss); }});
-    if (run.has_floor) c.push_back({{"/evaluation/domain_floor", float64, {domains}, "nat/token", "floor by latent domain"}, [](const E& e, Row& r) { r.add(e.report.domain_floor); }});
+    c.push_back({{"/evaluation/domain_loss", float64, {domains}, "nat/token", "loss by latent domain"},
+                 [](const E& e, Row& r) { r.add(e.report.domain_loss); }});
+    if (run.has_floor) c.push_back({{"/evaluation/domain_floor", float64, {domains}, "nat/token", "floor by latent domain"},
+                                    [](const E& e, Row& r) { r.add(e.report.domain_floor); }});
   }
   if (layers == 0) return c;
-  c.push_back({{"/evaluation/token_alignment", float64, {layers}, "1", "mutual information of expert and input token over the entropy of the token"}, [](const E& e, Row& r) { r.add(e.report.token_alignment); }});
+  c.push_back({{"/evaluation/token_alignment", float64, {layers}, "1", "mutual information of expert and input token over the entropy of the token"},
+               [](const E& e, Row& r) { r.add(e.report.token_alignment); }});
   if (domains > 0) {
-    c.push_back({{"/evaluation/alignment", float64, {layers}, "1", "mutual information of expert and domain over the entropy of the domain"}, [](const E& e, Row& r) { r.add(e.report.alignment); }});
+    c.push_back({{"/evaluation/alignment", float64, {layers}, "1", "mutual information of expert and domain over the entropy of the domain"},
+                 [](const E& e, Row& r) { r.add(e.report.alignment); }});
     if (run.lists_experts()) {
-      c.push_back({{"/evaluation/expert_domain_tokens", int64, {layers, domains, run.experts()}, "token", "assignments by layer, domain and expert"}, [](const E& e, Row& r) {
+      c.push_back({{"/evaluation/expert_domain_tokens", int64, {layers, domains, run.experts()}, "token", "assignments by layer, domain and expert"},
+                   [](const E& e, Row& r) {
                      for (const std::vector<i64>& layer : e.report.expert_domain_tokens) r.add(layer);
                    }});
     }

@@ -148,6 +148,27 @@ check "... it starts then" pleiad_on 2 train --resume late --set metrics.record_
 late_steps() { "$PYTHON" -c 'import h5py, sys; steps = list(h5py.File("late/routing.h5", "r")["step"][()]); print(steps); sys.exit(steps != [8, 12])'; }
 check "... with the steps from there on" late_steps
 
+cat >older.py <<'PY'
+"""Takes two datasets out of a run record, as if an older version had written it; with an argument, looks at what became of them."""
+import sys
+import h5py
+import numpy as np
+
+with h5py.File("older/run.h5", "r" if sys.argv[1:] else "r+") as f:
+    if not sys.argv[1:]:
+        del f["routing/usage"], f["evaluation/dead"]
+        sys.exit()
+    usage, dead = f["routing/usage"][()], f["evaluation/dead"][()]
+    print(usage, dead)
+    good = [len(f["routing/" + name]) == 12 for name in f["routing"]] + [len(f["evaluation/" + name]) == 3 for name in f["evaluation"]]
+    good += [np.all(np.isnan(usage[:6])), np.all(usage[6:] > 0), np.all(dead[:2] == -1), np.all(dead[2:] >= 0)]
+    sys.exit(not all(good))
+PY
+check "a record of an older version, half way" pleiad_on 1 train --config tiny.ini --out older --stop-at 6 --set train.eval_every=3 --set moe.experts=5 --set moe.expert_width=8
+check "... without two datasets" "$PYTHON" older.py
+check "... is continued" pleiad_on 1 train --resume older --set train.eval_every=6
+check "... their rows are in step with the others" "$PYTHON" older.py look
+
 says() { local file=$1 pattern; shift; for pattern in "$@"; do grep -qE "$pattern" "$file" || { echo "no line matches: $pattern"; cat "$file"; return 1; }; done; }
 pleiad_on 1 inspect some/routing.h5 >inspect.txt
 check "inspect describes the record" says inspect.txt 'format pleiad-routing/1' 'routing of 4 steps from 3 to 12 of 10 sequences of 16 tokens, 5 experts, router topk' \
