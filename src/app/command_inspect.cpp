@@ -1,12 +1,14 @@
 // pleiad inspect FILE.h5...: what an HDF5 file of ours holds, in words.
 #include <cmath>
 #include <iostream>
+#include <numeric>
 
 #include "pleiad/app/arguments.hpp"
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/checkpoint_h5.hpp"
 #include "pleiad/io/examples.hpp"
+#include "pleiad/io/routing_record.hpp"
 #include "pleiad/io/run_record.hpp"
 
 namespace pleiad::app {
@@ -55,10 +57,28 @@ void print_run(const io::H5File& file) {
   const io::Shape shape = file.shape("/routing/expert_tokens");
   std::vector<i64> load(static_cast<std::size_t>(shape[1] * shape[2]));
   file.read_rows<i64>("/routing/expert_tokens", {{shape[0] - 1, 1}}, load);
+  std::vector<double> flops(load.size());
+  file.read_rows<double>("/routing/expert_flops", {{shape[0] - 1, 1}}, flops);
   const std::vector<i64> block = file.read<i64>("/layers/block");
   for (i64 l = 0; l < shape[1]; ++l) {
     const std::span<const i64> mine(load.data() + l * shape[2], static_cast<std::size_t>(std::min<i64>(shape[2], 16)));
     std::cout << fmt::format("  tokens per expert of block {} in the last step: {}{}\n", block[l], fmt::join(mine, " "), shape[2] > 16 ? " ..." : "");
+    const std::span<const double> work(flops.data() + l * shape[2], static_cast<std::size_t>(shape[2]));
+    const double all = std::max(1.0, std::accumulate(work.begin(), work.end(), 0.0));
+    std::vector<std::string> shares;
+    for (std::size_t e = 0; e < mine.size(); ++e) shares.push_back(fmt::format("{:.1f}", 100 * work[e] / all));
+    std::cout << fmt::format("  their share of the flops in %: {}{}\n", fmt::join(shares, " "), shape[2] > 16 ? " ..." : "");
+  }
+}
+
+void print_routing(const io::H5File& file) {
+  const std::vector<i64> step = file.read<i64>("/step");
+  std::cout << fmt::format("  routing of {} steps{} of {} sequences of {} tokens, {} experts, router {}\n", step.size(),
+                           step.empty() ? "" : fmt::format(" from {} to {}", step.front(), step.back()), file.integer("/", "sequences"), file.integer("/", "seq_len"),
+                           file.integer("/", "experts"), file.text("/", "router"));
+  for (const std::string& block : file.list("/layers")) {
+    const std::vector<std::uint8_t> kept = file.read<std::uint8_t>("/layers/" + block + "/kept");
+    std::cout << fmt::format("  block {}: {} entries, {} of them kept\n", block, kept.size(), std::accumulate(kept.begin(), kept.end(), i64{0}));
   }
 }
 
@@ -83,6 +103,7 @@ int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
       for (const std::string& line : io::Examples::load(path).describe()) std::cout << "  " << line << "\n";
     }
     if (format == io::k_run_format) print_run(file);
+    if (format == io::k_routing_format) print_routing(file);
     std::cout << " attributes\n";
     for (const std::string& name : file.attributes("/")) {
       std::string value = file.attribute_in_words("/", name);

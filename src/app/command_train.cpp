@@ -16,6 +16,7 @@
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/build_info.hpp"
+#include "pleiad/io/routing_record.hpp"
 #include "pleiad/io/run_record.hpp"
 #include "pleiad/ops/blas.hpp"
 
@@ -100,7 +101,7 @@ class RunLock {
 
 /// Keys that may differ when a run is continued: where it runs and what it reports, not what it computes.
 bool may_change(const std::string& key) {
-  for (const char* prefix : {"parallel.", "exchange.", "checkpoint.", "train.eval_", "train.sample_", "train.steps", "data."}) {
+  for (const char* prefix : {"parallel.", "exchange.", "checkpoint.", "metrics.", "train.eval_", "train.sample_", "train.steps", "data."}) {
     if (key.starts_with(prefix)) return true;
   }
   return false;
@@ -111,7 +112,7 @@ void require_same_run(const Config& config, const std::string& stored_text, cons
   for (const auto& [key, was] : Config::parse(stored_text, run).given()) {
     const auto it = now.find(key);
     if (it != now.end() && it->second != was && !may_change(key)) {
-      user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint and data options, train.steps, train.eval_* and train.sample_* may change", run, key, it->second, was);
+      user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.eval_* and train.sample_* may change", run, key, it->second, was);
     }
   }
 }
@@ -146,6 +147,7 @@ std::vector<std::pair<std::string, std::string>> environment_facts(const comm::C
 }
 
 io::RunDescription describe_run(const comm::Communicator& world, const Config& config, const ModelSetup& setup, const Data& data, std::uint64_t seed) {
+  const std::map<std::string, std::string> values = config.values();
   io::RunDescription run;
   run.config = config.resolved();
   run.facts = environment_facts(world);
@@ -156,11 +158,22 @@ io::RunDescription describe_run(const comm::Communicator& world, const Config& c
     run.domains = corpus->domain_names();
     run.has_floor = corpus->has_entropy();
   }
+  for (const char* key : {"router", "preset"}) {
+    if (const auto it = values.find(std::string("moe.") + key); it != values.end()) run.facts.emplace_back(key, it->second);
+  }
+  const bool predicts_next = data.shape().task != model::Task::classifier, causal = predicts_next && setup.model->causal();
+  run.labels = data.labels();
+  run.numbers = {{"causal", causal}, {"allow_noncausal", setup.moe_config.allow_noncausal}, {"parameters_total", count_parameters(setup).total}};
+  if (predicts_next && !causal) run.facts.emplace_back("note", fmt::format("the router {} looks at later tokens although the model predicts the next one: its losses are not those of a language model", setup.moe_config.router));
   if (run.moe_layers.empty()) return run;
-  run.expert_widths = setup.moe_config.expert_widths;
   const model::MoeLayer& moe = *setup.model->blocks()[run.moe_layers.front()].moe();
-  for (std::size_t e = 0; e < run.expert_widths.size(); ++e) run.expert_flops.push_back(moe.flops_per_row(static_cast<i64>(e)));
-  for (const auto& [key, value] : config.values()) {
+  run.expert_widths = setup.moe_config.expert_widths;
+  run.layer = train::layer_facts(setup.moe_config, moe);
+  run.k_bins = model::k_bins(run.experts(), setup.moe_config.bank != routing::Bank::feed_forward);
+  run.places = model::position_places(setup.model_config.seq_len);
+  run.has_importance = moe.has_importance();
+  run.generates_experts = setup.moe_config.hyper.on;
+  for (const auto& [key, value] : values) {
     if (key.starts_with("moe.") && key.ends_with("_loss") && value != "0") run.auxiliary.push_back(key.substr(4, key.size() - 9));
   }
   return run;
@@ -239,7 +252,8 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   Spec& data_spec = config.section("data");
   const std::string data_path = data_spec.text("corpus", "", "data file made by 'pleiad data': a corpus, labelled texts or pairs, which decides the task");
   const std::string prompt = data_spec.text("prompt", "", "start of the text samples; the start of the held-out part if empty");
-  const train::TrainConfig train_config = train::TrainConfig::read(config.section("train"), config.section("checkpoint"));
+  train::TrainConfig train_config = train::TrainConfig::read(config.section("train"), config.section("checkpoint"));
+  train_config.read_metrics(config.section("metrics"));
   const i64 keep = config.section("checkpoint").integer("keep", 3, 0, i64{1} << 30, "newest checkpoints to keep; 0: all");
   if (data_path.empty()) user_error("data.corpus is missing: give a file made by 'pleiad data build', 'synth', 'labelled' or 'pairs'");
   const Data data = Data::open(world, data_path);
@@ -274,6 +288,7 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   const auto decode = [&](std::span<const std::int32_t> tokens) { return decode_text(task, data.tokenizer(), tokens); };
   std::optional<RunLock> lock;
   std::optional<io::RunRecord> record;
+  std::optional<io::RoutingRecord> routing;
   std::optional<Terminal> terminal;
   comm::agree_on(world, [&] {
     if (!world.root()) return;
@@ -284,10 +299,16 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
     } else {
       record.emplace(path, run, decode);
     }
-    terminal.emplace(Terminal::Options{state.step, last_step, world.size(), run.expert_flops, decode, request.out + "/log.txt"});
+    const std::string routes = request.out + "/routing.h5";
+    const bool recorded = request.resume && fs::exists(routes);
+    if (!run.moe_layers.empty() && (train_config.record_every > 0 || recorded)) {
+      routing.emplace(routes, run, train_config.batch, setup.model_config.seq_len, train_config.lanes, recorded ? std::optional(state.step) : std::nullopt);
+    }
+    terminal.emplace(Terminal::Options{state.step, last_step, world.size(), decode, request.out + "/log.txt"});
   });
   std::vector<train::MetricSink*> sinks;
   if (world.root()) sinks = {&*record, &*terminal};
+  if (routing) sinks.push_back(&*routing);
   if (const ParameterCount n = count_parameters(setup); world.root()) {
     terminal->say(fmt::format("{} {:.2f} M parameters on {} rank{}, {} tokens a step, {} to {} of {} steps", request.resume ? "continuing" : "training",
                               static_cast<double>(n.total) * 1e-6, world.size(), world.size() == 1 ? "" : "s", train_config.batch * setup.model_config.seq_len,

@@ -19,7 +19,7 @@ namespace options = boost::program_options;
 
 namespace {
 
-const std::vector<std::string> k_sections = {"model", "moe", "train", "data", "parallel", "exchange", "checkpoint"};
+const std::vector<std::string> k_sections = {"model", "moe", "train", "data", "parallel", "exchange", "checkpoint", "metrics"};
 
 }  // namespace
 

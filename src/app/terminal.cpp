@@ -41,21 +41,39 @@ void Terminal::say(const std::string& line) {
   log_ << line << std::endl;
 }
 
+namespace {
+
+/// What the routers of one step did, as far as it says something: mean K where K varies, drops where there are any, and so on.
+std::string routing_in_words(const train::StepRecord& r) {
+  double worst = 1, worst_flops = 1, k = 0, entropy = 0, sharing = 0;
+  i64 dropped = 0, selected = 0;
+  bool varies = false;
+  const double layers = static_cast<double>(r.layers.size());
+  for (std::size_t l = 0; l < r.layers.size(); ++l) {
+    const model::LayerStatistics& counts = *r.layers[l];
+    const train::LayerFigures& f = r.figures[l];
+    worst = std::max(worst, f.load.imbalance);
+    worst_flops = std::max(worst_flops, f.load.flops_imbalance);
+    k += f.mean_k / layers;
+    entropy += counts.router_entropy / layers;
+    sharing += f.tokens_per_generated / layers;
+    dropped += counts.dropped();
+    selected += counts.selected;
+    varies = varies || counts.selected % std::max<i64>(counts.tokens, 1) != 0 || std::ranges::count_if(counts.k_tokens, [](i64 n) { return n > 0; }) > 1;
+  }
+  std::string line = fmt::format("  imbalance {:.2f} (flops {:.2f})", worst, worst_flops);
+  if (varies) line += fmt::format("  K {:.2f}", k);
+  if (entropy > 0) line += fmt::format("  entropy {:.2f}", entropy);
+  if (dropped > 0) line += fmt::format("  dropped {:.1f} %", 100.0 * static_cast<double>(dropped) / static_cast<double>(selected));
+  if (sharing > 0) line += fmt::format("  {:.0f} tokens per generated expert", sharing);
+  return line;
+}
+
+}  // namespace
+
 std::string Terminal::progress(const train::StepRecord& r) const {
   std::string line = fmt::format("step {:>6}/{}  loss {:.4f}", r.step, options_.last_step, r.loss.task);
-  if (!r.layers.empty()) {
-    double worst = 1, worst_flops = 1;
-    i64 dropped = 0, selected = 0;
-    for (const model::LayerStatistics* layer : r.layers) {
-      const train::LoadFigures f = train::load_figures(layer->expert_tokens, options_.expert_flops);
-      worst = std::max(worst, f.imbalance);
-      worst_flops = std::max(worst_flops, f.flops_imbalance);
-      dropped += layer->dropped();
-      selected += layer->selected;
-    }
-    line += fmt::format("  imbalance {:.2f} (flops {:.2f})", worst, worst_flops);
-    if (dropped > 0) line += fmt::format("  dropped {:.1f} %", 100.0 * static_cast<double>(dropped) / static_cast<double>(selected));
-  }
+  if (!r.layers.empty()) line += routing_in_words(r);
   line += fmt::format("  {:.0f} tokens/s  ETA {}", static_cast<double>(r.tokens) / recent_, duration(recent_ * static_cast<double>(options_.last_step - r.step)));
   return line;
 }
@@ -83,9 +101,12 @@ void Terminal::on_step(const train::StepRecord& r) {
 }
 
 void Terminal::on_evaluation(i64 step, const train::EvalReport& r) {
-  std::string line = fmt::format("evaluation at step {}: loss {:.4f} nat/token", step, r.loss);
+  const bool labels = !r.confusion.empty();
+  std::string line = fmt::format("evaluation at step {}: loss {:.4f} nat/{}", step, r.loss, labels ? "label" : "token");
   if (r.floor) line += fmt::format(", {:.4f} above the floor of {:.4f}", r.loss - *r.floor, *r.floor);
-  line += fmt::format(" ({} windows, {} tokens)", r.windows, r.targets);
+  line += fmt::format(", accuracy {:.2f} %", 100 * r.accuracy);
+  if (labels) line += fmt::format(", Matthews correlation {:.4f}", train::matthews_correlation(r.confusion));
+  line += labels ? fmt::format(" ({} texts)", r.targets) : fmt::format(" ({} windows, {} tokens)", r.windows, r.targets);
   say(line);
   if (!r.domains.empty()) {
     std::vector<std::string> parts;
@@ -95,8 +116,15 @@ void Terminal::on_evaluation(i64 step, const train::EvalReport& r) {
                                              : fmt::format("{} {:+.3f}", r.domains[d], r.domain_loss[d] - r.domain_floor[d]));
     }
     say(fmt::format("  {} by domain: {}", r.domain_floor.empty() ? "loss" : "above the floor", fmt::join(parts, ", ")));
-    if (!r.alignment.empty()) say(fmt::format("  experts know the domain (1 = wholly): {:.3f}", fmt::join(r.alignment, ", ")));
   }
+  for (std::size_t l = 0; l < r.figures.size(); ++l) {
+    const train::LayerFigures& f = r.figures[l];
+    line = fmt::format("  block {}: usage {:.1f} %, unevenness {:.3f}, dead {}, overloaded {}, flops imbalance {:.2f}, {:.4g} kflop/token, knows", r.blocks[l],
+                       100 * f.use.usage, f.use.unevenness, f.load.dead, f.load.overloaded, f.load.flops_imbalance, f.flops_per_token * 1e-3);
+    if (!r.alignment.empty()) line += fmt::format(" {:.3f} of the domain,", r.alignment[l]);
+    say(line + fmt::format(" {:.3f} of the token", r.token_alignment[l]));
+  }
+  if (!r.figures.empty()) say(fmt::format("  {:.3f} M active parameters, {:.3f} Mflop per token", r.active_parameters * 1e-6, r.flops_per_token * 1e-6));
 }
 
 void Terminal::on_sample(const train::Sample& sample) {

@@ -42,4 +42,8 @@ double FfnBank::flops_per_row(i64 expert) const {
   return 2.0 * static_cast<double>(kind_.matrices() * widths_[expert] * width_);
 }
 
+i64 FfnBank::parameters_of(i64 expert) const {
+  return kind_.matrices() * widths_[expert] * width_ + (kind_.bias ? widths_[expert] + width_ : 0);
+}
+
 }  // namespace pleiad::experts

@@ -13,18 +13,6 @@ namespace pleiad::model {
 
 namespace {
 
-LayerStatistics gather_statistics(const routing::RouterTrace& router, const exchange::ExchangePlan& plan, const comm::Communicator& world) {
-  LayerStatistics s;
-  s.expert_tokens = routing::count_per_expert(router.assignment, true);
-  s.expert_tokens.push_back(router.assignment.entries());
-  comm::all_reduce_sum<i64>(world, s.expert_tokens);
-  s.selected = s.expert_tokens.back();
-  s.expert_tokens.pop_back();
-  s.router_entropy = router.mean_entropy;
-  s.traffic = plan.traffic;
-  return s;
-}
-
 std::unique_ptr<experts::ExpertBank> make_bank(ParamSet& params, const MoeConfig& c, const std::string& prefix, i64 width, const ExpertMap& map,
                                                i64 owner, i64 layer, i64 model_layers) {
   if (c.bank == routing::Bank::neuron) {
@@ -36,13 +24,12 @@ std::unique_ptr<experts::ExpertBank> make_bank(ParamSet& params, const MoeConfig
 
 }  // namespace
 
-i64 LayerStatistics::dropped() const { return selected - std::accumulate(expert_tokens.begin(), expert_tokens.end(), i64{0}); }
-
 MoeLayer::MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const std::string& prefix, i64 width, i64 layer,
                    i64 model_layers, const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger, const HyperNetwork* hyper,
                    i64 moe_layer)
     : map_(config.placement, config.expert_widths, grid.expert_group().size()),
       layer_(layer),
+      k_bins_(k_bins(map_.experts(), config.bank != routing::Bank::feed_forward)),
       exchanger_(exchanger),
       router_(routing::router_variant(config.router).make({params, prefix, width, config.expert_widths, config.split}, moe)),
       bank_(make_bank(params, config, prefix, width, map_, grid.expert_group().rank(), layer, model_layers)) {
@@ -56,15 +43,17 @@ routing::RoutingContext MoeLayer::routing_context(const StepContext& c, const ro
 
 void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing::AttentionMaps& attention, const StepContext& context,
                        MoeTrace& trace, MatrixView y) const {
+  const routing::RoutingContext to_route = routing_context(context, attention);
   {  // 1 who goes where
     PhaseTimes::Scope phase(context.times, Phase::router);
-    trace.router = router_->forward(params, x, routing_context(context, attention));
+    trace.router = router_->forward(params, x, to_route);
   }
   const routing::Assignment& assignment = trace.router->assignment;
   {  // 2 what travels
     PhaseTimes::Scope phase(context.times, Phase::plan);
     trace.plan = exchanger_.make_plan(assignment, map_, context.lanes, x.cols);
-    trace.statistics = gather_statistics(*trace.router, trace.plan, context.grid.world());
+    trace.statistics = gather_statistics(*trace.router, to_route, k_bins_);
+    trace.statistics.traffic = trace.plan.traffic;
   }
   {  // 3 tokens to their experts
     PhaseTimes::Scope phase(context.times, Phase::exchange);

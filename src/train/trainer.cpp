@@ -26,16 +26,10 @@ TrainConfig TrainConfig::read(Spec& t, Spec& checkpoint) {
   return c;
 }
 
-double step_flops(const model::Model& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens) {
-  double forward = model.fixed_flops_per_token() * static_cast<double>(tokens);
-  for (std::size_t l = 0; l < layers.size(); ++l) {
-    const model::MoeLayer& moe = *model.blocks()[model.moe_layers()[l]].moe();
-    for (std::size_t e = 0; e < layers[l]->expert_tokens.size(); ++e) {
-      forward += static_cast<double>(layers[l]->expert_tokens[e]) * moe.flops_per_row(static_cast<i64>(e));
-    }
-    forward += static_cast<double>(layers[l]->selected) * moe.side_flops_per_selection();
-  }
-  return 3 * forward;
+void TrainConfig::read_metrics(Spec& m) {
+  const std::string which = m.choice("record_routing", "none", {"none", "sampled", "full"}, "which steps' routing goes to routing.h5, token by token");
+  const i64 every = m.integer("record_every", 100, 1, i64{1} << 40, "sampled: steps between those that are recorded");
+  record_every = which == "none" ? 0 : which == "full" ? 1 : every;
 }
 
 Trainer::Trainer(const TrainConfig& config, const model::Model& model, BatchSource& source, const comm::ProcessGrid& grid,
@@ -47,7 +41,9 @@ Trainer::Trainer(const TrainConfig& config, const model::Model& model, BatchSour
       sinks_(std::move(sinks)),
       store_(store),
       samples_(std::move(samples)),
-      lanes_(config.lanes, config.batch, model.config().seq_len, grid.world().size(), grid.world().rank()) {}
+      lanes_(config.lanes, config.batch, model.config().seq_len, grid.world().size(), grid.world().rank()) {
+  if (!model.moe_layers().empty()) facts_ = layer_facts(model.moe_config(), *model.blocks()[model.moe_layers().front()].moe());
+}
 
 void Trainer::run(TrainState& state, i64 last_step) {
   state.params.allocate_grads(lanes_.my_lanes().count);
@@ -81,10 +77,10 @@ void Trainer::step(TrainState& state) {
     model_.update_buffers(state.params, context, trace_);
   }
   ++state.step;
-  report(state, rate, norm, watch.seconds());
+  report(state, batch, rate, norm, watch.seconds());
 }
 
-void Trainer::report(const TrainState& state, double rate, double norm, double seconds) {
+void Trainer::report(const TrainState& state, const model::Batch& batch, double rate, double norm, double seconds) {
   PhaseTimes::Scope phase(times_, Phase::metrics);
   StepRecord r;
   r.step = state.step;
@@ -93,15 +89,24 @@ void Trainer::report(const TrainState& state, double rate, double norm, double s
   r.grad_norm = norm;
   r.seconds = seconds;
   r.tokens = lanes_.tokens();
-  r.layers = model_.statistics(trace_);
-  r.flops = step_flops(model_, r.layers, r.tokens);
   // What was measured since the last report: this step, and evaluation, saving and reporting before it.
   r.phase_seconds = comm::all_gather<double>(grid_.world(), times_.all());
   times_.reset();
+  report_layers(batch, r);
+  for (MetricSink* sink : sinks_) sink->on_step(r);
+}
+
+void Trainer::report_layers(const model::Batch& batch, StepRecord& r) const {
+  r.layers = model_.statistics(trace_);
+  r.flops_per_token = model_.fixed_flops_per_token();
+  r.flops = step_flops(r.flops_per_token, facts_, r.layers, r.tokens);
   std::vector<i64> mine;
   for (const auto* layer : r.layers) {
     mine.push_back(layer->traffic.forward_bytes + layer->traffic.backward_bytes);
     mine.push_back(layer->traffic.forward_messages + layer->traffic.backward_messages);
+    if (sinks_.empty()) continue;  // nobody looks at the figures here
+    r.figures.push_back(layer_figures(*layer, facts_));
+    r.flops_per_token += r.figures.back().expert_flops_per_token + r.figures.back().selection_flops_per_token;
   }
   const std::vector<i64> all = comm::all_gather<i64>(grid_.world(), mine);
   for (std::size_t l = 0; l < r.layers.size(); ++l) {
@@ -111,7 +116,10 @@ void Trainer::report(const TrainState& state, double rate, double norm, double s
       r.messages.push_back(all[at + 1]);
     }
   }
-  for (MetricSink* sink : sinks_) sink->on_step(r);
+  if (config_.record_every == 0 || r.step % config_.record_every != 0 || r.layers.empty()) return;
+  std::vector<const routing::Assignment*> routed;
+  for (const i64 block : model_.moe_layers()) routed.push_back(&trace_.blocks[block].moe.router->assignment);
+  r.routing = gather_routing(grid_.world(), batch.input, routed);
 }
 
 std::vector<std::int32_t> Trainer::sample_text(const ParamSet& params) const {

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Compares run directories.
 
-_runs.py same A B             bit for bit: losses, norms, routing, evaluations, samples, and the newest checkpoint (weights, moments)
+_runs.py same A B             bit for bit: losses, norms, routing, evaluations, samples, routing.h5, and the newest checkpoint (weights, moments)
 _runs.py continued A B        the same, but evaluations and samples only at the steps that both have
 _runs.py near TOLERANCE A B   relative difference of the task loss over the whole curve, and of the last evaluation
 _runs.py differ A B           the opposite of near 0: the weights are not the same bits
+_runs.py routing A EVERY      routing.h5 of A has every EVERY-th step, its entries add up, and they give the counts of run.h5
+_runs.py sampled FULL SOME    the steps of routing.h5 of SOME are the same entries in that of FULL
 _runs.py traffic DRY REAL N   sent bytes and messages of a dry run on one rank equal the sum over the ranks of a real run on N
 """
 import glob
@@ -14,7 +16,8 @@ import sys
 import h5py
 import numpy as np
 
-TIMES = {"steps/seconds", "steps/tokens_per_second"}
+# What depends on the machine or on the number of ranks.
+TIMES = {"steps/seconds", "steps/tokens_per_second", "steps/exchange_bytes"}
 
 
 def datasets(file, groups):
@@ -34,7 +37,12 @@ def newest(run):
 
 def record(run):
     with h5py.File(os.path.join(run, "run.h5"), "r") as file:
-        return datasets(file, ["steps", "routing", "evaluation", "samples"])
+        found = datasets(file, ["steps", "routing", "evaluation", "samples"])
+    path = os.path.join(run, "routing.h5")
+    if os.path.exists(path):
+        with h5py.File(path, "r") as file:
+            file.visititems(lambda n, item: found.__setitem__(f"routing.h5/{n}", item[()]) if isinstance(item, h5py.Dataset) and n != "config" else None)
+    return found
 
 
 def differences(what, left, right):
@@ -102,12 +110,70 @@ def traffic(dry, real, ranks):
     return problems
 
 
+def recorded(run):
+    """By step: tokens, and by block the entries (count, expert, weight, kept)."""
+    found = {}
+    with h5py.File(os.path.join(run, "routing.h5"), "r") as file:
+        for row, step in enumerate(file["step"][()]):
+            blocks = {}
+            for block, group in file["layers"].items():
+                count, first = group["count"][row], group["first"][row]
+                mine = slice(first, first + count.sum())
+                blocks[int(block)] = (count, group["expert"][mine], group["weight"][mine], group["kept"][mine])
+            found[int(step)] = (file["tokens"][row], blocks)
+        lengths = {name: [len(group[name]) for group in file["layers"].values()] for name in ("expert", "weight", "kept")}
+        ends = [sum(int(group["count"][row].sum()) for row in range(len(file["step"]))) for group in file["layers"].values()]
+        if any(length != ends for length in lengths.values()):
+            sys.exit(f"{run}/routing.h5: {lengths} entries, the counts say {ends}")
+    return found
+
+
+def routing(run, every):
+    problems, steps = [], recorded(run)
+    with h5py.File(os.path.join(run, "run.h5"), "r") as file:
+        last, experts = len(file["steps/step"]), None
+        if list(steps) != list(range(int(every), last + 1, int(every))):
+            problems.append(f"recorded steps {list(steps)}")
+        for step, (tokens, blocks) in steps.items():
+            if list(blocks) != list(file["layers/block"][()]) or len(tokens) != file["steps/tokens"][step - 1]:
+                problems.append(f"step {step}: blocks {list(blocks)}, {len(tokens)} tokens")
+            for layer, (count, expert, weight, kept) in enumerate(blocks.values()):
+                row = {name: item[step - 1, layer] for name, item in file["routing"].items()}
+                token = np.repeat(np.arange(len(count)), count)
+                k = np.bincount(token[kept > 0], minlength=len(count))
+                histogram = np.bincount(np.minimum(k, len(row["k_histogram"]) - 1), minlength=len(row["k_histogram"]))
+                wanted = {"dropped": np.sum(kept == 0), "tokens_emptied": np.sum((count > 0) & (k == 0)), "tokens_unchosen": np.sum(count == 0),
+                          "mean_k": k.sum() / len(count), "k_histogram": histogram}
+                first = np.cumsum(count) - count
+                wanted["dropped_first_choices"] = np.sum(kept[first[count > 0]] == 0)
+                if "expert_tokens" in row:
+                    experts = len(row["expert_tokens"])
+                    load = np.bincount(expert[kept > 0], minlength=experts)
+                    mass = np.bincount(expert[kept > 0], weight[kept > 0].astype(float), minlength=experts)
+                    z = mass[mass > 0] / mass.sum()
+                    wanted.update(expert_tokens=load, dead=np.sum(load == 0), usage=np.mean(mass > 0), unevenness=np.log(experts) + np.sum(z * np.log(z)))
+                for name, value in wanted.items():
+                    if not np.allclose(row[name], value, rtol=1e-7, atol=1e-7):
+                        problems.append(f"step {step}, layer {layer}: {name} is {row[name]}, the entries give {value}")
+    if not steps or experts is None:
+        problems.append("nothing to compare")
+    return problems
+
+
+def sampled(full, some):
+    left, right, problems = recorded(full), recorded(some), []
+    for step, (tokens, blocks) in right.items():
+        pairs = [(tokens, left[step][0])] + [pair for block in blocks for pair in zip(blocks[block], left[step][1][block])]
+        problems += [f"step {step} differs" for a, b in pairs if a.tobytes() != b.tobytes()][:1]
+    return problems if right else ["nothing was sampled"]
+
+
 def main():
     command, arguments = sys.argv[1], sys.argv[2:]
     if command == "differ":
         found = [] if differences("checkpoint", weights(arguments[0]), weights(arguments[1])) else ["the weights are the same bits"]
     else:
-        found = {"same": same, "continued": continued, "near": near, "traffic": traffic}[command](*arguments)
+        found = {"same": same, "continued": continued, "near": near, "traffic": traffic, "routing": routing, "sampled": sampled}[command](*arguments)
     print("\n".join(found[:12]))
     return 1 if found else 0
 

@@ -34,6 +34,9 @@ sample_tokens = 6
 corpus = corpus.h5
 [checkpoint]
 every = 10
+[metrics]
+record_routing = sampled
+record_every = 3
 EOF
 holds() { # RUN STEP...: exactly these checkpoints and nothing else
     local expected="" step

@@ -1,4 +1,6 @@
-// Numbers of a run that need no run: learning rates, load figures, mutual information, and what section [train] refuses.
+// Numbers of a run that need no run: learning rates, figures of layers, and what section [train] refuses.
+#include <map>
+
 #include "pleiad/train/trainer.hpp"
 #include "support/sample.hpp"
 
@@ -52,15 +54,87 @@ TEST(LoadFigures, OfOneExpertOrNoTokensAreFinite) {
   EXPECT_EQ(none.variation, 0);
 }
 
-TEST(MutualInformation, IsZeroForIndependentAndOneForIdentical) {
-  EXPECT_NEAR(normalised_mutual_information(std::vector<i64>{2, 4, 6, 3, 6, 9}, 2, 3), 0, 1e-12);
-  EXPECT_NEAR(normalised_mutual_information(std::vector<i64>{5, 0, 0, 0, 0, 7, 0, 3, 0}, 3, 3), 1, 1e-12);
-  // Two experts share a domain: knowing the expert tells the domain, so all of its entropy is known.
-  EXPECT_NEAR(normalised_mutual_information(std::vector<i64>{4, 4, 0, 0, 0, 8}, 2, 3), 1, 1e-12);
-  // One expert for two domains tells nothing.
-  EXPECT_NEAR(normalised_mutual_information(std::vector<i64>{4, 4}, 2, 1), 0, 1e-12);
-  EXPECT_EQ(normalised_mutual_information(std::vector<i64>{3, 4}, 1, 2), 0) << "one domain has no entropy";
-  EXPECT_EQ(normalised_mutual_information(std::vector<i64>{0, 0, 0, 0}, 2, 2), 0) << "no tokens";
+TEST(LoadFigures, CountDeadAndOverloadedExperts) {
+  // Flops 6, 18, 0, 0, 3: mean 5.4, so only the second has more than twice that.
+  const LoadFigures f = load_figures(std::vector<i64>{6, 2, 0, 0, 1}, std::vector<double>{1, 9, 5, 5, 3});
+  EXPECT_EQ(f.dead, 2);
+  EXPECT_EQ(f.overloaded, 1);
+  const LoadFigures edge = load_figures(std::vector<i64>{2, 0}, std::vector<double>{1, 1});
+  EXPECT_EQ(edge.overloaded, 0) << "twice the mean is not more than twice";
+  const LoadFigures none = load_figures(std::vector<i64>{0, 0}, std::vector<double>{3, 3});
+  EXPECT_EQ(none.dead, 2);
+  EXPECT_EQ(none.overloaded, 0);
+}
+
+TEST(UsageFigures, AreWhatTheHandFinds) {
+  EXPECT_EQ(usage_figures(std::vector<i64>{7, 7, 7, 7}).usage, 1);
+  EXPECT_NEAR(usage_figures(std::vector<i64>{7, 7, 7, 7}).unevenness, 0, 1e-15);
+  const UsageFigures half = usage_figures(std::vector<i64>{5, 0, 5, 0});
+  EXPECT_EQ(half.usage, 0.5);
+  EXPECT_NEAR(half.unevenness, std::log(2.0), 1e-15) << "ln 4 - ln 2";
+  EXPECT_NEAR(usage_figures(std::vector<i64>{0, 9, 0, 0}).unevenness, std::log(4.0), 1e-15);
+  EXPECT_NEAR(usage_figures(std::vector<i64>{1, 3}).unevenness, std::log(2.0) + 0.25 * std::log(0.25) + 0.75 * std::log(0.75), 1e-15);
+  EXPECT_EQ(usage_figures(std::vector<i64>{0, 0}).usage, 0);
+  EXPECT_EQ(usage_figures(std::vector<i64>{0, 0}).unevenness, 0);
+}
+
+model::LayerStatistics hand_counted() {
+  model::LayerStatistics s;
+  s.expert_tokens = {4, 2, 0};
+  s.expert_weight = {3, 1, 0};
+  s.position_tokens = {4, 0};
+  s.position_kept = {6, 0};
+  s.position_importance = {i64{1} << 30, 0};
+  s.tokens = 4;
+  s.generated_experts = 2;
+  return s;
+}
+
+TEST(LayerFigures, AreWhatTheHandFinds) {
+  const LayerFacts facts{.flops_per_row = {10, 40, 10}, .parameters = {5, 20, 5}, .router_flops = 7, .side_flops = 3, .widths = {1, 4}, .width_of = {0, 1, 0}};
+  const LayerFigures f = layer_figures(hand_counted(), facts);
+  EXPECT_DOUBLE_EQ(f.mean_k, 1.5);
+  EXPECT_DOUBLE_EQ(f.expert_flops_per_token, 30) << "(40 + 80) / 4";
+  EXPECT_DOUBLE_EQ(f.flops_per_token, 40);
+  EXPECT_DOUBLE_EQ(f.expert_parameters_per_token, 15) << "(20 + 40) / 4";
+  EXPECT_DOUBLE_EQ(f.tokens_per_generated, 2);
+  EXPECT_DOUBLE_EQ(f.width_share[0], 4.0 / 6);
+  EXPECT_DOUBLE_EQ(f.width_share[1], 2.0 / 6);
+  EXPECT_DOUBLE_EQ(f.width_flops_share[0], 1.0 / 3);
+  EXPECT_DOUBLE_EQ(f.width_flops_share[1], 2.0 / 3);
+  EXPECT_DOUBLE_EQ(f.k_by_position[0], 1.5);
+  EXPECT_DOUBLE_EQ(f.importance_by_position[0], 0.25);
+  EXPECT_TRUE(std::isnan(f.k_by_position[1])) << "only padding stands there";
+  EXPECT_DOUBLE_EQ(f.load.imbalance, 2);
+  EXPECT_DOUBLE_EQ(f.load.flops_imbalance, 2) << "80 over the mean of 40, 80, 0";
+  EXPECT_EQ(f.load.dead, 1);
+  EXPECT_EQ(f.load.overloaded, 0);
+  EXPECT_DOUBLE_EQ(f.use.usage, 2.0 / 3);
+}
+
+TEST(LayerFigures, OfNoTokensAreFinite) {
+  model::LayerStatistics s;
+  s.expert_tokens = s.expert_weight = {0, 0};
+  const LayerFigures f = layer_figures(s, {.flops_per_row = {1, 1}, .parameters = {1, 1}, .widths = {3}, .width_of = {0, 0}});
+  EXPECT_EQ(f.mean_k, 0);
+  EXPECT_EQ(f.width_share[0], 0);
+  EXPECT_EQ(f.flops_per_token, 0);
+  EXPECT_EQ(f.tokens_per_generated, 0);
+}
+
+TEST(TrainConfig, ReadsWhichStepsToRecord) {
+  const auto every = [](const std::map<std::string, std::string>& keys) {
+    Spec metrics("metrics");
+    for (const auto& [key, value] : keys) metrics.set(key, value);
+    TrainConfig c;
+    c.read_metrics(metrics);
+    return c.record_every;
+  };
+  EXPECT_EQ(every({}), 0);
+  EXPECT_EQ(every({{"record_routing", "full"}, {"record_every", "7"}}), 1);
+  EXPECT_EQ(every({{"record_routing", "sampled"}}), 100);
+  EXPECT_EQ(every({{"record_routing", "sampled"}, {"record_every", "7"}}), 7);
+  EXPECT_EQ(every({{"record_routing", "none"}, {"record_every", "7"}}), 0);
 }
 
 std::string config_error(const std::string& key, const std::string& value) {
@@ -78,6 +152,17 @@ TEST(TrainConfig, RefusesBadValuesByName) {
     const std::string message = config_error(key, value);
     EXPECT_TRUE(test::contains(message, std::string("train.") + key + " = " + value)) << message;
   }
+}
+
+// Two classes by the usual formula, three by hand.
+TEST(MatthewsCorrelation, OfTables) {
+  const double tp = 6, tn = 3, fp = 1, fn = 2;
+  const std::vector<i64> two = {3, 1, 2, 6};  // true label by guess
+  EXPECT_NEAR(matthews_correlation(two), (tp * tn - fp * fn) / std::sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)), 1e-12);
+  EXPECT_NEAR(matthews_correlation(std::vector<i64>{4, 0, 0, 0, 5, 0, 0, 0, 6}), 1, 1e-12);
+  // 6 of 9 right; true 3,3,3; guesses 4,3,2: (6*9 - (3*4+3*3+3*2)) / sqrt((81-29)(81-27))
+  EXPECT_NEAR(matthews_correlation(std::vector<i64>{2, 1, 0, 1, 2, 0, 1, 0, 2}), (6 * 9 - 27) / std::sqrt(52.0 * 54.0), 1e-12);
+  EXPECT_EQ(matthews_correlation(std::vector<i64>{5, 0, 3, 0}), 0) << "one side constant";
 }
 
 }  // namespace

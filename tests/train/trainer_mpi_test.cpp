@@ -1,4 +1,5 @@
 // Whole training runs: the same bits on any number of ranks, in any number of pieces; and what the loop reports.
+#include "pleiad/comm/collectives.hpp"
 #include "train/tiny_run.hpp"
 
 namespace pleiad::train {
@@ -31,7 +32,9 @@ void expect_same_parameters(TinyRun& here, TinyRun& truth) {
   for (const ParamInfo& p : here.tiny.params.infos()) {
     const ParamInfo& same = *truth.tiny.params.find(p.name);
     const auto compare = [&](std::span<real> a, std::span<real> b, const char* what) {
-      const auto x = here.tiny.params.slice(p, a), y = truth.tiny.params.slice(same, b);
+      const auto x = here.tiny.params.slice(p, a);
+      // Of a parameter with a row per expert a rank has only its rows.
+      const auto y = truth.tiny.params.slice(same, b).subspan(static_cast<std::size_t>(p.first_element()), x.size());
       EXPECT_TRUE(test::same_bits<real>(std::span<const real>(x), std::span<const real>(y))) << what << " of " << p.name;
     };
     if (p.row_block()) {
@@ -44,12 +47,32 @@ void expect_same_parameters(TinyRun& here, TinyRun& truth) {
   }
 }
 
+void expect_same_figures(const std::vector<LayerFigures>& here, const std::vector<LayerFigures>& truth) {
+  ASSERT_EQ(here.size(), truth.size());
+  for (std::size_t l = 0; l < here.size(); ++l) {
+    const LayerFigures &a = here[l], &b = truth[l];
+    EXPECT_EQ(a.load.imbalance, b.load.imbalance);
+    EXPECT_EQ(a.load.flops_imbalance, b.load.flops_imbalance);
+    EXPECT_EQ(a.load.dead, b.load.dead);
+    EXPECT_EQ(a.load.overloaded, b.load.overloaded);
+    EXPECT_EQ(a.use.usage, b.use.usage);
+    EXPECT_EQ(a.use.unevenness, b.use.unevenness);
+    EXPECT_EQ(a.mean_k, b.mean_k);
+    EXPECT_EQ(a.flops_per_token, b.flops_per_token);
+    EXPECT_EQ(a.width_flops_share, b.width_flops_share);
+    EXPECT_EQ(a.k_by_position, b.k_by_position);
+    EXPECT_EQ(a.importance_by_position, b.importance_by_position);
+  }
+}
+
 void expect_same_records(const KeepingSink& here, const KeepingSink& truth) {
   ASSERT_EQ(here.records.size(), truth.records.size());
   for (std::size_t i = 0; i < here.records.size(); ++i) {
     EXPECT_EQ(here.records[i].loss.total, truth.records[i].loss.total) << "step " << i + 1;
     EXPECT_EQ(here.records[i].grad_norm, truth.records[i].grad_norm) << "step " << i + 1;
     EXPECT_EQ(here.records[i].flops, truth.records[i].flops) << "step " << i + 1;
+    EXPECT_EQ(here.records[i].flops_per_token, truth.records[i].flops_per_token) << "step " << i + 1;
+    expect_same_figures(here.records[i].figures, truth.records[i].figures);
   }
 }
 
@@ -58,6 +81,8 @@ const Keys k_runs[] = {
     with(k_tiny_moe, {{"preset", "switch"}, {"layers", "all"}}),
     with(k_tiny_moe, {{"preset", "mixtral"}, {"placement", "balanced"}}),
     with(k_tiny_moe, {{"router", "noisy_topk"}, {"k", "2"}, {"load_loss", "0.1"}, {"importance_loss", "0.1"}, {"placement", "round_robin"}}),
+    with(k_tiny_moe, {{"preset", "damoe"}, {"capacity_factor", "1"}}),
+    {{"router", "peer"}, {"sub_keys", "5"}, {"heads", "2"}, {"k", "3"}, {"query_dim", "4"}, {"layers", "1"}},
     {{"preset", "dense"}},
     k_peer,
     {{"preset", "pkm"}, {"layers", "all"}, {"sub_keys", "6"}, {"heads", "2"}, {"k", "3"}, {"query_dim", "4"}},
@@ -76,9 +101,12 @@ TEST(Trainer, TwentyStepsGiveTheBitsOfOneRank) {
     for (std::size_t i = 0; i < std::min(here.sink.evaluations.size(), truth.sink.evaluations.size()); ++i) {
       const EvalReport &a = here.sink.evaluations[i].second, &b = truth.sink.evaluations[i].second;
       EXPECT_EQ(a.loss, b.loss);
-      EXPECT_EQ(a.expert_tokens, b.expert_tokens);
       EXPECT_EQ(a.expert_domain_tokens, b.expert_domain_tokens);
       EXPECT_EQ(a.alignment, b.alignment);
+      EXPECT_EQ(a.token_alignment, b.token_alignment);
+      EXPECT_EQ(a.active_parameters, b.active_parameters);
+      EXPECT_EQ(a.flops_per_token, b.flops_per_token);
+      expect_same_figures(a.figures, b.figures);
     }
     EXPECT_EQ(here.sink.samples.back().text, truth.sink.samples.back().text);
   }
@@ -110,7 +138,8 @@ TEST(StepFlops, CountAdaptersByTokenOrBySelectionAndExpertsByWhatWasKept) {
     model::LayerStatistics s;
     s.expert_tokens = {9, 10, 8, 10};
     s.selected = 40;
-    return step_flops(*tiny.model, {&s}, 24);
+    const model::MoeLayer& moe = *tiny.model->blocks()[tiny.model->moe_layers().front()].moe();
+    return step_flops(tiny.model->fixed_flops_per_token(), layer_facts(tiny.model->moe_config(), moe), {&s}, 24);
   };
   const double none = flops({}), row = 4.0 * 8 * 3;  // of an adapter of width 3 beside a stream of width 8
   EXPECT_EQ(flops({{"adapter", "shared"}, {"adapter_width", "3"}}) - none, 3 * 24 * row);
@@ -200,11 +229,59 @@ TEST(Evaluate, IsTheSameForAnyBatchAndCountsEveryWindowOnce) {
   EXPECT_EQ(all.floor, 0.25);
   EXPECT_EQ(some.windows, 6);
   EXPECT_EQ(some.targets, 24);
-  i64 kept = 0, by_domain = 0;
-  for (const i64 n : all.expert_tokens[0]) kept += n;
+  i64 by_domain = 0;
   for (const i64 n : all.expert_domain_tokens[0]) by_domain += n;
-  EXPECT_EQ(kept, 2 * all.targets) << "two experts per token, nothing dropped";
-  EXPECT_EQ(by_domain, kept);
+  EXPECT_EQ(all.layers[0].kept(), 2 * all.targets) << "two experts per token, nothing dropped";
+  EXPECT_EQ(by_domain, all.layers[0].kept());
+  EXPECT_EQ(all.blocks, (std::vector<i64>{1}));
+  EXPECT_EQ(all.layers[0].tokens, all.targets);
+  EXPECT_EQ(all.layers[0].k_tokens, (std::vector<i64>{0, 0, all.targets, 0, 0}));
+  EXPECT_EQ(pieces.layers[0].tokens, all.layers[0].tokens);
+  EXPECT_EQ(all.figures[0].mean_k, 2);
+  EXPECT_GE(all.token_alignment[0], 0);
+  EXPECT_LE(all.token_alignment[0], 1);
+  EXPECT_EQ(all.flops_per_token, run.tiny.model->fixed_flops_per_token() + all.expert_flops_per_token);
+}
+
+TEST(Evaluate, CountsTheParametersATokenMeets) {
+  // Every expert for every token: all parameters are active.
+  TinyRun run(test::grid_of_all(), with(k_tiny_moe, {{"k", "4"}, {"expert_bias", "true"}, {"layers", "all"}}), {{"steps", "1"}});
+  PhaseTimes times;
+  const EvalReport report = evaluate(*run.tiny.model, run.tiny.params, run.source, run.tiny.grid, 8, 6, 0, times);
+  i64 dense = 0, experts = 0;
+  for (const ParamInfo& p : run.tiny.params.infos()) (p.owner == Owner::replicated ? dense : experts) += p.trainable ? p.size() : 0;
+  EXPECT_DOUBLE_EQ(report.active_parameters, static_cast<double>(dense + comm::sum_over<i64>(run.tiny.grid.world(), experts)));
+  EXPECT_EQ(report.figures[1].load.dead, 0);
+  EXPECT_EQ(report.figures[1].mean_k, 4);
+}
+
+TEST(Trainer, GathersTheRoutingOfTheStepsAskedFor) {
+  const Keys train = {{"steps", "5"}};
+  TinyRun here(test::grid_of_all(), k_runs[0], train), truth(test::grid_of_me(), k_runs[0], train);
+  for (TinyRun* run : {&here, &truth}) {
+    run->config.record_every = 2;
+    run->trainer->run(*run->state, 5);
+  }
+  for (std::size_t i = 0; i < here.sink.records.size(); ++i) {
+    const StepRecord &a = here.sink.records[i], &b = truth.sink.records[i];
+    EXPECT_EQ(a.routing.has_value(), a.step % 2 == 0);
+    if (!a.routing || !b.routing) continue;
+    if (!here.tiny.grid.world().root()) {
+      EXPECT_TRUE(a.routing->tokens.empty());
+      continue;
+    }
+    EXPECT_EQ(a.routing->tokens, b.routing->tokens);
+    EXPECT_EQ(a.routing->tokens.size(), 48u);
+    EXPECT_EQ(a.routing->layers.size(), 2u);
+    for (std::size_t l = 0; l < a.routing->layers.size(); ++l) {
+      const RoutingSnapshot::Layer &x = a.routing->layers[l], &y = b.routing->layers[l];
+      EXPECT_EQ(x.count, std::vector<std::int32_t>(48, 1));
+      EXPECT_EQ(x.expert, y.expert);
+      EXPECT_EQ(x.weight, y.weight);
+      EXPECT_EQ(x.kept, y.kept);
+      EXPECT_EQ(x.expert.size(), 48u);
+    }
+  }
 }
 
 TEST(Generate, IsDeterministicAndTheSameOnEveryRankAndAnyNumberOfRanks) {

@@ -13,7 +13,6 @@ class Terminal : public train::MetricSink {
   struct Options {
     i64 first_step = 0, last_step = 0;
     i64 ranks = 1;
-    std::vector<double> expert_flops;  ///< per row and expert, for the FLOP load
     std::function<std::string(std::span<const std::int32_t>)> decode;
     std::string log;  ///< path, appended to; empty: none
   };

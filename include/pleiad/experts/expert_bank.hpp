@@ -26,6 +26,8 @@ class ExpertBank {
                         std::span<const real> weight, MatrixView d_out, MatrixView d_rows, std::span<real> d_weight) const = 0;
   /// Floating-point operations of a global expert for one row, forward.
   virtual double flops_per_row(i64 expert) const = 0;
+  /// Trainable numbers of a global expert.
+  virtual i64 parameters_of(i64 expert) const = 0;
 };
 
 }  // namespace pleiad::experts

@@ -17,6 +17,7 @@ class FfnBank : public ExpertBank {
   void backward(ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, const BankTrace& trace,
                 std::span<const real> weight, MatrixView d_out, MatrixView d_rows, std::span<real> d_weight) const override;
   double flops_per_row(i64 expert) const override;
+  i64 parameters_of(i64 expert) const override;
 
  private:
   FeedForwardKind kind_;

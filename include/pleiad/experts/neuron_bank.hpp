@@ -15,6 +15,7 @@ class NeuronBank : public ExpertBank {
   void backward(ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, const BankTrace& trace,
                 std::span<const real> weight, MatrixView d_out, MatrixView d_rows, std::span<real> d_weight) const override;
   double flops_per_row(i64) const override { return 4.0 * static_cast<double>(width_); }
+  i64 parameters_of(i64) const override { return 2 * width_; }
 
  private:
   ops::Activation activation_;

@@ -3,31 +3,21 @@
 #pragma once
 #include <memory>
 
-#include "pleiad/io/h5.hpp"
-#include "pleiad/train/metrics.hpp"
+#include "pleiad/io/run_columns.hpp"
 
 namespace pleiad::io {
 
 inline constexpr const char* k_run_format = "pleiad-run/1";
 
-/// What a run record says about itself and what its datasets are shaped by.
-struct RunDescription {
-  std::string config;                                         ///< resolved, INI form
-  std::vector<std::pair<std::string, std::string>> facts;     ///< environment: name, value
-  i64 seed = 0, ranks = 1;
-  std::vector<i64> moe_layers, expert_widths;
-  std::vector<double> expert_flops;                           ///< [experts] forward, per row
-  std::vector<std::string> auxiliary;                         ///< names of the auxiliary losses
-  std::vector<std::string> domains;
-  bool has_floor = false;
-};
+/// Turns sampled tokens into text.
+using Decode = std::function<std::string(std::span<const std::int32_t>)>;
 
 class RunRecord : public train::MetricSink {
  public:
-  /// A new record. UserError if it cannot be written. `decode` turns sampled tokens into text.
-  RunRecord(const std::string& path, const RunDescription& run, std::function<std::string(std::span<const std::int32_t>)> decode);
+  /// A new record. UserError if it cannot be written.
+  RunRecord(const std::string& path, const RunDescription& run, Decode decode);
   /// Continues an existing one after step `step`: later rows are forgotten.
-  RunRecord(const std::string& path, const RunDescription& run, std::function<std::string(std::span<const std::int32_t>)> decode, i64 step);
+  RunRecord(const std::string& path, const RunDescription& run, Decode decode, i64 step);
   ~RunRecord() override;
 
   void on_step(const train::StepRecord& record) override;

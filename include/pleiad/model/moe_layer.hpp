@@ -9,6 +9,7 @@
 #include "pleiad/model/adapter.hpp"
 #include "pleiad/model/context.hpp"
 #include "pleiad/model/hyper_expert.hpp"
+#include "pleiad/model/layer_statistics.hpp"
 #include "pleiad/routing/registry.hpp"
 
 namespace pleiad::model {
@@ -29,16 +30,6 @@ struct MoeConfig {
 
   /// Applies moe.preset, then reads the section. UserError for values that contradict each other.
   static MoeConfig read(Spec& moe, i64 model_layers);
-};
-
-/// Counts over the whole global batch, the same on every rank, except traffic.
-struct LayerStatistics {
-  std::vector<i64> expert_tokens;  ///< [N] assignments kept
-  i64 selected = 0;                ///< assignments before the capacity
-  double router_entropy = 0;       ///< mean, nats
-  i64 generated_experts = 0;       ///< distinct selections, each of which a hypernetwork made one expert for
-  exchange::Traffic traffic;       ///< sent by this rank
-  i64 dropped() const;
 };
 
 struct MoeTrace {
@@ -71,6 +62,10 @@ class MoeLayer {
   bool causal() const { return router_->causal(); }
   const ExpertMap& expert_map() const { return map_; }
   i64 layer() const { return layer_; }
+  /// Whether the router finds some tokens more important than others (RouterTrace::importance).
+  bool has_importance() const { return router_->has_importance(); }
+  /// Trainable numbers of an expert.
+  i64 parameters_of(i64 expert) const { return bank_->parameters_of(expert); }
   /// Forward floating-point operations of one row of an expert, and of the router for one token.
   double flops_per_row(i64 expert) const { return bank_->flops_per_row(expert); }
   double router_flops_per_token() const { return router_->flops_per_token(); }
@@ -83,7 +78,7 @@ class MoeLayer {
   routing::RoutingContext routing_context(const StepContext& context, const routing::AttentionMaps& attention) const;
 
   ExpertMap map_;
-  i64 layer_;
+  i64 layer_, k_bins_;
   const exchange::Exchanger& exchanger_;
   std::unique_ptr<routing::Router> router_;
   std::unique_ptr<experts::ExpertBank> bank_;

@@ -67,6 +67,8 @@ class Router {
   virtual void update_buffers(ParamSet&, const RouterTrace&, const RoutingContext&) const {}
   /// Whether the experts of a token never depend on later tokens, in evaluation mode without a capacity.
   virtual bool causal() const { return true; }
+  /// Whether forward fills RouterTrace::importance.
+  virtual bool has_importance() const { return false; }
   /// Floating-point operations per token of the router itself, forward.
   virtual double flops_per_token() const = 0;
 };

@@ -1,7 +1,8 @@
-// Evaluation: mean loss over held-out windows in fixed order, and, where the corpus knows the truth, how far above the floor the
-// loss is and how well experts align with domains.
+// Evaluation: mean loss over held-out windows in fixed order, what the routers did, and, where the corpus knows the truth, how far above
+// the floor the loss is and how well experts align with domains.
 #pragma once
 #include "pleiad/train/batch_source.hpp"
+#include "pleiad/train/layer_figures.hpp"
 
 namespace pleiad::train {
 
@@ -15,15 +16,20 @@ struct EvalReport {
   std::vector<double> domain_loss;       ///< [domains] nats per token; NaN without tokens
   std::vector<double> domain_floor;      ///< [domains], if there is a floor
   std::vector<i64> domain_targets;       ///< [domains]
-  i64 experts = 0;
-  std::vector<std::vector<i64>> expert_tokens;         ///< per MoE layer [experts], kept assignments
-  std::vector<std::vector<i64>> expert_domain_tokens;  ///< per MoE layer [domains x experts]
-  std::vector<double> alignment;         ///< per MoE layer: mutual information of expert and domain over domain entropy, 0..1
+  // By MoE layer, in order.
+  std::vector<i64> blocks;               ///< block numbers
+  std::vector<model::LayerStatistics> layers;  ///< over all windows
+  std::vector<LayerFigures> figures;
+  std::vector<double> alignment;         ///< mutual information of expert and domain over domain entropy, 0..1; only with domains
+  std::vector<double> token_alignment;   ///< the same of expert and input token
+  std::vector<std::vector<i64>> expert_domain_tokens;  ///< [domains x N], up to k_most_listed_experts
   double expert_flops_per_token = 0;     ///< forward, kept assignments, summed over layers
+  double flops_per_token = 0;            ///< forward, the whole model
+  double active_parameters = 0;          ///< trainable numbers a token meets: all replicated ones and those of its kept experts, mean
 };
 
-/// Mutual information of rows and columns of a table of counts, divided by the entropy of the rows; 0 if that is 0.
-double normalised_mutual_information(std::span<const i64> table, i64 rows, i64 columns);
+/// Beyond this many experts (PEER, PKM) nothing with an axis over the experts is kept or written.
+inline constexpr i64 k_most_listed_experts = 4096;
 
 /// Correlation of true and predicted labels (Matthews 1975; for more than two classes Gorodkin 2004, eq. 8): 1 perfect, 0 chance. 0 where
 /// one side is constant. confusion [classes x classes].

@@ -1,6 +1,7 @@
 // What a run reports, and to whom: io writes it to run.h5, app shows it on the terminal.
 #pragma once
 #include "pleiad/train/evaluate.hpp"
+#include "pleiad/train/routing_snapshot.hpp"
 
 namespace pleiad::train {
 
@@ -12,9 +13,12 @@ struct StepRecord {
   double seconds = 0;           ///< wall time of the step on rank 0
   i64 tokens = 0;               ///< of the global batch
   double flops = 0;             ///< forward and backward of the whole batch, kept assignments, multiply-add = 2
+  double flops_per_token = 0;   ///< forward, the whole model
   std::vector<const model::LayerStatistics*> layers;  ///< MoE layers in order
+  std::vector<LayerFigures> figures;                  ///< of these
   std::vector<double> phase_seconds;  ///< [ranks x k_phase_count]
   std::vector<i64> bytes, messages;   ///< [MoE layers x ranks] sent by each rank, forward and backward
+  std::optional<RoutingSnapshot> routing;  ///< on the steps whose routing is to be recorded
 };
 
 struct Sample {
@@ -33,15 +37,5 @@ class MetricSink {
   /// What was reported must survive a kill from here on; called before a checkpoint is written.
   virtual void flush() {}
 };
-
-/// Load figures of one layer; definitions in docs/file_format.md.
-struct LoadFigures {
-  double imbalance = 1;            ///< largest over mean, of tokens per expert
-  double flops_imbalance = 1;      ///< largest over mean, of floating-point operations per expert
-  double variation = 0;            ///< coefficient of variation of tokens per expert
-  double entropy = 1;              ///< entropy of the token shares over ln(experts)
-};
-/// tokens [N]; flops_per_row [N].
-LoadFigures load_figures(std::span<const i64> tokens, std::span<const double> flops_per_row);
 
 }  // namespace pleiad::train

@@ -8,16 +8,18 @@
 
 namespace pleiad::train {
 
-/// Sections [train], [checkpoint] and [metrics].
+/// Sections [train] and [checkpoint], and [metrics] if it is read too.
 struct TrainConfig {
   i64 steps = 0, batch = 0, lanes = 0;
   std::uint64_t seed = 0;
   double grad_clip = 0;
   i64 eval_every = 0, eval_windows = 0, sample_every = 0, sample_tokens = 0;
   i64 checkpoint_every = 0;
+  i64 record_every = 0;  ///< steps between those whose routing is recorded; 0: none
   AdamConfig adam;
   Schedule schedule;
   static TrainConfig read(Spec& train, Spec& checkpoint);
+  void read_metrics(Spec& metrics);
 };
 
 /// Where the text samples of a run start.
@@ -38,7 +40,8 @@ class Trainer {
 
  private:
   void step(TrainState& state);
-  void report(const TrainState& state, double rate, double norm, double seconds);
+  void report(const TrainState& state, const model::Batch& batch, double rate, double norm, double seconds);
+  void report_layers(const model::Batch& batch, StepRecord& record) const;
   void after_step(TrainState& state, bool last);
   std::vector<std::int32_t> sample_text(const ParamSet& params) const;
 
@@ -50,11 +53,9 @@ class Trainer {
   CheckpointStore& store_;
   SamplePlan samples_;
   LaneLayout lanes_;
+  LayerFacts facts_;
   model::ModelTrace trace_;
   PhaseTimes times_;
 };
-
-/// Floating-point operations of one step over the whole batch: forward and twice that backward, for assignments kept.
-double step_flops(const model::Model& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens);
 
 }  // namespace pleiad::train
