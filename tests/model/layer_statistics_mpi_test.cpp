@@ -141,7 +141,7 @@ TEST(LayerStatistics, OfAClassifierLeavePaddingOut) {
   const auto run = [](TinyClassifier& c) {
     const LaneLayout lanes = c.lanes(8, 6, 4);
     const StepContext context{c.grid, lanes, c.times, 1, 0, true};
-    auto trace = std::make_unique<ClassifierTrace>();
+    auto trace = std::make_unique<ModelTrace>();
     c.model->forward(c.params, TinyClassifier::batch(lanes, 3), context, *trace);
     return trace;
   };
