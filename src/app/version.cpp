@@ -11,7 +11,8 @@ namespace pleiad::app {
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {"train", "train a model, or continue a run with --resume", true, run_train},
-      {"eval", "evaluate a checkpoint on a corpus", true, run_eval},
+      {"eval", "evaluate a checkpoint on a corpus, once or over a sweep of options", true, run_eval},
+      {"split", "cut the dense layers of a checkpoint into small experts", true, run_split},
       {"sample", "generate text from a checkpoint", true, run_sample},
       {"data", "make and describe corpora: build, synth, info", false, run_data},
       {"inspect", "describe any of our HDF5 files in words", false, run_inspect},

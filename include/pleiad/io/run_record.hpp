@@ -20,6 +20,8 @@ struct RunDescription {
   std::vector<std::string> auxiliary;                         ///< names of the auxiliary losses
   std::vector<std::string> domains;
   bool has_floor = false;
+  std::string init_checkpoint = {};                           ///< base name of the file the run started from; empty: random weights
+  i64 init_step = 0;                                          ///< updates that one had done
 };
 
 class RunRecord : public train::MetricSink {
