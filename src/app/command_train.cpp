@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "pleiad/app/arguments.hpp"
+#include "pleiad/app/match.hpp"
 #include "pleiad/app/model_setup.hpp"
 #include "pleiad/app/run_options.hpp"
 #include "pleiad/core/error.hpp"
@@ -28,7 +29,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Request {
-  std::string config, out, init;
+  std::string config, out, init, match;
   std::vector<std::string> settings;
   bool resume = false, dry_run = false;
   i64 stop_at = -1;
@@ -41,6 +42,7 @@ bool read_request(const comm::Communicator& world, const Arguments& arguments, R
       "set", options::value<std::vector<std::string>>()->composing(), "section.key=value, overrides the file; may be repeated")(
       "out", options::value<std::string>(), "run directory to make")(
       "init", options::value<std::string>(), "start from the weights of this checkpoint or run, and without --config from its configuration")(
+      "match", options::value<std::string>(), "a run whose last evaluation sets moe.mean_k and moe.k_histogram, for controls")(
       "resume", options::value<std::string>()->implicit_value(""), "continue the run in this directory (or that of --out) from its newest checkpoint")(
       "stop-at", options::value<i64>(), "stop after this many updates, with a checkpoint; --resume goes on")(
       "dry-run", options::bool_switch(), "check everything, print sizes and placement, train nothing")(
@@ -53,6 +55,7 @@ bool read_request(const comm::Communicator& world, const Arguments& arguments, R
   if (!parse_arguments(world, arguments, usage, description, "run", values)) return false;
   r.config = value_or<std::string>(values, "config", "");
   r.init = value_or<std::string>(values, "init", "");
+  r.match = value_or<std::string>(values, "match", "");
   r.settings = value_or<std::vector<std::string>>(values, "set", {});
   r.resume = values.count("resume") != 0;
   r.dry_run = values["dry-run"].as<bool>();
@@ -63,6 +66,7 @@ bool read_request(const comm::Communicator& world, const Arguments& arguments, R
   r.out = !resumed.empty() ? resumed : !plain.empty() ? plain : value_or<std::string>(values, "out", "");
   if (values.count("init") && r.init.empty()) user_error("train: --init: the name of a checkpoint or run directory is empty");
   if (!r.init.empty() && r.resume) user_error("train: --init {} starts a new run and --resume continues one: give one of the two", r.init);
+  if (!r.match.empty() && r.resume) user_error("train: --match {} is for a new run; one that is resumed has its options", r.match);
   if (r.config.empty() && r.init.empty() && !r.resume) {
     user_error("train: --config is missing; give a configuration file, or --resume and a run directory, or --init and a checkpoint");
   }
@@ -243,6 +247,7 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   }
   Config config = request.config.empty() ? Config::parse(stored, request.resume ? request.out : checkpoint) : Config::load(world, request.config);
   config.set_all(request.settings);
+  if (!request.match.empty()) set_match(world, request.match, config.section("moe"));
 
   const RunOptions options = RunOptions::read(config);
   const std::string& corpus_path = options.corpus;

@@ -290,6 +290,11 @@ case("eval: fewer blocks than the checkpoint has", "eval run --set model.layers=
 case("init: corpus with another vocabulary", "train --init wide_checkpoint.h5 --out new", "corpus.h5", "another tokenizer", "300", "256")
 case("resume from a checkpoint without moments", "train --resume momentless", "step-0000000003.h5", "moments", "--init")
 
+# ---- match ----
+case("match: no such run", "train --config tiny.ini --match none --out new", "none/run.h5", "No such file")
+case("match: a dense run", "train --config tiny.ini --match dense --out new", "--match dense", "no feed-forward experts")
+case("match and resume", "train --resume run --match run", "--match run", "new run")
+
 # ---- SLURM ----
 slurm = {"env": {"SLURM_NTASKS": "4"}, "ranks": (1,)}
 for line in ("train --config tiny.ini --out new", "eval run", "split dense --experts 4 --out new.h5", "sample run", "verify layer.h5"):
