@@ -1,4 +1,4 @@
-// pleiad eval and pleiad sample: a checkpoint at work.
+// pleiad eval: the loss of a checkpoint over data, once or for every point of a sweep.
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -6,14 +6,12 @@
 #include <numbers>
 
 #include "pleiad/app/arguments.hpp"
-#include "pleiad/app/model_setup.hpp"
+#include "pleiad/app/data_setup.hpp"
 #include "pleiad/app/run_options.hpp"
 #include "pleiad/app/sweep.hpp"
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/core/error.hpp"
-#include "pleiad/io/corpus_source.hpp"
-#include "pleiad/train/generate.hpp"
 
 namespace pleiad::app {
 
@@ -31,15 +29,15 @@ struct EvalRequest {
 bool read_request(const comm::Communicator& world, const Arguments& arguments, EvalRequest& r) {
   options::options_description description("options");
   description.add_options()("checkpoint", options::value<std::string>(), "checkpoint file, or a run directory (its newest one)")(
-      "corpus", options::value<std::string>(), "corpus file; that of the run if not given")(
-      "split", options::value<std::string>()->default_value("validation"), "validation or train")(
+      "corpus", options::value<std::string>(), "data file of the same task; that of the run if not given")(
+      "split", options::value<std::string>()->default_value("validation"), "validation, train or test")(
       "windows", options::value<i64>()->default_value(0), "at most this many windows; 0: all")(
       "set", options::value<std::vector<std::string>>()->composing(), "section.key=value, overrides the run's configuration")(
       "sweep", options::value<std::vector<std::string>>()->composing(), "section.key=a,b,c: one evaluation for each value, in one table; several make a grid")(
       "csv", options::value<std::string>(), "also write the table of --sweep to this file");
   Values values;
   const std::string usage =
-      "usage: pleiad eval CHECKPOINT|RUN [--corpus F.h5] [--split validation|train] [--sweep moe.threshold=0.5,0.9,1 [--csv F.csv]]\n"
+      "usage: pleiad eval CHECKPOINT|RUN [--corpus F.h5] [--split validation|train|test] [--sweep moe.threshold=0.5,0.9,1 [--csv F.csv]]\n"
       "Mean loss of a checkpoint over a corpus.";
   if (!parse_arguments(world, arguments, usage, description, "checkpoint", values)) return false;
   r.checkpoint = value_or<std::string>(values, "checkpoint", "");
@@ -50,12 +48,18 @@ bool read_request(const comm::Communicator& world, const Arguments& arguments, E
   for (const std::string& s : value_or<std::vector<std::string>>(values, "sweep", {})) r.sweeps.push_back(Sweep::parse(s));
   r.csv = value_or<std::string>(values, "csv", "");
   if (r.checkpoint.empty()) user_error("eval: no checkpoint given; usage: pleiad eval CHECKPOINT|RUN [--corpus F.h5]");
-  if (r.split != "validation" && r.split != "train") user_error("--split {}: must be validation or train", r.split);
+  if (r.split != "validation" && r.split != "train" && r.split != "test") user_error("--split {}: must be validation, train or test", r.split);
   if (r.windows < 0) user_error("--windows {}: must be at least 0", r.windows);
   if (values.count("csv") && r.sweeps.empty()) user_error("--csv {}: is for the table of --sweep, and there is none", r.csv);
   if (values.count("csv")) require_new_file(world, "--csv", r.csv);
   return true;
 }
+
+std::string labels_in_words(const std::vector<std::string>& labels) {
+  return labels.empty() ? "" : fmt::format(" with the labels {}", fmt::join(labels, ", "));
+}
+
+io::Split part_of(const EvalRequest& r) { return r.split == "train" ? io::Split::train : r.split == "test" ? io::Split::test : io::Split::validation; }
 
 /// A checkpoint with one setting of its options, and the corpus to be evaluated.
 struct EvalPoint {
@@ -65,16 +69,25 @@ struct EvalPoint {
     if (!r.corpus.empty()) run.corpus = r.corpus;
   }
 
-  train::EvalReport evaluate(const EvalRequest& r, const io::Corpus& corpus, io::Split part) {
-    corpus.require_vocab(loaded.info.vocab);
-    if (corpus.tokenizer().fingerprint() != loaded.info.tokenizer.fingerprint()) {
-      user_error("--corpus {}: was made with another tokenizer ({}) than the checkpoint's corpus", run.corpus, corpus.tokenizer().kind());
+  /// The part of the data that is asked for. UserError if they are not of the model's kind.
+  std::unique_ptr<train::BatchSource> source(const EvalRequest& r, const Data& data) const {
+    const io::CheckpointInfo& info = loaded.info;
+    if (data.shape().task != info.task || data.labels() != info.labels) {
+      user_error("--corpus {}: is for the task {}{}, the checkpoint for {}{}", run.corpus, model::task_name(data.shape().task), labels_in_words(data.labels()),
+                 model::task_name(info.task), labels_in_words(info.labels));
     }
-    const i64 seq_len = loaded.setup.model_config.seq_len;
-    io::CorpusSource source(corpus, seq_len, run.train.seed, part);
-    if (source.evaluation_windows() == 0) user_error("{}: its {} part has no whole window of {} tokens", run.corpus, r.split, seq_len);
+    if (data.tokenizer().fingerprint() != info.tokenizer.fingerprint()) {
+      user_error("--corpus {}: was made with another tokenizer ({}, vocabulary {}) than the checkpoint's corpus ({}, vocabulary {})", run.corpus, data.tokenizer().kind(),
+                 data.tokenizer().vocab(), info.tokenizer.kind(), info.tokenizer.vocab());
+    }
+    auto found = data.source(loaded.setup.model_config.seq_len, run.train.seed, part_of(r));
+    if (found->evaluation_windows() == 0) user_error("{}: its {} part has no whole window of {} tokens", run.corpus, r.split, loaded.setup.model_config.seq_len);
+    return found;
+  }
+
+  train::EvalReport evaluate(const EvalRequest& r, train::BatchSource& from) const {
     PhaseTimes times;
-    return train::evaluate(*loaded.setup.model, loaded.setup.params, source, loaded.setup.grid, run.train.lanes, run.train.batch, r.windows, times);
+    return train::evaluate(*loaded.setup.model, loaded.setup.params, from, loaded.setup.grid, run.train.lanes, run.train.batch, r.windows, times);
   }
 
   LoadedModel loaded;
@@ -86,19 +99,23 @@ std::vector<std::string> joined(std::vector<std::string> settings, const std::ve
   return settings;
 }
 
-void evaluate_once(const comm::Communicator& world, const EvalRequest& r, const std::string& checkpoint, io::Split part) {
-  EvalPoint point(world, r, checkpoint, r.settings);
-  const io::Corpus corpus = io::Corpus::open(world, point.run.corpus);
-  const train::EvalReport report = point.evaluate(r, corpus, part);
+void evaluate_once(const comm::Communicator& world, const EvalRequest& r, const std::string& checkpoint) {
+  const EvalPoint point(world, r, checkpoint, r.settings);
+  const Data data = Data::open(world, point.run.corpus);
+  const auto source = point.source(r, data);
+  const train::EvalReport report = point.evaluate(r, *source);
   if (!world.root()) return;
   Terminal terminal({});
   terminal.on_evaluation(point.loaded.info.step, report);
-  const double bytes_per_token = static_cast<double>(corpus.bytes(part)) / static_cast<double>(std::max<i64>(corpus.tokens(part), 1));
-  terminal.say(fmt::format("perplexity {:.4f} per token, {:.4f} nat/byte, {:.4f} bit/byte, expert flops {:.0f} per token", std::exp(report.loss),
-                           report.loss / bytes_per_token, report.loss / bytes_per_token / std::numbers::ln2, report.expert_flops_per_token));
+  if (const std::string note = Data::note(*source); !note.empty()) terminal.say("note: " + note);
+  if (const io::Corpus* corpus = data.corpus()) {
+    const double bytes_per_token = static_cast<double>(corpus->bytes(part_of(r))) / static_cast<double>(std::max<i64>(corpus->tokens(part_of(r)), 1));
+    terminal.say(fmt::format("perplexity {:.4f} per token, {:.4f} nat/byte, {:.4f} bit/byte, expert flops {:.0f} per token", std::exp(report.loss),
+                             report.loss / bytes_per_token, report.loss / bytes_per_token / std::numbers::ln2, report.expert_flops_per_token));
+  }
 }
 
-void evaluate_sweep(const comm::Communicator& world, const EvalRequest& r, const std::string& checkpoint, io::Split part) {
+void evaluate_sweep(const comm::Communicator& world, const EvalRequest& r, const std::string& checkpoint) {
   const std::vector<std::vector<std::string>> points = grid_of(r.sweeps);
   // A mistake in the last point must not show up after the work of all others.
   for (const auto& p : points) EvalPoint(world, r, checkpoint, joined(r.settings, p));
@@ -106,8 +123,9 @@ void evaluate_sweep(const comm::Communicator& world, const EvalRequest& r, const
   const Stopwatch watch;
   Stopwatch since_line;
   for (const auto& p : points) {
-    EvalPoint point(world, r, checkpoint, joined(r.settings, p));
-    rows.push_back(SweepRow::of(p, point.evaluate(r, io::Corpus::open(world, point.run.corpus), part)));
+    const EvalPoint point(world, r, checkpoint, joined(r.settings, p));
+    const Data data = Data::open(world, point.run.corpus);
+    rows.push_back(SweepRow::of(p, point.evaluate(r, *point.source(r, data))));
     if (!world.root() || since_line.seconds() < 5) continue;
     since_line.restart();
     std::cerr << fmt::format("sweep: {} of {} points in {}", rows.size(), points.size(), duration(watch.seconds())) << std::endl;
@@ -127,35 +145,7 @@ int run_eval(const comm::Communicator& world, const Arguments& arguments) {
   EvalRequest request;
   if (!read_request(world, arguments, request)) return k_exit_ok;
   const std::string checkpoint = find_checkpoint(world, request.checkpoint);
-  const io::Split part = request.split == "train" ? io::Split::train : io::Split::validation;
-  (request.sweeps.empty() ? evaluate_once : evaluate_sweep)(world, request, checkpoint, part);
-  return k_exit_ok;
-}
-
-int run_sample(const comm::Communicator& world, const Arguments& arguments) {
-  options::options_description description("options");
-  description.add_options()("checkpoint", options::value<std::string>(), "checkpoint file, or a run directory (its newest one)")(
-      "prompt", options::value<std::string>()->default_value("\n"), "what the text starts with")(
-      "tokens", options::value<i64>()->default_value(200), "how many tokens to add")(
-      "temperature", options::value<double>()->default_value(0.8, "0.8"), "0: always the most probable token")(
-      "top-k", options::value<i64>()->default_value(0), "choose among this many most probable tokens; 0: all")(
-      "seed", options::value<i64>()->default_value(1), "seed of the draws");
-  Values values;
-  const std::string usage = "usage: pleiad sample CHECKPOINT|RUN [--prompt TEXT] [--tokens N]\nGenerates text.";
-  if (!parse_arguments(world, arguments, usage, description, "checkpoint", values)) return k_exit_ok;
-  const std::string given = value_or<std::string>(values, "checkpoint", "");
-  if (given.empty()) user_error("sample: no checkpoint given; usage: pleiad sample CHECKPOINT|RUN [--prompt TEXT]");
-  const train::SampleOptions o{values["tokens"].as<i64>(), values["temperature"].as<double>(), values["top-k"].as<i64>(),
-                               static_cast<std::uint64_t>(values["seed"].as<i64>())};
-  if (o.tokens < 0) user_error("--tokens {}: must be at least 0", o.tokens);
-  if (!(o.temperature >= 0) || !std::isfinite(o.temperature)) user_error("--temperature {}: must be a number of at least 0", o.temperature);
-  if (values["seed"].as<i64>() < 0) user_error("--seed {}: must be at least 0", values["seed"].as<i64>());
-  if (o.top_k < 0) user_error("--top-k {}: must be at least 0", o.top_k);
-  LoadedModel loaded(world, find_checkpoint(world, given), {});
-  const std::vector<std::int32_t> prompt = loaded.info.tokenizer.encode(values["prompt"].as<std::string>());
-  if (prompt.empty()) user_error("--prompt: must not be empty");
-  const std::vector<std::int32_t> text = train::generate(*loaded.setup.model, loaded.setup.params, prompt, o, loaded.setup.grid);
-  if (world.root()) std::cout << loaded.info.tokenizer.decode(text) << std::endl;
+  (request.sweeps.empty() ? evaluate_once : evaluate_sweep)(world, request, checkpoint);
   return k_exit_ok;
 }
 

@@ -6,7 +6,7 @@
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/checkpoint_h5.hpp"
-#include "pleiad/io/corpus.hpp"
+#include "pleiad/io/examples.hpp"
 #include "pleiad/io/run_record.hpp"
 
 namespace pleiad::app {
@@ -78,6 +78,9 @@ int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
     std::cout << fmt::format("{}: format {}\n", path, format);
     if (format == io::k_corpus_format) {
       for (const std::string& line : io::Corpus::load(path).describe()) std::cout << "  " << line << "\n";
+    }
+    if (format == io::k_examples_format) {
+      for (const std::string& line : io::Examples::load(path).describe()) std::cout << "  " << line << "\n";
     }
     if (format == io::k_run_format) print_run(file);
     std::cout << " attributes\n";

@@ -72,15 +72,18 @@ int run_split(const comm::Communicator& world, const Arguments& arguments) {
   }
   if (hidden % experts != 0) user_error("--experts {}: must divide the hidden width {} of the dense layers (model.dense_width)", experts, hidden);
   Config config = split_config(dense, checkpoint, experts, values["layers"].as<std::string>(), value_or<std::vector<std::string>>(values, "set", {}));
-  ModelSetup sparse(world, config, dense.info.vocab);
+  ModelSetup sparse(world, config, DataShape{dense.info.vocab, dense.info.task, static_cast<i64>(dense.info.labels.size())});
   RunOptions::read(config);
   config.finish();
   if (sparse.moe_config.layers.empty()) user_error("--layers {}: names no block to split", values["layers"].as<std::string>());
 
   model::split_dense(dense.setup.params, sparse.params, experts);
-  const std::string source = std::filesystem::path(checkpoint).filename().string();
-  io::write_checkpoint(sparse.grid, out, {0, dense.info.vocab, config.resolved(), dense.info.tokenizer, dense.info.corpus_fingerprint, source, dense.info.step},
-                       sparse.params, nullptr);
+  io::CheckpointInfo info = dense.info;
+  info.step = 0;
+  info.config = config.resolved();
+  info.init_checkpoint = std::filesystem::path(checkpoint).filename().string();
+  info.init_step = dense.info.step;
+  io::write_checkpoint(sparse.grid, out, info, sparse.params, nullptr);
   if (world.root()) {
     std::cout << fmt::format("{}: the dense layers of blocks {} cut into {} experts of width {}\n", out, fmt::join(sparse.moe_config.layers, ","), experts,
                              hidden / experts);

@@ -10,15 +10,14 @@
 #include <optional>
 
 #include "pleiad/app/arguments.hpp"
+#include "pleiad/app/data_setup.hpp"
 #include "pleiad/app/match.hpp"
-#include "pleiad/app/model_setup.hpp"
 #include "pleiad/app/run_options.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/build_info.hpp"
-#include "pleiad/io/corpus_source.hpp"
 #include "pleiad/io/run_record.hpp"
 #include "pleiad/ops/blas.hpp"
 
@@ -130,11 +129,14 @@ void require_same_run(const Config& config, const std::string& stored_text, cons
   }
 }
 
-/// The corpus may be another one than the weights were trained on; the meaning of the tokens may not.
-void require_same_tokens(const io::CheckpointInfo& info, const io::Corpus& corpus, const std::string& corpus_path, const std::string& init) {
-  if (info.vocab != corpus.vocab() || info.tokenizer.fingerprint() != corpus.tokenizer().fingerprint()) {
-    user_error("data.corpus = {}: has another tokenizer ({}, vocabulary {}) than --init {} ({}, vocabulary {})", corpus_path, corpus.tokenizer().kind(),
-               corpus.vocab(), init, info.tokenizer.kind(), info.vocab);
+/// The data may be others than the weights were trained on; the meaning of tokens and labels may not.
+void require_same_meaning(const io::CheckpointInfo& info, const Data& data, const std::string& path, const std::string& init) {
+  if (info.vocab != data.shape().vocab || info.tokenizer.fingerprint() != data.tokenizer().fingerprint()) {
+    user_error("data.corpus = {}: has another tokenizer ({}, vocabulary {}) than --init {} ({}, vocabulary {})", path, data.tokenizer().kind(),
+               data.shape().vocab, init, info.tokenizer.kind(), info.vocab);
+  }
+  if (!info.labels.empty() && !data.labels().empty() && info.labels != data.labels()) {
+    user_error("data.corpus = {}: has the labels {}, --init {} has {}", path, fmt::join(data.labels(), ", "), init, fmt::join(info.labels, ", "));
   }
 }
 
@@ -167,15 +169,17 @@ std::vector<std::pair<std::string, std::string>> environment_facts(const comm::C
   return facts;
 }
 
-io::RunDescription describe_run(const comm::Communicator& world, const Config& config, const ModelSetup& setup, const io::Corpus& corpus, std::uint64_t seed) {
+io::RunDescription describe_run(const comm::Communicator& world, const Config& config, const ModelSetup& setup, const Data& data, std::uint64_t seed) {
   io::RunDescription run;
   run.config = config.resolved();
   run.facts = environment_facts(world);
   run.seed = static_cast<i64>(seed);
   run.ranks = world.size();
   run.moe_layers = setup.model->moe_layers();
-  run.domains = corpus.domain_names();
-  run.has_floor = corpus.has_entropy();
+  if (const io::Corpus* corpus = data.corpus()) {
+    run.domains = corpus->domain_names();
+    run.has_floor = corpus->has_entropy();
+  }
   if (run.moe_layers.empty()) return run;
   run.expert_widths = setup.moe_config.expert_widths;
   const model::MoeLayer& moe = *setup.model->blocks()[run.moe_layers.front()].moe();
@@ -214,14 +218,6 @@ void print_sizes(const ModelSetup& setup, const train::TrainConfig& config, cons
   }
 }
 
-std::vector<std::int32_t> sample_prompt(const io::Corpus& corpus, const std::string& text) {
-  if (!text.empty()) return corpus.tokenizer().encode(text);
-  const io::Split split = corpus.tokens(io::Split::validation) > 0 ? io::Split::validation : io::Split::train;
-  std::vector<std::int32_t> prompt(static_cast<std::size_t>(std::min<i64>(32, corpus.tokens(split))));
-  corpus.read_window(split, 0, prompt);
-  return prompt;
-}
-
 }  // namespace
 
 int run_train(const comm::Communicator& world, const Arguments& arguments) {
@@ -250,17 +246,17 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   if (!request.match.empty()) set_match(world, request.match, config.section("moe"));
 
   const RunOptions options = RunOptions::read(config);
-  const std::string& corpus_path = options.corpus;
   const train::TrainConfig& train_config = options.train;
-  if (corpus_path.empty()) user_error("data.corpus is missing: give a corpus file made by 'pleiad data build' or 'pleiad data synth'");
-  const io::Corpus corpus = io::Corpus::open(world, corpus_path);
-  if (!request.init.empty()) require_same_tokens(*info, corpus, corpus_path, request.init);
-  ModelSetup setup(world, config, corpus.vocab());
+  if (options.corpus.empty()) user_error("data.corpus is missing: give a file made by 'pleiad data build', 'synth', 'labelled' or 'pairs'");
+  const Data data = Data::open(world, options.corpus);
+  if (!request.init.empty()) require_same_meaning(*info, data, options.corpus, request.init);
+  const model::Task task = data.shape().task;
+  ModelSetup setup(world, config, data.shape());
   config.finish();
-  io::CorpusSource source(corpus, setup.model_config.seq_len, train_config.seed);
+  const auto source = data.source(setup.model_config.seq_len, train_config.seed, io::Split::validation);
   if (request.resume) require_same_run(config, stored, request.out);
-  if (request.resume && info && info->corpus_fingerprint != corpus.fingerprint()) {
-    user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", corpus_path, corpus.fingerprint(), info->corpus_fingerprint);
+  if (request.resume && info && info->corpus_fingerprint != data.fingerprint()) {
+    user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", options.corpus, data.fingerprint(), info->corpus_fingerprint);
   }
   if (!request.init.empty()) io::load_checkpoint(setup.grid, checkpoint, setup.params, nullptr);  // before anything is made
   if (request.dry_run) {
@@ -272,7 +268,7 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   // The state to start from.
   train::Adam adam(train_config.adam, setup.params);
   train::TrainState state{setup.params, adam, 0};
-  io::CheckpointInfo saved{0, corpus.vocab(), config.resolved(), corpus.tokenizer(), corpus.fingerprint()};
+  io::CheckpointInfo saved{0, data.shape().vocab, config.resolved(), data.tokenizer(), data.fingerprint(), task, data.labels()};
   if (request.resume && info) {
     io::load_checkpoint(setup.grid, checkpoint, setup.params, &adam);
     state.step = info->step;
@@ -288,10 +284,10 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   const i64 last_step = request.stop_at >= 0 ? std::min(request.stop_at, train_config.steps) : train_config.steps;
 
   // Who listens.
-  io::RunDescription run = describe_run(world, config, setup, corpus, train_config.seed);
+  io::RunDescription run = describe_run(world, config, setup, data, train_config.seed);
   run.init_checkpoint = saved.init_checkpoint;
   run.init_step = saved.init_step;
-  const auto decode = [&](std::span<const std::int32_t> tokens) { return corpus.tokenizer().decode(tokens); };
+  const auto decode = [&](std::span<const std::int32_t> tokens) { return decode_text(task, data.tokenizer(), tokens); };
   std::optional<RunLock> lock;
   std::optional<io::RunRecord> record;
   std::optional<Terminal> terminal;
@@ -317,13 +313,15 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
                               static_cast<double>(n.total) * 1e-6, world.size(), world.size() == 1 ? "" : "s", train_config.batch * setup.model_config.seq_len,
                               state.step, last_step, train_config.steps));
     if (!request.init.empty()) terminal->say(fmt::format("starting from the weights of {} (step {})", checkpoint, info->step));
+    if (const std::string note = Data::note(*source); !note.empty()) terminal->say("note: " + note);
     if (request.resume && !info) terminal->say("no checkpoint was written yet: starting from step 0");
     if (world.size() > train_config.lanes) {
       terminal->say(fmt::format("note: train.lanes = {} is less than the number of ranks, so {} ranks have no tokens of their own", train_config.lanes, world.size() - train_config.lanes));
     }
   }
 
-  train::Trainer trainer(train_config, *setup.model, source, setup.grid, sinks, store, sample_prompt(corpus, options.prompt));
+  const train::SamplePlan samples{data.prompt(options.prompt), task == model::Task::seq2seq ? io::end_token(data.tokenizer()) : -1};
+  train::Trainer trainer(train_config, *setup.model, *source, setup.grid, sinks, store, samples);
   trainer.run(state, last_step);
 
   if (world.root()) {

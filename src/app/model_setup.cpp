@@ -16,18 +16,18 @@ i64 read_parallel(Spec& s) {
 
 }  // namespace
 
-ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, i64 vocab)
+ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const DataShape& data)
     : grid(world.split(0, world.rank()), read_parallel(config.section("parallel"))),
       exchange_config(exchange::ExchangeConfig::read(config.section("exchange"))),
       exchanger(exchange::make_exchanger(exchange_config, grid.expert_group())),
-      model_config(model::ModelConfig::read(config.section("model"), vocab)),
+      model_config(model::ModelConfig::read(config.section("model"), data.vocab)),
       moe_config(model::MoeConfig::read(config.section("moe"), model_config.layers)) {
   // A dense model still reads the router's options, so that a config with experts switched off stays valid.
   if (moe_config.layers.empty()) {
     ParamSet unused;
     routing::router_variant(moe_config.router).make({unused, "", model_config.width, moe_config.expert_widths}, config.section("moe"));
   }
-  model = std::make_unique<model::LanguageModel>(params, model_config, config.section("moe"), moe_config, grid, *exchanger);
+  model = model::make_model(data.task, data.classes, params, model_config, config.section("moe"), moe_config, grid, *exchanger);
   params.allocate();
 }
 
@@ -64,7 +64,7 @@ Config stored_config(const io::CheckpointInfo& info, const std::string& name, co
 }  // namespace
 
 LoadedModel::LoadedModel(const comm::Communicator& world, const std::string& checkpoint, const std::vector<std::string>& settings)
-    : info(io::read_checkpoint_info(world, checkpoint)), config(stored_config(info, checkpoint, settings)), setup(world, config, info.vocab) {
+    : info(io::read_checkpoint_info(world, checkpoint)), config(stored_config(info, checkpoint, settings)), setup(world, config, DataShape{info.vocab, info.task, static_cast<i64>(info.labels.size())}) {
   // The sections that only training reads are known to be complete: they come from a resolved configuration.
   for (const char* section : {"model", "moe", "parallel", "exchange"}) config.section(section).finish();
   io::load_checkpoint(setup.grid, checkpoint, setup.params, nullptr);

@@ -3,8 +3,7 @@
 #include "pleiad/app/verify.hpp"
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
-#include "pleiad/model/classifier.hpp"
-#include "pleiad/model/language_model.hpp"
+#include "pleiad/model/model.hpp"
 #include "pleiad/train/grad_sync.hpp"
 #include "pleiad/train/optimizer.hpp"
 
@@ -61,25 +60,21 @@ Data read_data(const comm::Communicator& world, const io::GoldenFile& golden, i6
   return data;
 }
 
+/// Step `step` of the data, next tokens or labels as targets.
 model::Batch batch_of(const Data& data, i64 step, const LaneLayout& lanes) {
+  const i64 length = lanes.seq_len(), next = data.label.empty();
   model::Batch batch;
   const Range mine = lanes.my_sequences();
   for (i64 s = mine.begin; s < mine.end(); ++s) {
-    const auto first = data.tokens.begin() + (step * lanes.sequences() + s) * (lanes.seq_len() + 1);
-    batch.input.insert(batch.input.end(), first, first + lanes.seq_len());
-    batch.target.insert(batch.target.end(), first + 1, first + lanes.seq_len() + 1);
-  }
-  return batch;
-}
-
-model::LabelledBatch labelled_batch_of(const Data& data, i64 step, const LaneLayout& lanes) {
-  model::LabelledBatch batch;
-  const Range mine = lanes.my_sequences();
-  const auto first = data.tokens.begin() + (step * lanes.sequences() + mine.begin) * lanes.seq_len();
-  batch.input.assign(first, first + mine.count * lanes.seq_len());
-  for (i64 s = mine.begin; s < mine.end(); ++s) {
-    batch.length.push_back(data.length[step * lanes.sequences() + s]);
-    batch.label.push_back(data.label[step * lanes.sequences() + s]);
+    const i64 sequence = step * lanes.sequences() + s;
+    const auto first = data.tokens.begin() + sequence * (length + next);
+    batch.input.insert(batch.input.end(), first, first + length);
+    if (next) {
+      batch.target.insert(batch.target.end(), first + 1, first + 1 + length);
+    } else {
+      batch.target.push_back(data.label[sequence]);
+      batch.length.push_back(data.length[sequence]);
+    }
   }
   return batch;
 }
@@ -103,10 +98,9 @@ void keep_first_step(const comm::Communicator& world, const model::Trunk& trunk,
   }
 }
 
-/// The optimizer steps of the file with either kind of model; logits_shape is that of /step0/logits.
-template <class Trace, class Model, class BatchOf>
-io::GoldenResults run_steps(const io::GoldenFile& golden, const comm::ProcessGrid& grid, ParamSet& params, const Model& model,
-                            const LaneLayout& lanes, i64 steps, const io::Shape& logits_shape, BatchOf batch_of_step) {
+/// The optimizer steps of the file; logits_shape is that of /step0/logits.
+io::GoldenResults run_steps(const io::GoldenFile& golden, const comm::ProcessGrid& grid, ParamSet& params, const model::Model& model,
+                            const LaneLayout& lanes, i64 steps, const io::Shape& logits_shape, const Data& data) {
   const comm::Communicator& world = grid.world();
   const std::vector<std::string> names = golden.names_below("/params");
   params.allocate_grads(lanes.my_lanes().count);
@@ -114,11 +108,11 @@ io::GoldenResults run_steps(const io::GoldenFile& golden, const comm::ProcessGri
   const double rate = golden.number("lr"), clip = golden.number("grad_clip");
   const i64 layers = static_cast<i64>(model.trunk().moe_layers().size()), experts = static_cast<i64>(model.trunk().moe_config().expert_widths.size());
   PhaseTimes times;
-  Trace trace;
+  model::ModelTrace trace;
   io::GoldenResults results;
   for (i64 step = 0; step < steps; ++step) {
     const model::StepContext context{grid, lanes, times, 0, step, true};
-    const auto batch = batch_of_step(step);
+    const model::Batch batch = batch_of(data, step, lanes);
     params.zero_grads();
     model.forward(params, batch, context, trace);
     if (step == 0) {
@@ -171,22 +165,14 @@ io::GoldenResults verify_model(const comm::Communicator& world, const io::Golden
   const auto exchanger = exchange::make_exchanger({.kind = "auto"}, grid.expert_group());
   const LaneLayout lanes(k_verify_lanes, sequences, config.seq_len, world.size(), world.rank());
   ParamSet params;
-  const auto load = [&] {
-    moe.finish();
-    params.allocate();
-    golden.load_parameters(world, params);
-    return read_data(world, golden, steps, sequences, config, classes);
-  };
-  if (kind == "lm") {
-    const model::LanguageModel model(params, config, moe, moe_config, grid, *exchanger);
-    const Data data = load();
-    return run_steps<model::ModelTrace>(golden, grid, params, model, lanes, steps, {sequences, config.seq_len, config.vocab},
-                                        [&](i64 step) { return batch_of(data, step, lanes); });
-  }
-  const model::Classifier model(params, config, classes, moe, moe_config, grid, *exchanger);
-  const Data data = load();
-  return run_steps<model::ClassifierTrace>(golden, grid, params, model, lanes, steps, {sequences, classes},
-                                           [&](i64 step) { return labelled_batch_of(data, step, lanes); });
+  const model::Task task = kind == "lm" ? model::Task::lm : model::Task::classifier;
+  const auto model = model::make_model(task, classes, params, config, moe, moe_config, grid, *exchanger);
+  moe.finish();
+  params.allocate();
+  golden.load_parameters(world, params);
+  const Data data = read_data(world, golden, steps, sequences, config, classes);
+  const io::Shape logits_shape = kind == "lm" ? io::Shape{sequences, config.seq_len, config.vocab} : io::Shape{sequences, classes};
+  return run_steps(golden, grid, params, *model, lanes, steps, logits_shape, data);
 }
 
 }  // namespace pleiad::app

@@ -184,6 +184,8 @@ void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, co
   file.set_attribute("/", "step", info.step);
   file.set_attribute("/", "vocab", info.vocab);
   file.set_attribute("/", "corpus_fingerprint", info.corpus_fingerprint);
+  file.set_attribute("/", "task", model::task_name(info.task));
+  if (!info.labels.empty()) file.write_texts("/labels", info.labels, "names of the labels");
   if (!info.init_checkpoint.empty()) {
     file.set_attribute("/", "init_checkpoint", info.init_checkpoint);
     file.set_attribute("/", "init_step", info.init_step);
@@ -223,6 +225,8 @@ CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::s
     info.vocab = file.integer("/", "vocab");
     info.corpus_fingerprint = file.text("/", "corpus_fingerprint");
     info.config = file.read_text("/config");
+    if (file.has_attribute("/", "task")) info.task = model::task_from(file.text("/", "task"), path + ": task");
+    if (file.exists("/labels")) info.labels = file.read_texts("/labels");
     const std::vector<std::uint8_t> bytes = file.read<std::uint8_t>("/tokenizer");
     info.tokenizer = Tokenizer::from_serialised(std::string(bytes.begin(), bytes.end()));
     if (file.has_attribute("/", "init_checkpoint")) {

@@ -4,7 +4,6 @@
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/core/random.hpp"
-#include "pleiad/io/h5.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -16,38 +15,6 @@ namespace {
 
 constexpr i64 k_vocab_limit = i64{1} << 31;
 
-/// What the file says about its making, for describe().
-std::vector<std::string> provenance(const H5File& file) {
-  std::vector<std::string> lines;
-  for (const char* name : {"origin", "split_rule", "created", "pleiad_version"}) {
-    if (file.has_attribute("/", name)) lines.push_back(fmt::format("{}: {}", name, file.text("/", name)));
-  }
-  if (file.exists("/sources/name")) {
-    const auto names = file.read_texts("/sources/name"), sums = file.read_texts("/sources/sha256");
-    const auto bytes = file.read<i64>("/sources/bytes");
-    for (std::size_t i = 0; i < std::min({names.size(), sums.size(), bytes.size()}); ++i) {
-      lines.push_back(fmt::format("source: {} ({} bytes, sha256 {})", names[i], bytes[i], sums[i]));
-    }
-  }
-  if (file.exists("/options")) {
-    std::string options = file.read_text("/options");
-    while (options.ends_with('\n')) options.pop_back();
-    std::replace(options.begin(), options.end(), '\n', ';');
-    lines.push_back("options: " + options);
-  }
-  return lines;
-}
-
-Tokenizer read_tokenizer(const H5File& file) {
-  const std::string kind = file.text("/", "tokenizer");
-  std::string model;
-  if (kind == "sentencepiece") {
-    const std::vector<std::uint8_t> bytes = file.read<std::uint8_t>("/tokenizer/model");
-    model.assign(bytes.begin(), bytes.end());
-  }
-  return Tokenizer::from_model(kind, model);
-}
-
 template <class T, class Out>
 void copy_window(const std::vector<T>& values, i64 first, std::span<Out> out) {
   PLEIAD_CHECK(first >= 0 && first + static_cast<i64>(out.size()) <= static_cast<i64>(values.size()),
@@ -58,7 +25,7 @@ void copy_window(const std::vector<T>& values, i64 first, std::span<Out> out) {
 }  // namespace
 
 const char* split_name(Split split) {
-  return split == Split::train ? "train" : "validation";
+  return split == Split::train ? "train" : split == Split::validation ? "validation" : "test";
 }
 
 // ---- batches ----

@@ -340,7 +340,7 @@ CorpusContent make_synth_corpus(const SynthOptions& options) {
 }
 
 void synth_corpus(const SynthOptions& options, const std::string& out) {
-  check_output(out, options.force);
+  const Unfinished trial(out, options.force);  // before long work
   write_corpus(make_synth_corpus(options), out, options.force);
 }
 

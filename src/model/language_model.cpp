@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "pleiad/comm/lane_sum.hpp"
 #include "pleiad/ops/cross_entropy.hpp"
 #include "pleiad/ops/linear.hpp"
 
@@ -13,8 +12,12 @@ namespace {
 
 double head_scale(const ModelConfig& c) { return 1 / std::sqrt(static_cast<double>(c.width)); }
 
-std::vector<ops::Mask> causal_masks(const LaneLayout& lanes) {
-  return std::vector<ops::Mask>(static_cast<std::size_t>(lanes.my_sequences().count), ops::Mask::causal(lanes.seq_len()));
+std::vector<ops::Mask> masks_of(const Batch& batch, const LaneLayout& lanes) {
+  std::vector<ops::Mask> masks;
+  for (std::size_t s = 0; s < static_cast<std::size_t>(lanes.my_sequences().count); ++s) {
+    masks.push_back(ops::Mask::prefix_lm(batch.length.empty() ? lanes.seq_len() : batch.length[s], batch.prefix.empty() ? 0 : batch.prefix[s]));
+  }
+  return masks;
 }
 
 }  // namespace
@@ -22,22 +25,23 @@ std::vector<ops::Mask> causal_masks(const LaneLayout& lanes) {
 // A tied table must be small enough for the head; a table of its own may have the size of the normalised stream's parts.
 LanguageModel::LanguageModel(ParamSet& params, const ModelConfig& config, Spec& moe, const MoeConfig& moe_config,
                              const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger)
-    : trunk_(params, config, moe, moe_config, grid, exchanger, true, config.tied_head ? head_scale(config) : 0.5),
+    : Model({params, config, moe, moe_config, grid, exchanger, true, config.tied_head ? head_scale(config) : 0.5}),
       head_(config.tied_head ? trunk_.embedding()
                              : params.add({.name = "head", .shape = {config.vocab, config.width}, .init = Init::normal(head_scale(config))})) {}
 
 void LanguageModel::forward(const ParamSet& params, const Batch& batch, const StepContext& context, ModelTrace& trace) const {
   PLEIAD_CHECK(batch.target.size() == batch.input.size(), "{} targets for {} tokens", batch.target.size(), batch.input.size());
-  trunk_.forward(params, batch.input, causal_masks(context.lanes), context, trace);
+  mark_padding(batch, context, trace);
+  trunk_.forward(params, batch.input, masks_of(batch, context.lanes), with_padding(context, trace), trace);
   PhaseTimes::Scope phase(context.times, Phase::head);
-  trace.token_loss.resize(batch.target.size());
+  trace.loss.resize(batch.target.size());
   logits(params, trace, context.lanes, trace.log_p);
   for_each_lane(context.lanes, [&](i64, i64 begin, i64 count) {
     const MatrixView log_p = trace.log_p.view().row_range(begin, count);
     const std::size_t b = static_cast<std::size_t>(begin), n = static_cast<std::size_t>(count);
-    ops::cross_entropy_forward(log_p, std::span(batch.target).subspan(b, n), log_p, std::span(trace.token_loss).subspan(b, n));
+    ops::cross_entropy_forward(log_p, std::span(batch.target).subspan(b, n), log_p, std::span(trace.loss).subspan(b, n));
   });
-  trace.report = report(trace, batch.target, context);
+  trace.report = report(trace, batch, context);
 }
 
 void LanguageModel::logits(const ParamSet& params, const ModelTrace& trace, const LaneLayout& lanes, Matrix& out) const {
@@ -62,22 +66,7 @@ void LanguageModel::backward(ParamSet& params, const Batch& batch, const StepCon
                            d_normed.view().row_range(begin, count), params.grad(head_, lane));
     });
   }
-  trunk_.backward(params, batch.input, causal_masks(context.lanes), d_normed, context, trace);
-}
-
-LossReport LanguageModel::report(const ModelTrace& trace, std::span<const std::int32_t> target, const StepContext& context) const {
-  const std::vector<double> sums = comm::lane_statistics(context.grid.world(), context.lanes, 2, [&](i64 lane, double* row) {
-    const Range rows = context.lanes.local_rows(lane);
-    for (i64 t = rows.begin; t < rows.end(); ++t) {
-      row[0] += trace.token_loss[t];
-      row[1] += target[t] >= 0;
-    }
-  });
-  LossReport r;
-  r.targets = static_cast<i64>(sums[1]);
-  r.task = sums[0] / std::max(sums[1], 1.0);
-  trunk_.add_auxiliary(trace, r);
-  return r;
+  trunk_.backward(params, batch.input, masks_of(batch, context.lanes), d_normed, with_padding(context, trace), trace);
 }
 
 double LanguageModel::fixed_flops_per_token() const {

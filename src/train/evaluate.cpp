@@ -30,7 +30,42 @@ double normalised_mutual_information(std::span<const i64> table, i64 rows, i64 c
   return entropy > 0 ? std::max(0.0, information / entropy) : 0;
 }
 
-EvalReport evaluate(const model::LanguageModel& model, const ParamSet& params, BatchSource& source, const comm::ProcessGrid& grid,
+double matthews_correlation(std::span<const i64> confusion) {
+  const i64 classes = static_cast<i64>(std::llround(std::sqrt(static_cast<double>(confusion.size()))));
+  double correct = 0, total = 0, both = 0, truths = 0, guesses = 0;
+  for (i64 c = 0; c < classes; ++c) {
+    double is = 0, said = 0;
+    for (i64 o = 0; o < classes; ++o) {
+      is += static_cast<double>(confusion[c * classes + o]);
+      said += static_cast<double>(confusion[o * classes + c]);
+    }
+    correct += static_cast<double>(confusion[c * classes + c]);
+    total += is;
+    both += is * said;
+    truths += is * is;
+    guesses += said * said;
+  }
+  const double scale = std::sqrt(total * total - guesses) * std::sqrt(total * total - truths);
+  return scale > 0 ? (correct * total - both) / scale : 0;
+}
+
+namespace {
+
+/// Counts right guesses and, for a classifier, every pair of label and guess. Local.
+void count_guesses(const model::ModelTrace& trace, std::span<const std::int32_t> target, i64& right, std::span<i64> confusion) {
+  const i64 classes = trace.log_p.cols();
+  for (std::size_t t = 0; t < target.size(); ++t) {
+    if (target[t] < 0) continue;
+    const real* row = trace.log_p.row(static_cast<i64>(t));
+    const i64 guess = std::max_element(row, row + classes) - row;
+    right += guess == target[t];
+    if (!confusion.empty()) ++confusion[target[t] * classes + guess];
+  }
+}
+
+}  // namespace
+
+EvalReport evaluate(const model::Model& model, const ParamSet& params, BatchSource& source, const comm::ProcessGrid& grid,
                     i64 lanes, i64 batch, i64 max_windows, PhaseTimes& times) {
   PhaseTimes::Scope phase(times, Phase::evaluate);
   EvalReport report;
@@ -44,6 +79,8 @@ EvalReport evaluate(const model::LanguageModel& model, const ParamSet& params, B
   std::vector<double> sums(static_cast<std::size_t>(3 + 3 * domains), 0.0);  // loss, targets, floor; per domain the same
   bool with_floor = false;
   double expert_flops = 0;
+  const bool classifier = model.targets_per_sequence(model.config().seq_len) == 1;
+  i64 right = 0;
 
   model::ModelTrace trace;
   PhaseTimes inner;
@@ -53,19 +90,22 @@ EvalReport evaluate(const model::LanguageModel& model, const ParamSet& params, B
     Truth truth;
     const model::Batch part = source.evaluation(first, cut, truth);
     model.forward(params, part, context, trace);
+    if (classifier) report.confusion.resize(static_cast<std::size_t>(trace.log_p.cols() * trace.log_p.cols()));
+    count_guesses(trace, part.target, right, report.confusion);
+    const i64 per_target = classifier ? cut.seq_len() : 1;
     with_floor = with_floor || comm::max_over<i64>(grid.world(), !truth.entropy.empty()) > 0;
 
     const std::vector<double> more = comm::lane_statistics(grid.world(), cut, static_cast<i64>(sums.size()), [&](i64 lane, double* row) {
       const Range rows = cut.local_rows(lane);
-      for (i64 t = rows.begin; t < rows.end(); ++t) {
+      for (i64 t = rows.begin / per_target; t < rows.end() / per_target; ++t) {
         if (part.target[t] < 0) continue;
         const double entropy = truth.entropy.empty() ? 0 : truth.entropy[t];
-        row[0] += trace.token_loss[t];
+        row[0] += trace.loss[t];
         row[1] += 1;
         row[2] += entropy;
         if (domains == 0) continue;
         double* mine = row + 3 + 3 * truth.domain[t];
-        mine[0] += trace.token_loss[t];
+        mine[0] += trace.loss[t];
         mine[1] += 1;
         mine[2] += entropy;
       }
@@ -89,6 +129,8 @@ EvalReport evaluate(const model::LanguageModel& model, const ParamSet& params, B
   comm::all_reduce_sum<i64>(grid.world(), table);
 
   report.targets = static_cast<i64>(sums[1]);
+  comm::all_reduce_sum<i64>(grid.world(), report.confusion);
+  report.accuracy = static_cast<double>(comm::sum_over<i64>(grid.world(), right)) / std::max(sums[1], 1.0);
   report.loss = sums[0] / std::max(sums[1], 1.0);
   report.expert_flops_per_token = expert_flops / std::max(sums[1], 1.0);
   if (with_floor) report.floor = sums[2] / std::max(sums[1], 1.0);

@@ -33,7 +33,7 @@ std::int32_t draw_token(std::span<const real> log_p, const SampleOptions& o, i64
 
 }  // namespace
 
-std::vector<std::int32_t> generate(const model::LanguageModel& model, const ParamSet& params, std::vector<std::int32_t> text,
+std::vector<std::int32_t> generate(const model::Model& model, const ParamSet& params, std::vector<std::int32_t> text,
                                    const SampleOptions& options, const comm::ProcessGrid& grid) {
   PLEIAD_CHECK(!text.empty(), "generation without a prompt");
   PhaseTimes times;

@@ -26,7 +26,7 @@ TrainConfig TrainConfig::read(Spec& t, Spec& checkpoint) {
   return c;
 }
 
-double step_flops(const model::LanguageModel& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens) {
+double step_flops(const model::Model& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens) {
   double forward = model.fixed_flops_per_token() * static_cast<double>(tokens);
   for (std::size_t l = 0; l < layers.size(); ++l) {
     const model::MoeLayer& moe = *model.blocks()[model.moe_layers()[l]].moe();
@@ -37,15 +37,15 @@ double step_flops(const model::LanguageModel& model, const std::vector<const mod
   return 3 * forward;
 }
 
-Trainer::Trainer(const TrainConfig& config, const model::LanguageModel& model, BatchSource& source, const comm::ProcessGrid& grid,
-                 std::vector<MetricSink*> sinks, CheckpointStore& store, std::vector<std::int32_t> prompt)
+Trainer::Trainer(const TrainConfig& config, const model::Model& model, BatchSource& source, const comm::ProcessGrid& grid,
+                 std::vector<MetricSink*> sinks, CheckpointStore& store, SamplePlan samples)
     : config_(config),
       model_(model),
       source_(source),
       grid_(grid),
       sinks_(std::move(sinks)),
       store_(store),
-      prompt_(std::move(prompt)),
+      samples_(std::move(samples)),
       lanes_(config.lanes, config.batch, model.config().seq_len, grid.world().size(), grid.world().rank()) {}
 
 void Trainer::run(TrainState& state, i64 last_step) {
@@ -113,14 +113,23 @@ void Trainer::report(const TrainState& state, double rate, double norm, double s
   for (MetricSink* sink : sinks_) sink->on_step(r);
 }
 
+std::vector<std::int32_t> Trainer::sample_text(const ParamSet& params) const {
+  if (samples_.end < 0) return generate(model_, params, samples_.prompt, {.tokens = config_.sample_tokens, .seed = config_.seed}, grid_);
+  std::vector<std::int32_t> text = samples_.prompt;
+  const DecodeOptions greedy{.max_tokens = config_.sample_tokens, .end = samples_.end};
+  const auto targets = decode(model_, params, {samples_.prompt}, greedy, grid_, config_.lanes);
+  text.insert(text.end(), targets.front().begin(), targets.front().end());
+  return text;
+}
+
 void Trainer::after_step(TrainState& state, bool last) {
   const auto due = [&](i64 every) { return last || (every > 0 && state.step % every == 0); };
   if (due(config_.eval_every)) {
     const EvalReport report = evaluate(model_, state.params, source_, grid_, config_.lanes, config_.batch, config_.eval_windows, times_);
     for (MetricSink* sink : sinks_) sink->on_evaluation(state.step, report);
   }
-  if (due(config_.sample_every) && config_.sample_tokens > 0 && !prompt_.empty()) {
-    const Sample sample{state.step, prompt_, generate(model_, state.params, prompt_, {.tokens = config_.sample_tokens, .seed = config_.seed}, grid_)};
+  if (due(config_.sample_every) && config_.sample_tokens > 0 && !samples_.prompt.empty()) {
+    const Sample sample{state.step, samples_.prompt, sample_text(state.params)};
     for (MetricSink* sink : sinks_) sink->on_sample(sample);
   }
   if (due(config_.checkpoint_every)) {

@@ -8,10 +8,10 @@ namespace {
 void check(const Keys& moe_keys, const Keys& model_keys = {}) {
   TinyClassifier tiny(test::grid_of_me(), with(k_tiny_model, model_keys), moe_keys);
   const LaneLayout lanes = tiny.lanes(2, 4, 4);
-  const LabelledBatch batch = TinyClassifier::batch(lanes, 4);
+  const Batch batch = TinyClassifier::batch(lanes, 4);
   ASSERT_NE(std::ranges::min(batch.length), std::ranges::max(batch.length));
   const StepContext context{tiny.grid, lanes, tiny.times, 11, 2, true};
-  ClassifierTrace trace, other;
+  ModelTrace trace, other;
   tiny.model->forward(tiny.params, batch, context, trace);
   tiny.params.allocate_grads(lanes.my_lanes().count);
   tiny.model->backward(tiny.params, batch, context, trace);

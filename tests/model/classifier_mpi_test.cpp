@@ -43,8 +43,8 @@ struct Step {
   }
   TinyClassifier tiny;
   LaneLayout lanes;
-  LabelledBatch batch;
-  ClassifierTrace trace;
+  Batch batch;
+  ModelTrace trace;
 };
 
 void expect_same_report(const LossReport& a, const LossReport& b) {
@@ -100,9 +100,9 @@ TEST(Classifier, ReportsMeanCrossEntropyOverCountedLabels) {
   Step step(test::grid_of_me(), k_variants[1], 13);
   double sum = 0;
   i64 counted = 0;
-  for (std::size_t s = 0; s < step.batch.label.size(); ++s) {
-    if (step.batch.label[s] < 0) continue;
-    sum -= static_cast<double>(step.trace.log_p(static_cast<i64>(s), step.batch.label[s]));
+  for (std::size_t s = 0; s < step.batch.target.size(); ++s) {
+    if (step.batch.target[s] < 0) continue;
+    sum -= static_cast<double>(step.trace.log_p(static_cast<i64>(s), step.batch.target[s]));
     ++counted;
   }
   EXPECT_LT(counted, 13);
@@ -125,10 +125,10 @@ TEST(Classifier, AveragesTheLastStatesOverRealTokensOnly) {
 TEST(Classifier, LooksInBothDirections) {
   TinyClassifier tiny(test::grid_of_me(), k_long, k_variants[3]);
   const LaneLayout lanes = tiny.lanes(1, 1, 9);
-  LabelledBatch batch = TinyClassifier::batch(lanes, 6);
+  Batch batch = TinyClassifier::batch(lanes, 6);
   ASSERT_EQ(batch.length[0], 6);
   const StepContext context{tiny.grid, lanes, tiny.times, 11, 2, false};
-  ClassifierTrace before, after;
+  ModelTrace before, after;
   tiny.model->forward(tiny.params, batch, context, before);
   batch.input[5] = (batch.input[5] + 3) % k_tiny_vocab;
   tiny.model->forward(tiny.params, batch, context, after);

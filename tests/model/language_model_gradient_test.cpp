@@ -6,11 +6,11 @@
 namespace pleiad::model {
 namespace {
 
-void check(const Keys& model_keys, const Keys& moe_keys) {
+void check(const Keys& model_keys, const Keys& moe_keys, bool pairs = false) {
   TinyModel tiny(test::grid_of_me(), with(k_tiny_model, model_keys), moe_keys);
   tiny.shake();
   const LaneLayout lanes = tiny.lanes(2, 3);
-  const Batch batch = TinyModel::batch(lanes, true);
+  const Batch batch = pairs ? TinyModel::pairs(lanes) : TinyModel::batch(lanes, true);
   const StepContext context{tiny.grid, lanes, tiny.times, 11, 2, true};
   ModelTrace trace;
   tiny.model->forward(tiny.params, batch, context, trace);
@@ -92,6 +92,12 @@ TEST(LanguageModelGradient, OfExpertChoiceAgreesWithDifferences) {
 TEST(LanguageModelGradient, OfDenseAgreesWithDifferencesTiedAndUntied) {
   check({}, {{"preset", "dense"}});
   check({{"tied_head", "true"}, {"dense_activation", "relu"}}, {{"preset", "dense"}});
+}
+
+TEST(LanguageModelGradient, OfPairsWithPrefixesAndPaddingAgreesWithDifferences) {
+  const Keys longer{{"seq_len", "6"}};
+  check(longer, with(k_tiny_moe, {{"preset", "gshard"}, {"balance_loss", "0.3"}, {"capacity_factor", "0.9"}, {"z_loss", "0.1"}, {"layers", "all"}}), true);
+  check(longer, with(k_tiny_moe, {{"preset", "xmoe"}, {"threshold", "0.7"}, {"entropy_loss", "0.2"}}), true);
 }
 
 }  // namespace

@@ -20,20 +20,20 @@ struct TinyClassifier {
     for (const ParamInfo& p : params.infos()) {
       const Stream draw = Stream::named(77, Purpose::test, p.name);
       const auto values = params.slice(p, params.values(p.owner));
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] += static_cast<real>(0.3 * draw.normal(i));
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] += static_cast<real>(0.3 * draw.normal(static_cast<std::uint64_t>(p.first_element()) + i));
     }
   }
 
   LaneLayout lanes(i64 count, i64 sequences, i64 seq_len) const { return {count, sequences, seq_len, grid.world().size(), grid.world().rank()}; }
 
   /// This rank's part of a random batch with lengths 1 to `longest`; padding holds `padding`; every fifth label is not counted.
-  static LabelledBatch batch(const LaneLayout& lanes, i64 longest, std::int32_t padding = 0) {
+  static Batch batch(const LaneLayout& lanes, i64 longest, std::int32_t padding = 0) {
     const Stream draw(3, Purpose::test);
-    LabelledBatch b;
+    Batch b;
     for (i64 s = lanes.my_sequences().begin; s < lanes.my_sequences().end(); ++s) {
       const auto index = static_cast<std::uint64_t>(1000 * s);
       b.length.push_back(s == 0 ? longest : 1 + static_cast<i64>(draw.below(index, static_cast<std::uint64_t>(longest))));
-      b.label.push_back(s % 5 == 3 ? -1 : static_cast<std::int32_t>(draw.below(index + 1, k_tiny_classes)));
+      b.target.push_back(s % 5 == 3 ? -1 : static_cast<std::int32_t>(draw.below(index + 1, k_tiny_classes)));
       for (i64 i = 0; i < lanes.seq_len(); ++i) {
         const auto token = static_cast<std::int32_t>(draw.below(index + 2 + static_cast<std::uint64_t>(i), k_tiny_vocab));
         b.input.push_back(i < b.length.back() ? token : padding);

@@ -51,7 +51,7 @@ struct TinyModel {
     for (const ParamInfo& p : params.infos()) {
       const Stream draw = Stream::named(77, Purpose::test, p.name);
       const auto values = params.slice(p, params.values(p.owner));
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] += static_cast<real>(0.3 * draw.normal(i));
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] += static_cast<real>(0.3 * draw.normal(static_cast<std::uint64_t>(p.first_element()) + i));
     }
   }
 
@@ -66,6 +66,26 @@ struct TinyModel {
       b.input.push_back(static_cast<std::int32_t>(draw.below(static_cast<std::uint64_t>(2 * t), k_tiny_vocab)));
       const auto target = static_cast<std::int32_t>(draw.below(static_cast<std::uint64_t>(2 * t + 1), k_tiny_vocab));
       b.target.push_back(holes && t % 5 == 2 ? -1 : target);
+    }
+    return b;
+  }
+
+  /// Sources of different lengths and their targets, padded with `padding`: of L tokens, `prefix` see each other, the targets from the
+  /// last of them to the end are counted.
+  static Batch pairs(const LaneLayout& lanes, std::int32_t padding = 0) {
+    const Stream draw(4, Purpose::test);
+    Batch b;
+    for (i64 s = lanes.my_sequences().begin; s < lanes.my_sequences().end(); ++s) {
+      const auto index = static_cast<std::uint64_t>(1000 * s);
+      const i64 length = s == 0 ? lanes.seq_len() : 2 + static_cast<i64>(draw.below(index, static_cast<std::uint64_t>(lanes.seq_len() - 1)));
+      const i64 prefix = 1 + static_cast<i64>(draw.below(index + 1, static_cast<std::uint64_t>(length - 1)));
+      b.length.push_back(length);
+      b.prefix.push_back(prefix);
+      for (i64 i = 0; i < lanes.seq_len(); ++i) {
+        const auto token = [&](i64 at) { return static_cast<std::int32_t>(draw.below(index + 2 + static_cast<std::uint64_t>(at), k_tiny_vocab)); };
+        b.input.push_back(i < length ? token(i) : padding);
+        b.target.push_back(i + 1 >= prefix && i < length ? token(i + 1) : -1);
+      }
     }
     return b;
   }

@@ -77,7 +77,7 @@ struct TinyRun {
     train.finish();
     adam.emplace(config.adam, tiny.params);
     state.emplace(TrainState{tiny.params, *adam, 0});
-    trainer.emplace(config, *tiny.model, source, tiny.grid, std::vector<MetricSink*>{&sink}, store, std::vector<std::int32_t>{1, 2});
+    trainer.emplace(config, *tiny.model, source, tiny.grid, std::vector<MetricSink*>{&sink}, store, SamplePlan{{1, 2}});
   }
 
   model::TinyModel tiny;

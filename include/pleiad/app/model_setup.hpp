@@ -4,15 +4,22 @@
 
 #include "pleiad/app/config.hpp"
 #include "pleiad/io/checkpoint_h5.hpp"
-#include "pleiad/model/language_model.hpp"
+#include "pleiad/model/model.hpp"
 #include "pleiad/train/trainer.hpp"
 
 namespace pleiad::app {
 
+/// What the data say about the model.
+struct DataShape {
+  i64 vocab = 0;
+  model::Task task = model::Task::lm;
+  i64 classes = 0;  ///< of a classifier
+};
+
 /// Members are built in this order and refer to earlier ones; not copied, not moved.
 struct ModelSetup {
-  /// Reads [parallel], [exchange], [model] and [moe]; allocates the values, all zero. `vocab` is that of the data. collective.
-  ModelSetup(const comm::Communicator& world, Config& config, i64 vocab);
+  /// Reads [parallel], [exchange], [model] and [moe]; allocates the values, all zero. collective.
+  ModelSetup(const comm::Communicator& world, Config& config, const DataShape& data);
   ModelSetup(const ModelSetup&) = delete;
   ModelSetup& operator=(const ModelSetup&) = delete;
 
@@ -22,7 +29,7 @@ struct ModelSetup {
   ParamSet params;
   model::ModelConfig model_config;
   model::MoeConfig moe_config;
-  std::unique_ptr<model::LanguageModel> model;
+  std::unique_ptr<model::Model> model;
 };
 
 /// Trainable parameters of the whole model, each expert counted once. collective.

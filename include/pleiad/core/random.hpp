@@ -19,6 +19,7 @@ enum class Purpose : std::uint8_t {
   capacity = 7,     ///< random token order under a capacity
   random_expert = 8,  ///< random routing; index = global token
   hash_expert = 9,    ///< hash routing; index = token number
+  shuffle = 10,       ///< order of examples in an epoch (in place of step); index = place
   test = 255,
 };
 

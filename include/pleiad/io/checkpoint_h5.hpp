@@ -6,6 +6,7 @@
 #include "pleiad/comm/grid.hpp"
 #include "pleiad/io/h5.hpp"
 #include "pleiad/io/tokenizer.hpp"
+#include "pleiad/model/model.hpp"
 #include "pleiad/train/checkpoint.hpp"
 
 namespace pleiad::io {
@@ -18,9 +19,11 @@ struct CheckpointInfo {
   i64 vocab = 0;
   std::string config;              ///< resolved, INI form
   Tokenizer tokenizer;
-  std::string corpus_fingerprint;  ///< of the corpus it was trained on
-  std::string init_checkpoint = {};  ///< base name of the file its run started from; empty: random weights
-  i64 init_step = 0;                 ///< updates that one had done
+  std::string corpus_fingerprint;  ///< of the data it was trained on
+  model::Task task = model::Task::lm;
+  std::vector<std::string> labels = {};  ///< of a classifier
+  std::string init_checkpoint = {};      ///< base name of the file its run started from; empty: random weights
+  i64 init_step = 0;                     ///< updates that one had done
 };
 
 class CheckpointFolder : public train::CheckpointStore {

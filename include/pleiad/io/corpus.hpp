@@ -2,7 +2,7 @@
 // whole into memory by every rank; and which windows of them make a training or evaluation batch.
 #pragma once
 #include "pleiad/comm/communicator.hpp"
-#include "pleiad/io/tokenizer.hpp"
+#include "pleiad/io/data_file.hpp"
 
 #include <cstdint>
 #include <span>
@@ -14,7 +14,7 @@ namespace pleiad::io {
 
 inline constexpr const char* k_corpus_format = "pleiad-corpus/1";
 
-enum class Split { train, validation };
+enum class Split { train, validation, test };  // corpora have no test part
 const char* split_name(Split split);
 
 // ---- making one ----
@@ -40,14 +40,10 @@ struct CorpusContent {
     std::vector<float> entropy = {};        ///< none, or one per token: nats of this token given those before it
     i64 bytes = 0;                          ///< of text
   };
-  struct Source {
-    std::string name, sha256;  ///< base name
-    i64 bytes = 0;
-  };
   Part train = {}, validation = {};
   Tokenizer tokenizer = {};
   std::vector<std::string> domains = {};  ///< their names
-  std::vector<Source> sources = {};
+  std::vector<TextSource> sources = {};
   i64 window_alignment = 1;
   double validation_fraction = 0;
   std::string origin = {};      ///< "text" or "synthetic"
@@ -57,8 +53,6 @@ struct CorpusContent {
 
 /// Written under a temporary name, then renamed. One rank only.
 void write_corpus(const CorpusContent& content, const std::string& out, bool force);
-/// UserError if `out` exists and may not be replaced, or cannot be written; for use before long work.
-void check_output(const std::string& out, bool force);
 
 // ---- batches ----
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "pleiad/core/lanes.hpp"
-#include "pleiad/model/language_model.hpp"
+#include "pleiad/model/model.hpp"
 
 namespace pleiad::train {
 

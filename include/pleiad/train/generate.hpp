@@ -1,6 +1,6 @@
 // Text generation: one token at a time from the last seq_len tokens, by temperature and top-k. Draws depend on (seed, position).
 #pragma once
-#include "pleiad/model/language_model.hpp"
+#include "pleiad/model/model.hpp"
 
 namespace pleiad::train {
 
@@ -12,7 +12,7 @@ struct SampleOptions {
 };
 
 /// The prompt and what follows it; the same on every rank. pre: prompt not empty. collective.
-std::vector<std::int32_t> generate(const model::LanguageModel& model, const ParamSet& params, std::vector<std::int32_t> prompt,
+std::vector<std::int32_t> generate(const model::Model& model, const ParamSet& params, std::vector<std::int32_t> prompt,
                                    const SampleOptions& options, const comm::ProcessGrid& grid);
 
 }  // namespace pleiad::train

@@ -1,6 +1,7 @@
 // The training loop: batch, forward, backward, sum gradients, clip, update, report; in that order, on one screen (trainer.cpp).
 #pragma once
 #include "pleiad/train/checkpoint.hpp"
+#include "pleiad/train/decode.hpp"
 #include "pleiad/train/generate.hpp"
 #include "pleiad/train/metrics.hpp"
 #include "pleiad/train/schedule.hpp"
@@ -19,11 +20,17 @@ struct TrainConfig {
   static TrainConfig read(Spec& train, Spec& checkpoint);
 };
 
+/// Where the text samples of a run start.
+struct SamplePlan {
+  std::vector<std::int32_t> prompt;  ///< empty: no samples
+  std::int32_t end = -1;             ///< of sequence to sequence: the token that ends a target; the prompt is a source then
+};
+
 class Trainer {
  public:
-  /// All references must outlive the trainer. `sinks` is empty except on rank 0; `prompt` starts the text samples.
-  Trainer(const TrainConfig& config, const model::LanguageModel& model, BatchSource& source, const comm::ProcessGrid& grid,
-          std::vector<MetricSink*> sinks, CheckpointStore& store, std::vector<std::int32_t> prompt);
+  /// All references must outlive the trainer. `sinks` is empty except on rank 0.
+  Trainer(const TrainConfig& config, const model::Model& model, BatchSource& source, const comm::ProcessGrid& grid,
+          std::vector<MetricSink*> sinks, CheckpointStore& store, SamplePlan samples);
 
   /// Trains until `last_step` updates are done, evaluating, sampling and saving as configured; saves and evaluates at the end.
   /// collective.
@@ -33,20 +40,21 @@ class Trainer {
   void step(TrainState& state);
   void report(const TrainState& state, double rate, double norm, double seconds);
   void after_step(TrainState& state, bool last);
+  std::vector<std::int32_t> sample_text(const ParamSet& params) const;
 
   const TrainConfig& config_;
-  const model::LanguageModel& model_;
+  const model::Model& model_;
   BatchSource& source_;
   const comm::ProcessGrid& grid_;
   std::vector<MetricSink*> sinks_;
   CheckpointStore& store_;
-  std::vector<std::int32_t> prompt_;
+  SamplePlan samples_;
   LaneLayout lanes_;
   model::ModelTrace trace_;
   PhaseTimes times_;
 };
 
 /// Floating-point operations of one step over the whole batch: forward and twice that backward, for assignments kept.
-double step_flops(const model::LanguageModel& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens);
+double step_flops(const model::Model& model, const std::vector<const model::LayerStatistics*>& layers, i64 tokens);
 
 }  // namespace pleiad::train

@@ -1,0 +1,52 @@
+// What makers and readers of data files (corpus.hpp, examples.hpp) have in common: text files in, where the data came from, the tokenizer.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "pleiad/io/h5.hpp"
+#include "pleiad/io/tokenizer.hpp"
+
+namespace pleiad::io {
+
+/// A text file that data were made from.
+struct TextSource {
+  std::string name, sha256;  ///< base name
+  i64 bytes = 0;
+};
+
+/// How text becomes tokens; sentencepiece is trained on the training part.
+struct TokenizerOptions {
+  std::string kind = "bytes";  ///< or sentencepiece
+  SentencePieceOptions sentencepiece = {};
+  /// UserError if the kind is unknown.
+  void check() const;
+  /// key = value lines.
+  std::string words() const;
+};
+
+/// A file under its temporary name: published whole, or removed.
+class Unfinished {
+ public:
+  /// UserError if `out` is a folder, cannot be written, or exists and may not be replaced.
+  Unfinished(std::string out, bool force);
+  ~Unfinished();
+  Unfinished(const Unfinished&) = delete;
+  Unfinished& operator=(const Unfinished&) = delete;
+  const std::string& path() const { return path_; }
+  /// Renames to `out`. The file must be closed.
+  void publish();
+
+ private:
+  std::string out_, path_;
+};
+
+/// The whole file, noted in `sources`. UserError if it is missing, a folder, unreadable, or the same file as `out`.
+std::string read_text_file(const std::string& path, const std::string& out, std::vector<TextSource>& sources);
+
+/// Format, tokenizer, sources, options, version and date.
+void write_making(H5File& file, const std::string& format, const Tokenizer& tokenizer, const std::vector<TextSource>& sources, const std::string& options);
+Tokenizer read_tokenizer(const H5File& file);
+/// What the file says about its making, one line each.
+std::vector<std::string> provenance(const H5File& file);
+
+}  // namespace pleiad::io

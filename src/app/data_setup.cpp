@@ -1,0 +1,70 @@
+#include "pleiad/app/data_setup.hpp"
+
+#include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/error.hpp"
+
+namespace pleiad::app {
+
+Data Data::open(const comm::Communicator& world, const std::string& path) {
+  std::string format;
+  comm::agree_on(world, [&] {
+    if (!world.root()) return;
+    const io::H5File file = io::H5File::open(path);
+    if (file.has_attribute("/", "format")) format = file.text("/", "format");
+    if (format != io::k_corpus_format && format != io::k_examples_format) {
+      user_error("{}: is not a data file: its format is '{}', needed is {} or {}", path, format, io::k_corpus_format, io::k_examples_format);
+    }
+  });
+  format = comm::broadcast(world, format);
+  Data data;
+  data.path_ = path;
+  if (format == io::k_corpus_format) {
+    data.corpus_ = io::Corpus::open(world, path);
+  } else {
+    data.examples_ = io::Examples::open(world, path);
+  }
+  return data;
+}
+
+DataShape Data::shape() const {
+  if (corpus_) return {corpus_->vocab(), model::Task::lm, 0};
+  return {examples_->vocab(), examples_->task(), static_cast<i64>(examples_->labels().size())};
+}
+
+const std::vector<std::string>& Data::labels() const {
+  static const std::vector<std::string> none;
+  return examples_ ? examples_->labels() : none;
+}
+
+std::unique_ptr<train::BatchSource> Data::source(i64 seq_len, std::uint64_t seed, io::Split split) const {
+  if (examples_) return std::make_unique<io::ExampleSource>(*examples_, seq_len, seed, split);
+  if (split == io::Split::test) user_error("{}: a corpus has the parts train and validation, but no test part", path_);
+  return std::make_unique<io::CorpusSource>(*corpus_, seq_len, seed, split);
+}
+
+std::string Data::note(const train::BatchSource& source) {
+  const auto* examples = dynamic_cast<const io::ExampleSource*>(&source);
+  return examples ? examples->note() : "";
+}
+
+std::vector<std::int32_t> Data::prompt(const std::string& text) const {
+  if (examples_ && examples_->task() == model::Task::classifier) return {};
+  if (examples_) {
+    std::vector<std::int32_t> source = text.empty() ? std::vector<std::int32_t>() : tokenizer().encode(text);
+    if (text.empty()) source.assign(examples_->input(io::Split::validation, 0).begin(), examples_->input(io::Split::validation, 0).end());
+    source.push_back(io::separator_token(tokenizer()));
+    return source;
+  }
+  if (!text.empty()) return tokenizer().encode(text);
+  const io::Split split = corpus_->tokens(io::Split::validation) > 0 ? io::Split::validation : io::Split::train;
+  std::vector<std::int32_t> prompt(static_cast<std::size_t>(std::min<i64>(32, corpus_->tokens(split))));
+  corpus_->read_window(split, 0, prompt);
+  return prompt;
+}
+
+std::string decode_text(model::Task task, const io::Tokenizer& tokenizer, std::span<const std::int32_t> tokens) {
+  return task == model::Task::seq2seq ? io::decode_pair(tokenizer, tokens) : tokenizer.decode(tokens);
+}
+
+}  // namespace pleiad::app
