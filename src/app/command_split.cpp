@@ -12,7 +12,8 @@ namespace pleiad::app {
 
 namespace {
 
-/// The dense model's configuration with a section [moe] that describes the split model.
+/// The dense model's configuration with a section [moe] that describes the split model. What adds or changes parameters is fixed (left at
+/// its default where no value stands here).
 Config split_config(LoadedModel& dense, const std::string& name, i64 experts, const std::string& layers, const std::vector<std::string>& settings) {
   Config config = Config::parse(dense.info.config, name);
   config.section("moe") = Spec("moe");
@@ -23,6 +24,8 @@ Config split_config(LoadedModel& dense, const std::string& name, i64 experts, co
                                                     {"moe.expert_width", fmt::format("{}", dense.setup.model_config.dense_width / experts)},
                                                     {"moe.expert_widths", ""},
                                                     {"moe.width_distribution", ""},
+                                                    {"moe.split", ""},
+                                                    {"moe.adapter", ""},
                                                     {"moe.activation", dense.config.values().at("model.dense_activation")},
                                                     {"moe.expert_bias", dense.setup.model_config.dense_kind.bias ? "true" : "false"},
                                                     {"moe.hyper", "false"}};
@@ -77,6 +80,7 @@ int run_split(const comm::Communicator& world, const Arguments& arguments) {
   config.finish();
   if (sparse.moe_config.layers.empty()) user_error("--layers {}: names no block to split", values["layers"].as<std::string>());
 
+  sparse.params.allocate();
   model::split_dense(dense.setup.params, sparse.params, experts);
   io::CheckpointInfo info = dense.info;
   info.step = 0;

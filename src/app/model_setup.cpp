@@ -25,19 +25,20 @@ ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const Da
   // A dense model still reads the router's options, so that a config with experts switched off stays valid.
   if (moe_config.layers.empty()) {
     ParamSet unused;
-    routing::router_variant(moe_config.router).make({unused, "", model_config.width, moe_config.expert_widths}, config.section("moe"));
+    routing::router_variant(moe_config.router).make({unused, "", model_config.width, moe_config.expert_widths, moe_config.split}, config.section("moe"));
   }
   model = model::make_model(data.task, data.classes, params, model_config, config.section("moe"), moe_config, grid, *exchanger);
-  params.allocate();
 }
 
 ParameterCount count_parameters(const ModelSetup& setup) {
   ParameterCount c;
-  i64 mine = 0;
+  i64 mine = 0, sparse = 0;
   for (const ParamInfo& p : setup.params.infos()) {
     if (!p.trainable) continue;
     (p.owner == Owner::replicated ? c.dense : mine) += p.size();
+    if (p.row_block()) sparse += p.size();
   }
+  c.per_rank_sparse = comm::max_over<i64>(setup.grid.world(), sparse);
   c.per_rank_largest = c.dense + comm::max_over<i64>(setup.grid.world(), mine);
   c.total = c.dense + comm::sum_over<i64>(setup.grid.expert_group(), mine);
   return c;
@@ -67,6 +68,7 @@ LoadedModel::LoadedModel(const comm::Communicator& world, const std::string& che
     : info(io::read_checkpoint_info(world, checkpoint)), config(stored_config(info, checkpoint, settings)), setup(world, config, DataShape{info.vocab, info.task, static_cast<i64>(info.labels.size())}) {
   // The sections that only training reads are known to be complete: they come from a resolved configuration.
   for (const char* section : {"model", "moe", "parallel", "exchange"}) config.section(section).finish();
+  setup.params.allocate();
   io::load_checkpoint(setup.grid, checkpoint, setup.params, nullptr);
 }
 

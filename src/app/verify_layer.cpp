@@ -57,8 +57,11 @@ void gather_parameters(const comm::ProcessGrid& grid, ParamSet& params, const st
     for (const i64 extent : shape) count *= extent;
     std::vector<double> values(static_cast<std::size_t>(count), 0.0);
     if (info && (info->owner == Owner::expert || grid.expert_group().root())) {
-      const std::span<real> block = gradients ? params.grads(info->owner) : params.values(info->owner);
-      std::ranges::copy(params.slice(*info, block), values.begin() + info->first_element());
+      if (gradients) {
+        std::ranges::copy(params.whole_grad({info->index}), values.begin() + info->first_element());
+      } else {
+        std::ranges::copy(params.slice(*info, params.values(info->owner)), values.begin() + info->first_element());
+      }
     }
     comm::all_reduce_sum<double>(grid.expert_group(), values);
     results[prefix + name] = {shape, std::move(values), false};

@@ -104,7 +104,7 @@ io::GoldenResults run_steps(const io::GoldenFile& golden, const comm::ProcessGri
   const comm::Communicator& world = grid.world();
   const std::vector<std::string> names = golden.names_below("/params");
   params.allocate_grads(lanes.my_lanes().count);
-  train::Adam adam({golden.number("beta1"), golden.number("beta2"), golden.number("adam_eps"), golden.number("weight_decay")}, params);
+  train::Adam adam({golden.number("beta1"), golden.number("beta2"), golden.number("adam_eps"), golden.number("weight_decay"), train::SparseAdam::dense}, params);
   const double rate = golden.number("lr"), clip = golden.number("grad_clip");
   const i64 layers = static_cast<i64>(model.trunk().moe_layers().size()), experts = static_cast<i64>(model.trunk().moe_config().expert_widths.size());
   PhaseTimes times;

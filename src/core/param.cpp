@@ -16,17 +16,24 @@ ParamId ParamSet::add(ParamInfo info) {
     PLEIAD_CHECK(info.owner == Owner::expert && info.first_row + info.own_rows <= info.rows, "rows {} + {} of {} in {}", info.first_row, info.own_rows, info.rows, info.name);
     info.rows = info.own_rows;
   }
-  // Every parameter starts on a 64-byte boundary, so that kernels meet the same alignment whatever the rank owns.
-  const i64 unit = 64 / static_cast<i64>(sizeof(real));
-  i64& end = info.owner == Owner::replicated ? dense_size_ : expert_size_;
-  info.offset = end;
-  end += (info.size() + unit - 1) / unit * unit;
+  info.index = count();
   infos_.push_back(std::move(info));
   return {count() - 1};
 }
 
 void ParamSet::allocate() {
   allocated_ = true;
+  // Every parameter starts on a 64-byte boundary, so that kernels meet the same alignment whatever the rank owns.
+  const i64 unit = 64 / static_cast<i64>(sizeof(real));
+  for (const bool row_blocks : {false, true}) {
+    for (ParamInfo& p : infos_) {
+      if (p.row_block() != row_blocks) continue;
+      i64& end = p.owner == Owner::replicated ? dense_size_ : expert_size_;
+      p.offset = end;
+      end += (p.size() + unit - 1) / unit * unit;
+    }
+    if (!row_blocks) expert_grad_size_ = expert_size_;
+  }
   dense_.resize(dense_size_);
   experts_.resize(expert_size_);
 }
@@ -35,12 +42,15 @@ void ParamSet::allocate_grads(i64 lanes) {
   PLEIAD_CHECK(allocated_, "gradients before values");
   grad_lanes_ = std::max<i64>(lanes, 1);
   dense_grads_.resize(grad_lanes_ * dense_size_);
-  expert_grads_.resize(expert_size_);
+  expert_grads_.resize(expert_grad_size_);
+  row_grads_.clear();
+  for (const ParamInfo& p : infos_) row_grads_.push_back(p.row_block() ? SparseRows(p.rows, p.cols) : SparseRows());
 }
 
 void ParamSet::zero_grads() {
   std::ranges::fill(dense_grads_.span(), real{0});
   std::ranges::fill(expert_grads_.span(), real{0});
+  for (SparseRows& rows : row_grads_) rows.clear();
 }
 
 ConstMatrixView ParamSet::value(ParamId id) const {
@@ -50,9 +60,21 @@ ConstMatrixView ParamSet::value(ParamId id) const {
 
 MatrixView ParamSet::grad(ParamId id, i64 lane) {
   const ParamInfo& p = info(id);
+  PLEIAD_CHECK(!p.row_block(), "the gradient of {} is row-sparse", p.name);
   if (p.owner == Owner::expert) return view(p, expert_grads_.span());
   PLEIAD_CHECK(lane >= 0 && lane < grad_lanes_, "gradient lane {} of {}", lane, grad_lanes_);
   return view(p, dense_grads_.span().subspan(static_cast<std::size_t>(lane * dense_size_)));
+}
+
+SparseRows& ParamSet::row_grads(ParamId id) {
+  PLEIAD_CHECK(info(id).row_block() && id.index < static_cast<i64>(row_grads_.size()), "{} has no row-sparse gradient", info(id).name);
+  return row_grads_[static_cast<std::size_t>(id.index)];
+}
+
+std::vector<real> ParamSet::whole_grad(ParamId id, i64 lane) {
+  if (info(id).row_block()) return row_grads(id).expanded();
+  const std::span<const real> flat = grad(id, lane).flat();
+  return {flat.begin(), flat.end()};
 }
 
 void ParamSet::set_options(ParamId id, bool trainable, bool decay) {

@@ -30,6 +30,33 @@ std::string describe(i64 low, i64 high) {
   return fmt::format("a whole number from {} to {}", low, high);
 }
 
+std::string describe(double low, double high) {
+  if (std::isfinite(high)) return fmt::format("a number from {} to {}", low, high);
+  return std::isfinite(low) ? fmt::format("a number of at least {}", low) : "a number that is finite";
+}
+
+bool parse_number(std::string_view s, double low, double high, double& out) {
+  return parse_whole(s, out) && std::isfinite(out) && out >= low && out <= high;
+}
+
+/// What stands between the commas, trimmed; nothing for "none" and for an empty text.
+std::vector<std::string_view> items_of(std::string_view list) {
+  std::vector<std::string_view> items;
+  list = trim(list);
+  if (list.empty() || list == "none") return items;
+  for (std::size_t pos = 0; pos <= list.size();) {
+    const std::size_t comma = std::min(list.find(',', pos), list.size());
+    items.push_back(trim(list.substr(pos, comma - pos)));
+    pos = comma + 1;
+  }
+  return items;
+}
+
+template <class T>
+std::string list_text(const std::vector<T>& values) {
+  return values.empty() ? "none" : fmt::format("{}", fmt::join(values, ","));
+}
+
 }  // namespace
 
 const std::string* Spec::find(const std::string& key) const {
@@ -61,10 +88,8 @@ i64 Spec::integer(const std::string& key, i64 fallback, i64 low, i64 high, std::
 double Spec::number(const std::string& key, double fallback, double low, double high, std::string_view doc) {
   double value = fallback;
   if (const std::string* text = find(key)) {
-    if (!parse_whole(*text, value) || !std::isfinite(value) || value < low || value > high) {
-      const std::string upper = std::isfinite(high) ? fmt::format("from {} to {}", low, high)
-                                                    : (std::isfinite(low) ? fmt::format("of at least {}", low) : "that is finite");
-      user_error("{}.{} = {}: must be a number {} ({})", section_, key, *text, upper, doc);
+    if (!parse_number(*text, low, high, value)) {
+      user_error("{}.{} = {}: must be {} ({})", section_, key, *text, describe(low, high), doc);
     }
   }
   record(key, fmt::format("{}", value), doc);
@@ -107,24 +132,35 @@ std::vector<i64> Spec::integers(const std::string& key, const std::vector<i64>& 
   std::vector<i64> values = fallback;
   if (const std::string* given = find(key)) {
     values.clear();
-    const std::string_view all = trim(*given);
     const auto bad = [&] {
       user_error("{}.{} = {}: must be a comma-separated list, each entry {}, or NxM for N copies of M ({})", section_, key, *given,
                  describe(low, high), doc);
     };
-    for (std::size_t pos = 0; all != "none" && pos < all.size() + (all.empty() ? 0 : 1);) {
-      const std::size_t comma = std::min(all.find(',', pos), all.size());
-      const std::string_view item = trim(all.substr(pos, comma - pos));
+    for (const std::string_view item : items_of(*given)) {
       const std::size_t times = item.find('x');
       i64 copies = 1, value = 0;
       if (times != std::string_view::npos && !parse_whole(item.substr(0, times), copies)) bad();
       if (!parse_whole(times == std::string_view::npos ? item : item.substr(times + 1), value)) bad();
       if (value < low || value > high || copies < 1 || copies > (i64{1} << 24)) bad();
       values.insert(values.end(), static_cast<std::size_t>(copies), value);
-      pos = comma + 1;
     }
   }
-  record(key, values.empty() ? "none" : fmt::format("{}", fmt::join(values, ",")), doc);
+  record(key, list_text(values), doc);
+  return values;
+}
+
+std::vector<double> Spec::numbers(const std::string& key, const std::vector<double>& fallback, double low, double high, std::string_view doc) {
+  std::vector<double> values = fallback;
+  if (const std::string* given = find(key)) {
+    values.clear();
+    for (const std::string_view item : items_of(*given)) {
+      values.push_back(0);
+      if (!parse_number(item, low, high, values.back())) {
+        user_error("{}.{} = {}: must be a comma-separated list, each entry {} ({})", section_, key, *given, describe(low, high), doc);
+      }
+    }
+  }
+  record(key, list_text(values), doc);
   return values;
 }
 

@@ -40,10 +40,10 @@ FeedForwardKind FeedForwardKind::read(Spec& spec) {
 }
 
 FeedForward::FeedForward(ParamSet& params, const std::string& prefix, i64 number, i64 slot, FeedForwardKind kind, i64 width,
-                         i64 hidden, i64 layers)
+                         i64 hidden, i64 layers, double output_gain)
     : kind_(kind), width_(width), hidden_(hidden) {
   const double in_scale = 1 / std::sqrt(static_cast<double>(width));
-  const double out_scale = 1 / std::sqrt(static_cast<double>(hidden) * 2 * static_cast<double>(layers));
+  const double out_scale = output_gain / std::sqrt(static_cast<double>(hidden) * 2 * static_cast<double>(layers));
   const auto add = [&](const std::string& name, std::vector<i64> shape, Init init) {
     return params.add({.name = prefix + "experts/" + std::to_string(number) + "/" + name,
                        .shape = std::move(shape),

@@ -22,6 +22,9 @@ struct Family {
   std::vector<ParamInfo> mine;  // of this rank, ascending
 };
 
+/// A million rows are one parameter of a rank; other experts have parameters of their own.
+bool row_block(const Family& family) { return !family.mine.empty() && family.mine.front().row_block(); }
+
 /// Elements of the packed array that a parameter of this rank stands for.
 Range range_of(const Family& family, const ParamInfo& p) { return {p.row_block() ? p.first_element() : family.offset[p.expert], p.size()}; }
 
@@ -62,13 +65,14 @@ std::vector<Range> ranges_of(const Family& family) {
 struct Section {
   std::string group, what;
   std::span<real> dense, experts;
+  bool row_blocks;  // also those that are row-sparse
 };
 
 std::vector<Section> sections_of(ParamSet& params, train::Adam* adam) {
-  std::vector<Section> all{{"/params/", "weights", params.values(Owner::replicated), params.values(Owner::expert)}};
+  std::vector<Section> all{{"/params/", "weights", params.values(Owner::replicated), params.values(Owner::expert), true}};
   if (adam) {
-    all.push_back({"/adam/first/", "first moments", adam->first(Owner::replicated), adam->first(Owner::expert)});
-    all.push_back({"/adam/second/", "second moments", adam->second(Owner::replicated), adam->second(Owner::expert)});
+    all.push_back({"/adam/first/", "first moments", adam->first(Owner::replicated), adam->first(Owner::expert), false});
+    all.push_back({"/adam/second/", "second moments", adam->second(Owner::replicated), adam->second(Owner::expert), false});
   }
   return all;
 }
@@ -82,9 +86,15 @@ void write_section(H5File& file, const Section& section, const ParamSet& params,
     file.write<real>(section.group + p.name, values, p.shape, {"1", section.what + " of " + p.name});
   }
   for (const auto& [name, family] : families) {
+    if (row_block(family) && !section.row_blocks) continue;
     const std::string dataset = section.group + name;
     file.create_dataset(dataset, k_element, {family.offset.back()},
                         {"1", fmt::format("{} of all experts, packed: expert e owns elements offset[e] to offset[e+1]-1 of /expert_offset/{}", section.what, name)});
+    if (row_block(family)) {  // no copy of what may fill half of the memory
+      const std::span<real> values = params.slice(family.mine.front(), section.experts);
+      file.write_rows<real>(dataset, writes_experts ? ranges_of(family) : std::vector<Range>{}, writes_experts ? values : std::span<real>{});
+      continue;
+    }
     std::vector<real> packed;
     for (const ParamInfo& p : family.mine) {
       const std::span<real> values = params.slice(p, section.experts);
@@ -100,7 +110,12 @@ void read_section(const H5File& file, const Section& section, const ParamSet& pa
     std::ranges::copy(file.read<real>(section.group + p.name, p.shape), params.slice(p, section.dense).data());
   }
   for (const auto& [name, family] : families) {
+    if (row_block(family) && !section.row_blocks) continue;
     if (file.read<i64>("/expert_offset/" + name) != family.offset) user_error("{}: the experts of {} have other widths than the model", file.path(), name);
+    if (row_block(family)) {
+      file.read_rows<real>(section.group + name, ranges_of(family), params.slice(family.mine.front(), section.experts));
+      continue;
+    }
     i64 count = 0;
     for (const ParamInfo& p : family.mine) count += p.size();
     std::vector<real> packed(static_cast<std::size_t>(count));
@@ -122,6 +137,75 @@ void refuse_others(const H5File& file, const std::string& group, const std::set<
     } else if (!known.count(path)) {
       user_error("{}: holds {}, which the model does not have", file.path(), path.substr(std::string("/params/").size()));
     }
+  }
+}
+
+constexpr i64 k_piece_numbers = i64{1} << 22;  // moments are packed and unpacked so many at a time
+
+/// Calls `move(begin, count)` for `mine` rows in pieces, as often on every rank.
+template <class Move>
+void in_pieces(const comm::Communicator& world, i64 mine, i64 width, Move move) {
+  const i64 most = std::max<i64>(1, k_piece_numbers / width), rounds = comm::max_over<i64>(world, (mine + most - 1) / most);
+  for (i64 begin = 0, round = 0; round < rounds; ++round, begin += most) move(std::min(begin, mine), std::clamp<i64>(mine - begin, 0, most));
+}
+
+/// Moments of the rows that have any, of all ranks, ascending by their global number.
+void write_row_moments(H5File& file, const comm::ProcessGrid& grid, const ParamInfo& p, const train::RowMoments& state) {
+  const std::string group = "/adam/rows/" + p.name + "/";
+  std::vector<i64> slots(grid.data_group().root() ? static_cast<std::size_t>(state.rows.count()) : 0), row, update;
+  std::iota(slots.begin(), slots.end(), i64{0});
+  std::ranges::sort(slots, {}, [&](i64 slot) { return state.rows.touched()[slot]; });
+  for (const i64 slot : slots) {
+    row.push_back(p.first_row + state.rows.touched()[slot]);
+    update.push_back(state.update[slot]);
+  }
+  const i64 mine = static_cast<i64>(slots.size());
+  const std::vector<i64> each = comm::all_gather<i64>(grid.world(), std::vector<i64>{p.first_row, mine});
+  i64 first = 0, all = 0;
+  for (std::size_t r = 0; r < each.size(); r += 2) {
+    if (each[r] < p.first_row) first += each[r + 1];
+    all += each[r + 1];
+  }
+  file.create_dataset(group + "row", ElementType::int64, {all}, {"1", "numbers of the rows that have moments, ascending; all others have moments of zero"});
+  file.create_dataset(group + "update", ElementType::int64, {all}, {"1", "update up to which the moments of each row have come"});
+  file.write_rows<i64>(group + "row", {{first, mine}}, row);
+  file.write_rows<i64>(group + "update", {{first, mine}}, update);
+  std::vector<real> packed;
+  for (const i64 half : {0, 1}) {
+    const std::string dataset = group + (half ? "second" : "first");
+    file.create_dataset(dataset, k_element, {all, p.cols}, {"1", fmt::format("{} moments of these rows of {}", half ? "second" : "first", p.name)});
+    in_pieces(grid.world(), mine, p.cols, [&](i64 begin, i64 count) {
+      packed.clear();
+      for (i64 i = begin; i < begin + count; ++i) {
+        const real* moments = state.rows.at(slots[i]) + half * p.cols;
+        packed.insert(packed.end(), moments, moments + p.cols);
+      }
+      file.write_rows<real>(dataset, {{first + begin, count}}, packed);
+    });
+  }
+}
+
+void read_row_moments(const H5File& file, const comm::Communicator& world, const ParamInfo& p, i64 step, train::RowMoments& state) {
+  const std::string group = "/adam/rows/" + p.name + "/";
+  const std::vector<i64> row = file.read<i64>(group + "row");
+  const i64 all = static_cast<i64>(row.size());
+  const std::vector<i64> update = file.read<i64>(group + "update", Shape{all});
+  for (i64 i = 0; i < all; ++i) {
+    if (row[i] < 0 || row[i] >= p.shape[0] || (i > 0 && row[i] <= row[i - 1])) user_error("{}: {}row does not ascend from 0 to {}", file.path(), group, p.shape[0] - 1);
+    if (update[i] < 0 || update[i] > step) user_error("{}: {}update holds {}, the checkpoint is of step {}", file.path(), group, update[i], step);
+  }
+  const i64 first = std::ranges::lower_bound(row, p.first_row) - row.begin(), mine = std::ranges::lower_bound(row, p.first_row + p.rows) - row.begin() - first;
+  state.rows.clear();
+  state.update.assign(update.begin() + first, update.begin() + first + mine);
+  std::vector<real> packed;
+  for (const i64 half : {0, 1}) {
+    const std::string dataset = group + (half ? "second" : "first");
+    if (file.shape(dataset) != Shape{all, p.cols}) user_error("{}: {} is not {} x {}", file.path(), dataset, all, p.cols);
+    in_pieces(world, mine, p.cols, [&](i64 begin, i64 count) {
+      packed.resize(static_cast<std::size_t>(count * p.cols));
+      file.read_rows<real>(dataset, {{first + begin, count}}, packed);
+      for (i64 i = 0; i < count; ++i) std::copy_n(packed.begin() + i * p.cols, p.cols, state.rows.touch(row[first + begin + i] - p.first_row) + half * p.cols);
+    });
   }
 }
 
@@ -199,6 +283,9 @@ void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, co
                     {"element", "first element of each expert in the packed datasets of that name, and the end"});
   }
   for (const Section& s : sections_of(params, adam)) write_section(file, s, params, families, grid.data_group().root());
+  for (const ParamInfo& p : params.infos()) {
+    if (adam && p.row_block()) write_row_moments(file, grid, p, adam->row_moments({p.index}));
+  }
   file.set_attribute("/", "complete", 1);
   file.close();
   comm::agree_on(grid.world(), [&] {
@@ -250,6 +337,9 @@ void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, Par
   for (const auto& [name, family] : families) known.insert("/params/" + name);
   for (const Section& s : sections_of(params, adam)) read_section(file, s, params, families);
   refuse_others(file, "/params", known);
+  for (const ParamInfo& p : params.infos()) {
+    if (adam && p.row_block()) read_row_moments(file, grid.world(), p, file.integer("/", "step"), adam->row_moments({p.index}));
+  }
   file.close();
 }
 

@@ -1,5 +1,6 @@
 // Values and series of HDF5 files.
 #include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/collectives.hpp"
 
 #include "h5_detail.hpp"
 
@@ -138,6 +139,25 @@ i64 select_rows(hid_t space, const Shape& shape, const std::vector<Range>& rows,
   return total * width;
 }
 
+/// The same rows in their order, at most `most` (at least one) at a time; one piece if there are none.
+std::vector<std::vector<Range>> in_pieces(const std::vector<Range>& rows, i64 most) {
+  std::vector<std::vector<Range>> pieces(1);
+  i64 room = std::max<i64>(most, 1);
+  for (Range rest : rows) {
+    while (rest.count > 0) {
+      if (room == 0) {
+        pieces.emplace_back();
+        room = std::max<i64>(most, 1);
+      }
+      const i64 now = std::min(rest.count, room);
+      pieces.back().push_back({rest.begin, now});
+      rest = {rest.begin + now, rest.count - now};
+      room -= now;
+    }
+  }
+  return pieces;
+}
+
 H5Id transfer_list(bool collective) {
   H5Id list = plist_id(H5Pcreate(H5P_DATASET_XFER));
   H5Pset_type_conv_cb(list.get(), refuse_out_of_range, nullptr);
@@ -187,36 +207,44 @@ void H5File::create_dataset(const std::string& dataset, ElementType type, const 
 void H5File::transfer(bool writing, const std::string& dataset, std::int64_t type, const std::vector<Range>* rows,
                       void* values, i64 count) const {
   const char* verb = writing ? "write" : "read";
-  H5Id id, space, memory;
-  i64 all = 0, selected = 0;
+  const i64 bytes = static_cast<i64>(H5Tget_size(type));
+  H5Id id, space;
+  Shape shape;
+  std::vector<Range> mine;
+  i64 selected = 0;
+  const std::string what = fmt::format("'{}' of '{}'", dataset, path_);
   together([&] {
     id = open_dataset(id_.get(), dataset, path_);
     check_kind(id.get(), type, dataset, path_);
-    const Shape shape = shape_of(id.get());
-    all = count_of(shape);
+    shape = shape_of(id.get());
     space = space_id(need(H5Dget_space(id.get()), verb, dataset, path_));
-    if (rows) {
-      selected = select_rows(space.get(), shape, *rows, fmt::format("'{}' of '{}'", dataset, path_));
-    } else if (writing && comm_ && !comm_->root()) {
-      H5Sselect_none(space.get());
-      count = 0;
-    } else {
-      selected = all;
-    }
-    const hsize_t extent = static_cast<hsize_t>(std::max<i64>(selected, 1));
-    memory = space_id(need(H5Screate_simple(1, &extent, nullptr), verb, dataset, path_));
-    if (selected == 0) H5Sselect_none(memory.get());
+    const bool takes_part = rows || !writing || !comm_ || comm_->root();
+    mine = rows ? *rows : std::vector<Range>{{0, takes_part && !shape.empty() ? shape[0] : 0}};
+    if (!takes_part) count = 0;
+    selected = rows || !shape.empty() ? select_rows(space.get(), shape, mine, what) : takes_part;
   });
   PLEIAD_CHECK(count == selected, "{} values for {} of '{}'", count, selected, dataset);
-  if (all == 0 || (!comm_ && selected == 0)) return;
-  together([&] {
-    const H5Id list = transfer_list(comm_ != nullptr);
-    char none = 0;  // HDF5 wants an address even where nothing is selected
-    void* at = values ? values : &none;
-    need(writing ? H5Dwrite(id.get(), type, memory.get(), space.get(), list.get(), at)
-                 : H5Dread(id.get(), type, memory.get(), space.get(), list.get(), at),
-         verb, dataset, path_);
-  });
+  if (count_of(shape) == 0 || (!comm_ && selected == 0)) return;
+  const std::vector<std::vector<Range>> pieces = in_pieces(mine, piece_bytes_ / std::max<i64>(1, bytes * count_of(shape, 1)));
+  const i64 rounds = comm_ ? comm::max_over<i64>(*comm_, static_cast<i64>(pieces.size())) : static_cast<i64>(pieces.size());
+  char none = 0;  // HDF5 wants an address even where nothing is selected
+  char* at = values ? static_cast<char*>(values) : &none;
+  for (i64 round = 0; round < rounds; ++round) {
+    together([&] {
+      const bool some = round < static_cast<i64>(pieces.size());
+      i64 now = selected;
+      if (!shape.empty()) now = select_rows(space.get(), shape, some ? pieces[static_cast<std::size_t>(round)] : std::vector<Range>{}, what);
+      if (now == 0) H5Sselect_none(space.get());
+      const hsize_t extent = static_cast<hsize_t>(std::max<i64>(now, 1));
+      const H5Id memory = space_id(need(H5Screate_simple(1, &extent, nullptr), verb, dataset, path_));
+      if (now == 0) H5Sselect_none(memory.get());
+      const H5Id list = transfer_list(comm_ != nullptr);
+      need(writing ? H5Dwrite(id.get(), type, memory.get(), space.get(), list.get(), at)
+                   : H5Dread(id.get(), type, memory.get(), space.get(), list.get(), at),
+           verb, dataset, path_);
+      at += now * bytes;
+    });
+  }
 }
 
 template <class T>

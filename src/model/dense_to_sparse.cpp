@@ -43,7 +43,8 @@ void split_dense(ParamSet& dense, ParamSet& sparse, i64 experts) {
       PLEIAD_CHECK(same->shape == p.shape, "{} has another shape", p.name);
       copy_rows(values_of(dense, *same), out);
     } else {
-      std::ranges::fill(out.flat(), real{0});  // the router
+      PLEIAD_CHECK(p.name.ends_with("/router/w"), "{} is no part of a dense model", p.name);
+      std::ranges::fill(out.flat(), real{0});
     }
   }
 }

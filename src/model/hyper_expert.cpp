@@ -64,14 +64,16 @@ HyperConfig HyperConfig::read(Spec& s) {
   c.embedding = s.integer("hyper_embedding", c.embedding, 1, big, "width of an expert's embedding");
   c.hidden = s.integer("hyper_hidden", c.hidden, 1, big, "hidden width of the selection network");
   c.query = s.integer("hyper_query", c.query, 1, big, "output width of the selection network");
-  c.layer_embedding = s.integer("hyper_layer_embedding", c.layer_embedding, 1, big, "width of a layer's embedding");
+  c.layer_embedding = s.integer("hyper_layer_embedding", c.layer_embedding, 0, big, "width of a layer's embedding; 0: none, a control");
   c.trunk = s.integer("hyper_trunk", c.trunk, 1, big, "width of the generator's trunk");
   c.bottleneck = s.integer("hyper_bottleneck", c.bottleneck, 1, big, "hidden width of the generated expert");
   return c;
 }
 
 HyperNetwork::HyperNetwork(ParamSet& params, const std::string& prefix, const HyperConfig& c, i64 width) : config_(c), width_(width) {
-  layer_embedding_ = params.add({.name = prefix + "layer_embedding", .shape = {c.layers, c.layer_embedding}, .init = Init::normal(1)});
+  if (c.layer_embedding > 0) {
+    layer_embedding_ = params.add({.name = prefix + "layer_embedding", .shape = {c.layers, c.layer_embedding}, .init = Init::normal(1)});
+  }
   trunk_w_ = add_linear(params, prefix + "trunk_w", c.trunk, c.query + c.layer_embedding);
   trunk_b_ = add_zeros(params, prefix + "trunk_b", c.trunk);
   // Heads start so small that the generated expert is nearly zero.
@@ -93,7 +95,9 @@ void HyperNetwork::forward(const ParamSet& params, ConstMatrixView query, i64 la
   t.trunk.resize(sets, config_.trunk);
   t.weights.resize(sets, row_size());
   copy_rows(query, t.joined.view().col_range(0, config_.query));
-  ops::add_bias(t.joined.view().col_range(config_.query, config_.layer_embedding), params.value(layer_embedding_).row_range(layer, 1));
+  if (config_.layer_embedding > 0) {
+    ops::add_bias(t.joined.view().col_range(config_.query, config_.layer_embedding), params.value(layer_embedding_).row_range(layer, 1));
+  }
   ops::linear_forward(t.joined, params.value(trunk_w_), t.trunk);
   ops::add_bias(t.trunk, params.value(trunk_b_));
   relu(t.trunk);
@@ -115,7 +119,9 @@ void HyperNetwork::backward(ParamSet& params, i64 layer, const Trace& t, ConstMa
   ops::linear_backward(t.joined, params.value(trunk_w_), d_trunk, d_joined, params.grad(trunk_w_));
   ops::add_column_sums(d_trunk, params.grad(trunk_b_));
   copy_rows(d_joined.view().col_range(0, config_.query), d_query);
-  ops::add_column_sums(d_joined.view().col_range(config_.query, config_.layer_embedding), params.grad(layer_embedding_).row_range(layer, 1));
+  if (config_.layer_embedding > 0) {
+    ops::add_column_sums(d_joined.view().col_range(config_.query, config_.layer_embedding), params.grad(layer_embedding_).row_range(layer, 1));
+  }
 }
 
 HyperExpert::HyperExpert(ParamSet& params, const std::string& prefix, const HyperNetwork& network, i64 experts, i64 width, i64 layer)

@@ -28,9 +28,9 @@ LayerStatistics gather_statistics(const routing::RouterTrace& router, const exch
 std::unique_ptr<experts::ExpertBank> make_bank(ParamSet& params, const MoeConfig& c, const std::string& prefix, i64 width, const ExpertMap& map,
                                                i64 owner, i64 layer, i64 model_layers) {
   if (c.bank == routing::Bank::neuron) {
-    return std::make_unique<experts::NeuronBank>(params, prefix + "peer/", c.expert_kind.activation, width, map, owner, layer);
+    return std::make_unique<experts::NeuronBank>(params, prefix + "peer/", c.expert_kind.activation, width, map, owner);
   }
-  if (c.bank == routing::Bank::value) return std::make_unique<experts::ValueBank>(params, prefix + "pkm/", width, map, owner, layer);
+  if (c.bank == routing::Bank::value) return std::make_unique<experts::ValueBank>(params, prefix + "pkm/", width, map, owner);
   return std::make_unique<experts::FfnBank>(params, prefix, c.expert_kind, width, c.expert_widths, map, owner, layer, model_layers);
 }
 
@@ -44,8 +44,9 @@ MoeLayer::MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const s
     : map_(config.placement, config.expert_widths, grid.expert_group().size()),
       layer_(layer),
       exchanger_(exchanger),
-      router_(routing::router_variant(config.router).make({params, prefix, width, config.expert_widths}, moe)),
+      router_(routing::router_variant(config.router).make({params, prefix, width, config.expert_widths, config.split}, moe)),
       bank_(make_bank(params, config, prefix, width, map_, grid.expert_group().rank(), layer, model_layers)) {
+  if (config.adapter.kind != AdapterConfig::Kind::none) adapter_.emplace(params, prefix + "adapter/", config.adapter, map_.experts(), width, model_layers);
   if (hyper) hyper_.emplace(params, prefix + "hyper/", *hyper, map_.experts(), width, moe_layer);
 }
 
@@ -84,6 +85,10 @@ void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing:
     hyper_->forward(params, x, assignment, context, trace.hyper, y);
     trace.statistics.generated_experts = static_cast<i64>(trace.hyper.sets.size());
   }
+  if (adapter_) {  // or a free one, the control of that
+    PhaseTimes::Scope phase(context.times, Phase::expert);
+    adapter_->forward(params, x, assignment, context, trace.adapter, y);
+  }
 }
 
 void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y, const StepContext& context, const MoeTrace& trace,
@@ -95,6 +100,10 @@ void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y
   if (hyper_) {
     PhaseTimes::Scope phase(context.times, Phase::expert);
     hyper_->backward(params, x, d_y, context, trace.hyper, d_x);
+  }
+  if (adapter_) {
+    PhaseTimes::Scope phase(context.times, Phase::expert);
+    adapter_->backward(params, x, d_y, trace.adapter, d_x);
   }
   {  // 5' the gradient of each token's output to the owners of its experts
     PhaseTimes::Scope phase(context.times, Phase::exchange);
@@ -121,18 +130,29 @@ void MoeLayer::update_buffers(ParamSet& params, const StepContext& context, cons
 
 namespace {
 
+constexpr i64 k_most_experts = i64{1} << 24;
+
+/// Widths of moe.experts experts of width moe.expert_width, or of the smaller ones that moe.split makes of them: s experts of 1/s the width
+/// in place of each. The values in the configuration stay those of the base model.
+std::vector<i64> read_widths(Spec& moe, i64 experts, i64 widest, i64& split) {
+  const i64 width = moe.integer("expert_width", 256, 1, widest, "hidden width of an expert; the mean where widths differ");
+  split = moe.integer("split", 1, 1, k_most_experts, "small experts that each expert becomes, of 1/split the width; capacity_factor is multiplied by it");
+  if (width % split != 0) user_error("moe.split = {}: must divide moe.expert_width = {}", split, width);
+  if (split > k_most_experts / experts) user_error("moe.split = {}: with moe.experts = {} that is more than {} experts", split, experts, k_most_experts);
+  return distributed_widths(moe, split * experts, width / split);
+}
+
 /// How many experts of which width and kind.
 void read_experts(Spec& moe, MoeConfig& c) {
   if (c.bank == routing::Bank::feed_forward) {
-    const i64 experts = moe.integer("experts", 8, 1, i64{1} << 24, "number of experts in a layer"), widest = i64{1} << 31;
+    const i64 experts = moe.integer("experts", 8, 1, k_most_experts, "number of experts in a layer"), widest = i64{1} << 31;
     if (moe.has("expert_widths")) {
       c.expert_widths = moe.integers("expert_widths", {}, 1, widest, "hidden width of each expert, instead of expert_width");
+      if (static_cast<i64>(c.expert_widths.size()) != experts) {
+        user_error("moe.expert_widths has {} entries: moe.experts is {}, so {} widths are needed", c.expert_widths.size(), experts, experts);
+      }
     } else {
-      const i64 width = moe.integer("expert_width", 256, 1, widest, "hidden width of an expert; the mean where widths differ");
-      c.expert_widths = distributed_widths(moe, experts, width);
-    }
-    if (static_cast<i64>(c.expert_widths.size()) != experts) {
-      user_error("moe.expert_widths has {} entries: moe.experts is {}, so {} widths are needed", c.expert_widths.size(), experts, experts);
+      c.expert_widths = read_widths(moe, experts, widest, c.split);
     }
     c.expert_kind = experts::FeedForwardKind::read(moe);
     c.placement = expert_placement_from(moe.choice("placement", "block", {"block", "round_robin", "balanced"}, "which rank owns which expert"));
@@ -146,11 +166,28 @@ void read_experts(Spec& moe, MoeConfig& c) {
   }
 }
 
+/// What stands beside the experts: a generated expert or adapters.
+void read_side_experts(Spec& moe, MoeConfig& c) {
+  using Kind = AdapterConfig::Kind;
+  c.hyper = HyperConfig::read(moe);
+  c.hyper.layers = std::max<i64>(1, static_cast<i64>(c.layers.size()));
+  c.adapter = AdapterConfig::read(moe);
+  const bool networks = c.bank == routing::Bank::feed_forward;
+  if (c.hyper.on && !networks) user_error("moe.hyper = true: does not go with moe.router = {}, whose experts are not networks", c.router);
+  if (c.adapter.kind == Kind::per_expert && !networks) {
+    user_error("moe.adapter = per_expert: does not go with moe.router = {}, whose experts are not networks; shared does", c.router);
+  }
+  if (c.adapter.kind != Kind::none && c.hyper.on) {
+    user_error("moe.adapter = {}: does not go with moe.hyper = true; an adapter is a control in place of the generated expert",
+               c.adapter.kind == Kind::shared ? "shared" : "per_expert");
+  }
+}
+
 }  // namespace
 
 MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
   if (moe.has("expert_widths")) {  // asked before the preset has a say: a list of the user wins over its distribution
-    for (const char* other : {"expert_width", "width_distribution", "width_ratio"}) {
+    for (const char* other : {"expert_width", "width_distribution", "width_ratio", "split"}) {
       if (moe.has(other)) user_error("moe.{} contradicts moe.expert_widths: give one of the two", other);
     }
   }
@@ -169,9 +206,7 @@ MoeConfig MoeConfig::read(Spec& moe, i64 model_layers) {
   for (std::size_t i = 1; i < c.layers.size(); ++i) {
     if (c.layers[i] <= c.layers[i - 1]) user_error("moe.layers = {}: block numbers must ascend", fmt::join(c.layers, ","));
   }
-  c.hyper = HyperConfig::read(moe);
-  if (c.hyper.on && c.bank != routing::Bank::feed_forward) user_error("moe.hyper = true: does not go with moe.router = {}, whose experts are not networks", c.router);
-  c.hyper.layers = std::max<i64>(1, static_cast<i64>(c.layers.size()));
+  read_side_experts(moe, c);
   c.allow_noncausal = moe.flag("allow_noncausal", false, "let a router of a causal model look at later tokens");
   return c;
 }

@@ -98,7 +98,7 @@ bool Trunk::causal() const {
 double Trunk::fixed_flops_per_token() const {
   double flops = 0;
   for (const Block& b : blocks_) {
-    flops += b.dense_flops_per_token(config_.seq_len) + (b.moe() ? b.moe()->router_flops_per_token() + b.moe()->hyper_flops_per_token() : 0);
+    flops += b.dense_flops_per_token(config_.seq_len) + (b.moe() ? b.moe()->router_flops_per_token() + b.moe()->side_flops_per_token() : 0);
   }
   return flops;
 }

@@ -10,17 +10,19 @@
 
 namespace pleiad::routing {
 
-Capacity::Capacity(Spec& spec, i64 choices)
+Capacity::Capacity(Spec& spec, i64 choices, i64 split)
     : factor_(spec.number("capacity_factor", 0, 0, 1e9, "tokens an expert takes, as a multiple of its fair share; 0: dropless")),
       minimum_(spec.integer("min_capacity", 0, 0, std::numeric_limits<i64>::max(), "least capacity of an expert, in tokens")),
       choices_(choices),
+      split_(split),
       by_probability_(spec.choice("capacity_order", "position", {"position", "probability"},
                                   "who comes first among choices of one rank") == "probability"),
       in_evaluation_(spec.choice("eval_capacity", "dropless", {"dropless", "train"}, "capacity in evaluation") == "train") {}
 
 i64 Capacity::limit(i64 tokens, i64 experts, bool training) const {
   if (factor_ <= 0 || (!training && !in_evaluation_)) return 0;
-  const double fair = static_cast<double>(choices_) * factor_ * static_cast<double>(tokens) / static_cast<double>(experts);
+  // The base model's own number, so that a split leaves the bits of C as they are.
+  const double fair = static_cast<double>(choices_) * factor_ * static_cast<double>(tokens) / static_cast<double>(experts / split_);
   // A product like 1.1 * 10 must not be pushed over the next integer by rounding.
   const double up = std::ceil(fair * (1 - 1e-12));
   return std::max<i64>({minimum_, 1, static_cast<i64>(up)});

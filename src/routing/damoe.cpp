@@ -5,16 +5,8 @@
 
 namespace pleiad::routing {
 
-namespace {
-
-WeightRule read_rule(Spec& spec) {
-  return spec.flag("raw_if_single", true, "where a token has one expert, its weight is p and not 1") ? WeightRule::raw_if_single : WeightRule::renormalized;
-}
-
-}  // namespace
-
 DaMoeRouter::DaMoeRouter(const RouterBuild& build, Spec& spec)
-    : SoftmaxRouter(build, spec, read_rule(spec), 1), experts_(build.experts()) {
+    : SoftmaxRouter(build, spec, read_raw_if_single(spec), 1), experts_(build.experts()) {
   const std::string what = spec.choice("importance", "row", {"row", "received", "column"}, "what of the attention maps makes a token important");
   const std::string rule = spec.choice("k_rule", "literal", {"literal", "budget", "causal"}, "how importance becomes a number of experts");
   importance_ = what == "row" ? Importance::row : what == "received" ? Importance::received : Importance::column;

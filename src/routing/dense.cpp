@@ -7,7 +7,7 @@
 namespace pleiad::routing {
 
 DenseRouter::DenseRouter(const RouterBuild& build, Spec&) {
-  if (build.experts() != 1) user_error("moe.experts = {}: the dense router has exactly 1 expert", build.experts());
+  if (build.experts() != 1) user_error("{} = {}: the dense router has exactly 1 expert", build.experts_key(), build.experts());
 }
 
 std::unique_ptr<RouterTrace> DenseRouter::forward(const ParamSet&, ConstMatrixView x, const RoutingContext& context) const {

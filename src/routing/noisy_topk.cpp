@@ -44,10 +44,10 @@ NoisyTopKRouter::NoisyTopKRouter(const RouterBuild& build, Spec& spec)
       gate_(build, spec),
       load_(spec.number("load_loss", 0, -k_any, k_any, "coefficient of CV^2 of smooth load")),
       losses_(build, spec),
-      capacity_(spec, k_) {
+      capacity_(spec, k_, build.split) {
   if (load_ != 0 && k_ >= build.experts()) {
-    user_error("moe.load_loss = {}: needs moe.k below moe.experts = {} (the k-th best of the other experts), k is {}", load_,
-               build.experts(), k_);
+    user_error("moe.load_loss = {}: needs moe.k below {} = {} (the k-th best of the other experts), k is {}", load_,
+               build.experts_key(), build.experts(), k_);
   }
   w_noise_ = build.params.add({.name = build.prefix + "router/w_noise", .shape = {build.experts(), build.width}, .init = Init::zeros()});
 }

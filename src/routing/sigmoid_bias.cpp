@@ -24,7 +24,7 @@ SigmoidBiasRouter::SigmoidBiasRouter(const RouterBuild& build, Spec& spec)
       bias_rate_(spec.number("bias_rate", 0.001, 0, 1e3, "step of the balancing bias after each update")),
       gate_(build, spec),
       losses_(build, spec),
-      capacity_(spec, k_) {
+      capacity_(spec, k_, build.split) {
   bias_ = build.params.add({.name = build.prefix + "router/bias", .shape = {build.experts()}, .init = Init::zeros(), .decay = false, .trainable = false});
 }
 

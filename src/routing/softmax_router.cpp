@@ -11,8 +11,17 @@ struct Trace : RouterTrace {
 
 }  // namespace
 
+WeightRule read_raw_if_single(Spec& spec) {
+  return spec.flag("raw_if_single", true, "where a token has one expert, its weight is p and not 1") ? WeightRule::raw_if_single : WeightRule::renormalized;
+}
+
+WeightRule read_weight_rule(Spec& spec) {
+  const bool renormalize = spec.flag("renormalize", true, "divide weights by their sum over the chosen experts");
+  return renormalize ? read_raw_if_single(spec) : WeightRule::raw;
+}
+
 SoftmaxRouter::SoftmaxRouter(const RouterBuild& build, Spec& spec, WeightRule rule, i64 capacity_choices)
-    : rule_(rule), gate_(build, spec), losses_(build, spec), capacity_(spec, capacity_choices) {}
+    : rule_(rule), gate_(build, spec), losses_(build, spec), capacity_(spec, capacity_choices, build.split) {}
 
 std::unique_ptr<RouterTrace> SoftmaxRouter::forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const {
   auto trace = std::make_unique<Trace>();

@@ -7,7 +7,7 @@ namespace pleiad::routing {
 i64 read_k(const RouterBuild& build, Spec& spec) {
   const i64 k = spec.integer("k", 1, 1, std::numeric_limits<i64>::max(), "experts chosen per token");
   if (k > build.experts()) {
-    user_error("moe.k = {}: a token cannot choose more experts than there are; moe.experts is {}, so k may be 1 to {}", k,
+    user_error("moe.k = {}: a token cannot choose more experts than there are; {} is {}, so k may be 1 to {}", k, build.experts_key(),
                build.experts(), build.experts());
   }
   return k;

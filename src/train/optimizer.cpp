@@ -1,7 +1,7 @@
 #include "pleiad/train/optimizer.hpp"
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
 
 namespace pleiad::train {
 
@@ -11,35 +11,106 @@ AdamConfig AdamConfig::read(Spec& s) {
   c.beta2 = s.number("beta2", 0.95, 0, 0.9999999, "decay of the second moment");
   c.eps = s.number("adam_eps", 1e-8, 0, 1, "added to the root of the second moment");
   c.weight_decay = s.number("weight_decay", 0.1, 0, 100, "decoupled weight decay, per unit of learning rate");
+  c.sparse = s.choice("sparse_adam", "lazy", {"lazy", "dense"}, "peer and pkm experts without a gradient in an update: lazy leaves them alone, dense moves them on") == "lazy"
+                 ? SparseAdam::lazy
+                 : SparseAdam::dense;
   return c;
 }
 
+/// The numbers of one update, and what it does to `n` elements.
+struct Adam::Update {
+  i64 number;
+  double beta1_exact, beta2_exact, decay;
+  real beta1, beta2, rest1, rest2, correct1, correct2, rate, eps, scale;
+
+  Update(const AdamConfig& c, double learning_rate, double grad_scale, i64 update)
+      : number(update),
+        beta1_exact(c.beta1),
+        beta2_exact(c.beta2),
+        decay(1 - learning_rate * c.weight_decay),
+        beta1(static_cast<real>(c.beta1)),
+        beta2(static_cast<real>(c.beta2)),
+        rest1(static_cast<real>(1 - c.beta1)),
+        rest2(static_cast<real>(1 - c.beta2)),
+        correct1(static_cast<real>(1 / (1 - std::pow(c.beta1, static_cast<double>(update))))),
+        correct2(static_cast<real>(1 / (1 - std::pow(c.beta2, static_cast<double>(update))))),
+        rate(static_cast<real>(learning_rate)),
+        eps(static_cast<real>(c.eps)),
+        scale(static_cast<real>(grad_scale)) {}
+
+  real keep(const ParamInfo& p) const { return static_cast<real>(p.decay ? decay : 1); }
+
+  void apply(real keep, real* w, const real* g, real* m, real* v, i64 n) const {
+    const Update u = *this;  // a copy that no pointer reaches, so that the loop need not read it again
+    for (i64 i = 0; i < n; ++i) {
+      const real gi = g[i] * u.scale;
+      m[i] = u.beta1 * m[i] + u.rest1 * gi;
+      v[i] = u.beta2 * v[i] + u.rest2 * gi * gi;
+      w[i] = w[i] * keep - u.rate * (m[i] * u.correct1) / (std::sqrt(v[i] * u.correct2) + u.eps);
+    }
+  }
+
+  /// The moments of a row after `updates` updates without a gradient.
+  void miss(i64 updates, real* m, real* v, i64 n) const {
+    const real f1 = static_cast<real>(std::pow(beta1_exact, static_cast<double>(updates)));
+    const real f2 = static_cast<real>(std::pow(beta2_exact, static_cast<double>(updates)));
+    for (i64 i = 0; i < n; ++i) {
+      m[i] *= f1;
+      v[i] *= f2;
+    }
+  }
+};
+
 Adam::Adam(const AdamConfig& config, const ParamSet& params) : config_(config) {
   for (const Owner owner : {Owner::replicated, Owner::expert}) {
-    m_[index(owner)].resize(params.size(owner));
-    v_[index(owner)].resize(params.size(owner));
+    m_[index(owner)].resize(params.grad_size(owner));
+    v_[index(owner)].resize(params.grad_size(owner));
   }
+  for (const ParamInfo& p : params.infos()) row_moments_.push_back({p.row_block() ? SparseRows(p.rows, 2 * p.cols) : SparseRows(), {}});
 }
 
 void Adam::step(ParamSet& params, double learning_rate, double grad_scale, i64 update) {
-  const real beta1 = static_cast<real>(config_.beta1), beta2 = static_cast<real>(config_.beta2);
-  const real rest1 = static_cast<real>(1 - config_.beta1), rest2 = static_cast<real>(1 - config_.beta2);
-  const real correct1 = static_cast<real>(1 / (1 - std::pow(config_.beta1, static_cast<double>(update))));
-  const real correct2 = static_cast<real>(1 / (1 - std::pow(config_.beta2, static_cast<double>(update))));
-  const real rate = static_cast<real>(learning_rate), eps = static_cast<real>(config_.eps), scale = static_cast<real>(grad_scale);
+  const Update u(config_, learning_rate, grad_scale, update);
   for (const ParamInfo& p : params.infos()) {
     if (!p.trainable) continue;
-    const real keep = static_cast<real>(p.decay ? 1 - learning_rate * config_.weight_decay : 1);
-    real* w = params.values(p.owner).data() + p.offset;
-    const real* g = params.grads(p.owner).data() + p.offset;
-    real* m = first(p.owner).data() + p.offset;
-    real* v = second(p.owner).data() + p.offset;
-    for (i64 i = 0; i < p.size(); ++i) {
-      const real gi = g[i] * scale;
-      m[i] = beta1 * m[i] + rest1 * gi;
-      v[i] = beta2 * v[i] + rest2 * gi * gi;
-      w[i] = w[i] * keep - rate * (m[i] * correct1) / (std::sqrt(v[i] * correct2) + eps);
+    if (p.row_block()) {
+      step_rows(params, p, u);
+      continue;
     }
+    u.apply(u.keep(p), params.values(p.owner).data() + p.offset, params.grads(p.owner).data() + p.offset, first(p.owner).data() + p.offset,
+            second(p.owner).data() + p.offset, p.size());
+  }
+}
+
+void Adam::step_rows(ParamSet& params, const ParamInfo& p, const Update& u) {
+  RowMoments& state = row_moments({p.index});
+  const SparseRows& grads = params.row_grads({p.index});
+  const MatrixView w = params.value(ParamId{p.index});
+  const real keep = u.keep(p);
+  for (const i64 row : grads.touched()) state.rows.touch(row);
+  state.update.resize(static_cast<std::size_t>(state.rows.count()), u.number - 1);  // moments of zero miss nothing
+  const auto step_row = [&](i64 row, i64 slot, const real* g) {
+    real* m = state.rows.at(slot);
+    u.apply(keep, w.row(row), g, m, m + p.cols, p.cols);
+    state.update[slot] = u.number;
+  };
+  if (config_.sparse == SparseAdam::lazy) {
+    for (i64 s = 0; s < grads.count(); ++s) {
+      const i64 row = grads.touched()[s], slot = state.rows.slot(row), missed = u.number - 1 - state.update[slot];
+      if (missed > 0) u.miss(missed, state.rows.at(slot), state.rows.at(slot) + p.cols, p.cols);
+      step_row(row, slot, grads.at(s));
+    }
+    return;
+  }
+  const std::vector<real> zeros(static_cast<std::size_t>(p.cols), 0);
+  for (i64 slot = 0; slot < state.rows.count(); ++slot) {
+    const i64 row = state.rows.touched()[slot], s = grads.slot(row);
+    step_row(row, slot, s < 0 ? zeros.data() : grads.at(s));
+  }
+  if (keep == 1) return;
+  for (i64 row = 0; row < p.rows; ++row) {  // no moments: nothing but the decay
+    if (state.rows.slot(row) >= 0) continue;
+    for (i64 j = 0; j < p.cols; ++j) w(row, j) *= keep;
   }
 }
 

@@ -33,6 +33,7 @@ double step_flops(const model::Model& model, const std::vector<const model::Laye
     for (std::size_t e = 0; e < layers[l]->expert_tokens.size(); ++e) {
       forward += static_cast<double>(layers[l]->expert_tokens[e]) * moe.flops_per_row(static_cast<i64>(e));
     }
+    forward += static_cast<double>(layers[l]->selected) * moe.side_flops_per_selection();
   }
   return 3 * forward;
 }

@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Every router has its section in docs/routing.md, and every such section its router.
+"""Every router has its section in docs/routing.md, and every such section its router; what the page quotes of the code is true.
 
 Compares the lines PLEIAD_ROUTER(name) of include/pleiad/routing/variants.def with the headings "## name"; headings that are
 not plain lower-case names ("## Options of all routers") are free.
+
+Every code block of the section "## How to add a variant" quotes the file whose path stands last, in backticks, on the line before it. Its
+lines must occur in that file, whole and in the same order; "..." stands for any lines, blanks at either end do not count.
 
     check_docs.py SOURCE_DIR     exit 1 and one line per difference; 77 (skipped) while there is no registry
     check_docs.py --self-test
@@ -11,6 +14,8 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+
+EXAMPLE = "How to add a variant"
 
 
 def compare(root):
@@ -32,6 +37,76 @@ def compare(root):
     return problems
 
 
+def quotations(text):
+    """(line number, path or None, quoted lines) of every code block of the section with the worked example."""
+    found, inside, before, path, quoted, start = [], False, "", None, None, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if quoted is None and line.startswith("## "):
+            inside = line == f"## {EXAMPLE}"
+        if line.startswith("```") and inside:
+            if quoted is None:
+                names = re.findall(r"`([^`\s]+/[^`\s]+\.\w+)`$", before)
+                path, quoted, start = (names[-1] if names else None), [], number
+            else:
+                found.append((start, path, quoted))
+                quoted = None
+        elif quoted is not None:
+            quoted.append(line.strip())
+        if line.strip():
+            before = line.rstrip()
+    return found
+
+
+def check_quotations(root):
+    page = root / "docs/routing.md"
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    problems = []
+    for number, path, quoted in quotations(text):
+        where = f"docs/routing.md:{number}"
+        if path is None or not (root / path).is_file():
+            problems.append(f"{where}: quotes {path or 'no file: name it last on the line before, in backticks'}, which does not exist")
+            continue
+        rest = iter([line.strip() for line in (root / path).read_text(encoding="utf-8").splitlines()])
+        for line in quoted:
+            if line and line != "..." and line not in rest:  # goes on in `rest` behind the line it finds
+                problems.append(f"{where}: '{line}' is not in {path}, or not in this order")
+                break
+    if f"## {EXAMPLE}\n" in text and not quotations(text):
+        problems.append(f"docs/routing.md: '{EXAMPLE}' quotes no code")
+    return problems
+
+
+def self_test_of_quotations():
+    code = "// head\nint f() {\n  return 1;\n}\nint g() {\n  return 2;\n}\n"
+    cases = [
+        ("int f() {\n  return 1;\n}", 0),
+        ("int f() {\n...\nint g() {", 0),
+        ("  int g() {\nreturn 2;", 0),
+        ("int f() {\n  return 3;\n}", 1),
+        ("int g() {\nint f() {", 1),
+        ("int f()", 1),
+        ("return 1;\nreturn 1;", 1),
+    ]
+    pages = [(f"## {EXAMPLE}\n\nlook: `src/a.cpp`\n\n```cpp\n{quoted}\n```\n", expected) for quoted, expected in cases]
+    pages += [
+        (f"## {EXAMPLE}\n\nlook\n```cpp\nint f() {{\n```\n", 1),
+        (f"## {EXAMPLE}\n\n`src/b.cpp`\n```cpp\nint f() {{\n```\n", 1),
+        (f"## {EXAMPLE}\n\nnothing quoted\n", 1),
+        ("## Another\n\n```\nint h() {\n```\n", 0),
+        (f"## {EXAMPLE}\n\n`src/a.cpp`\n```cpp\nint f() {{\n```\n\nthen `src/a.cpp`\n```cpp\nint h() {{\n```\n## Another\n```\nx\n```\n", 1),
+    ]
+    for page, expected in pages:
+        with tempfile.TemporaryDirectory() as directory:
+            root = Path(directory)
+            (root / "docs").mkdir()
+            (root / "src").mkdir()
+            (root / "docs/routing.md").write_text(page)
+            (root / "src/a.cpp").write_text(code)
+            problems = check_quotations(root)
+            assert len(problems) == expected, (page, problems)
+    return len(pages)
+
+
 def self_test():
     cases = [
         ("PLEIAD_ROUTER(top_k)\n", "# Routing\n## top_k\n## Options of all\n", 0),
@@ -50,7 +125,7 @@ def self_test():
             (root / "docs/routing.md").write_text(page)
             problems = compare(root)
             assert len(problems) == expected, (registry, page, problems)
-    print(f"self-test: {len(cases)} cases")
+    print(f"self-test: {len(cases) + self_test_of_quotations()} cases")
 
 
 def main():
@@ -62,6 +137,7 @@ def main():
     if problems is None:
         print("skipped: no include/pleiad/routing/variants.def")
         sys.exit(77)
+    problems += check_quotations(Path(sys.argv[1]))
     for text in problems:
         print(f"error: {text}")
     print(f"{len(problems)} differences")

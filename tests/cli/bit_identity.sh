@@ -33,12 +33,13 @@ corpus = corpus.h5
 every = 25
 EOF
 
+config=tiny.ini
 train() { # NAME RANKS SETTINGS...
     local name=$1 ranks=$2 setting
     shift 2
     local settings=()
     for setting in "$@"; do settings+=(--set "$setting"); done
-    pleiad_on "$ranks" train --config tiny.ini --out "$name" "${settings[@]}"
+    pleiad_on "$ranks" train --config "$config" --out "$name" "${settings[@]}"
 }
 same_run() { # NAME RANKS SETTINGS...: trains and compares with NAME on 1 rank
     train "$1-$2" "${@:2}" && runs same "$1-1" "$1-$2"
@@ -63,6 +64,12 @@ compare noisy "2 4 8" moe.router=noisy_topk moe.k=2 moe.expert_widths=9,40,8,16,
 # Ranks without tokens (4 lanes, 7 sequences) and without experts.
 compare few_lanes "3 8" train.lanes=4 train.batch_sequences=7 moe.k=3 moe.expert_width=16 moe.penalty_loss=0.01 moe.entropy_loss=-0.01
 compare dense "8" moe.preset=dense
+# More sub-keys than tokens choose from: experts without tokens, ranks whose experts have none.
+grep -v '^experts' tiny.ini >rows.ini
+config=rows.ini
+compare peer "2 3 8" moe.preset=peer moe.sub_keys=16 moe.heads=2 moe.k=3 moe.query_dim=8 moe.layers=1
+compare pkm "4" moe.preset=pkm moe.sub_keys=7 moe.heads=2 moe.k=4 moe.query_dim=8 moe.batch_norm=false train.sparse_adam=dense
+config=tiny.ini
 
 check "one expert for all tokens, 1 rank" train one-1 1 moe.experts=1 moe.expert_width=16 train.steps=10
 check "one expert for all tokens: the same bits on 3 ranks" same_run one 3 moe.experts=1 moe.expert_width=16 train.steps=10

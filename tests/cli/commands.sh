@@ -28,7 +28,7 @@ check "--version: HDF5 parallel or not, optional parts" says version.txt 'HDF5: 
 pleiad_on 2 --version >version2.txt
 check "--version is printed once on 2 ranks" once version2.txt '^pleiad '
 check "without a command: the usage, exit code 2" exits 2 pleiad_on 1
-for command in "" train eval split sample data inspect verify "data build" "data synth" "data info"; do
+for command in "" train eval split sample data inspect verify "data build" "data synth" "data labelled" "data pairs" "data info"; do
     # shellcheck disable=SC2086
     check "help of '${command:-pleiad}'" exits 0 pleiad_on 1 $command --help
     # shellcheck disable=SC2086
@@ -89,6 +89,10 @@ EOF
 check "train --dry-run" pleiad_on 2 train --config tiny.ini --dry-run
 cp last_check.log dry.txt
 check "... prints parameters, memory, flops and placement" says dry.txt 'parameters: [0-9.]+ M' 'memory per rank' 'flops per token' 'experts of rank 0: 0 1$' 'experts of rank 1: 2 3 4$'
+grep -v '^expert\|^z_loss' tiny.ini >rows.ini
+check "train --dry-run of 9,216 experts" pleiad_on 2 train --config rows.ini --dry-run --set moe.preset=peer --set moe.sub_keys=96
+cp last_check.log dry.txt
+check "... prints ranges, and memory that grows" says dry.txt 'experts of rank 1: 4608 to 9215$' 'after the first step, [0-9.]+ MB once every expert' 'with 128 experts per token'
 check "train --dry-run with --out" pleiad_on 1 train --config tiny.ini --out dry --dry-run
 check "... creates nothing" test ! -e dry
 check "train on 2 ranks" pleiad_on 2 train --config tiny.ini --out run
@@ -196,6 +200,48 @@ check "eval --split train --windows 5" pleiad_on 2 eval run --split train --wind
 cp last_check.log eval5.txt
 check "... looks at 5 windows" says eval5.txt '\(5 windows, 160 tokens\)'
 check "eval on another corpus of the same tokenizer" pleiad_on 1 eval run --corpus bytes.h5
+
+# ---- a control: derived experts, adapters, a mean number of experts; the checkpoint says what was given ----
+sed 's/^expert_widths.*/expert_width = 24/' tiny.ini >control.ini
+check "train split experts with adapters" pleiad_on 2 train --config control.ini --out control --set train.steps=10 --set moe.preset=moe_expert_adapter \
+    --set moe.router=matched_topk --set moe.mean_k=2.5 --set moe.split=3 --set moe.capacity_factor=0.5
+cp last_check.log control.txt
+flops_add_up() { # DRY: 2 layers x 2.5 x (expert of width 8 + adapter of width 8) x 4 x 32 on top of the rest
+    "$PYTHON" - "$1" <<'PY'
+import re
+import sys
+
+text = open(sys.argv[1]).read()
+rest = float(re.search(r"without experts: ([0-9.]+) M", text)[1])
+with_them = float(re.search(r"with mean_k = 2.5: .* ([0-9.]+) M forward flops", text)[1])
+assert abs(with_them - rest - 2 * 2.5 * (8 + 8) * 4 * 32e-6) < 0.0011, text
+PY
+}
+check "... --dry-run counts 2.5 experts and 2.5 adapters a token" pleiad_on 1 train --config control.ini --dry-run --set moe.preset=moe_expert_adapter \
+    --set moe.router=matched_topk --set moe.mean_k=2.5 --set moe.split=3
+cp last_check.log dry.txt
+check "... in its forward flops" flops_add_up dry.txt
+check "eval of its checkpoint" pleiad_on 1 eval control
+cp last_check.log eval.txt
+check "... is the run's own evaluation" grep -qxF "$(grep '^evaluation at step 10' control.txt)" eval.txt
+cat >control.py <<'PY'
+import h5py
+import numpy as np
+
+with h5py.File("control/run.h5", "r") as f:
+    assert list(f["layers/expert_width"][()]) == [8] * 15
+    selected = f["routing/expert_tokens"][()].sum(axis=2) + f["routing/dropped"][()]
+    assert np.all(selected == 12 * 32 * 2.5), selected  # dropped ones are selected, too
+    assert f["routing/expert_tokens"][()].max() <= np.ceil(0.5 * 12 * 32 / 5)
+    config = f["config"][()]
+config = config.decode() if isinstance(config, bytes) else str(config)
+for line in ("experts = 5", "expert_width = 24", "split = 3", "capacity_factor = 0.5", "adapter = per_expert", "mean_k = 2.5"):
+    assert f"\n{line}\n" in config, line
+with h5py.File("control/checkpoints/step-0000000010.h5", "r") as f:
+    assert f["params/blocks/1/ffn/adapter/experts/14/w_in"].shape == (8, 32)
+PY
+check "... 15 experts of a third, 2.5 a token, the capacity of the whole ones" "$PYTHON" control.py
+check "resume it" pleiad_on 1 train --resume control --set train.steps=12
 
 # ---- sample ----
 pleiad_on 1 sample run --tokens 40 --seed 3 --prompt "the " >sample.txt

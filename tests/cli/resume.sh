@@ -65,6 +65,26 @@ check "... checkpoint.keep = 1 leaves one" holds other 50
 check "checkpoint.keep = 0 keeps all" pleiad_on 1 train --config tiny.ini --out all --set checkpoint.keep=0
 check "... 10 to 50" holds all 10 20 30 40 50
 
+# Experts of one row each: their moments are stored for the rows that had tokens, whoever owns them.
+peer=(--set moe.preset=peer --set moe.sub_keys=12 --set moe.heads=2 --set moe.k=3 --set moe.query_dim=8)
+pkm=(--set moe.preset=pkm --set moe.sub_keys=9 --set moe.heads=3 --set moe.k=2 --set moe.query_dim=8 --set train.sparse_adam=dense)
+grep -v "^experts\|^expert_widths\|^z_loss\|^preset" tiny.ini >rows.ini
+check "peer: the undisturbed run" pleiad_on 1 train --config rows.ini --out peer "${peer[@]}"
+check "pkm with dense Adam: the undisturbed run" pleiad_on 1 train --config rows.ini --out pkm "${pkm[@]}"
+for change in "peer 2 1" "peer 1 3" "peer 3 4" "pkm 3 2" "pkm 1 4"; do
+    read -r kind before after <<<"$change"
+    run=$kind-$before-$after
+    declare -n settings=$kind
+    check "$kind: stop at step 25 on $before ranks" pleiad_on "$before" train --config rows.ini --out "$run" --stop-at 25 "${settings[@]}"
+    check "... --resume DIR on $after ranks" pleiad_on "$after" train --resume "$run"
+    check "... ends in the same bits, same records" runs same "$kind" "$run"
+done
+changed_adam() {
+    exits 2 pleiad_on 1 train --resume peer-2-1 --set train.sparse_adam=dense >changed.txt 2>&1
+    grep -q "train.sparse_adam = dense differs from the run's lazy" changed.txt || { cat changed.txt; return 1; }
+}
+check "a run does not change its sparse_adam" changed_adam
+
 # ---- a finished run ----
 cp -r whole finished
 check "resume of a finished run" pleiad_on 2 train --resume finished

@@ -144,4 +144,37 @@ check "... and still says where it comes from" tells norecord/run.h5 'init_check
 mkdir -p killed/checkpoints && touch killed/checkpoints/step-0000000000.h5.partial killed/log.txt
 check "killed while the first weights were written: can be started again" pleiad_on 1 train --init gone.h5 --out killed --set train.steps=40
 check "... which leaves no half file" bash -c '! compgen -G "killed/checkpoints/*.partial"'
+
+# ---- match ----
+expert_flops() { "$PYTHON" -c "
+import h5py
+print(h5py.File('$1/run.h5')['evaluation/expert_flops_per_token'][-1])"; }
+cat >control.ini <<'EOI'
+[model]
+width = 32
+layers = 3
+heads = 2
+seq_len = 32
+[moe]
+experts = 6
+expert_width = 8
+[train]
+steps = 20
+batch_sequences = 12
+eval_windows = 20
+sample_tokens = 0
+[data]
+corpus = corpus.h5
+EOI
+check "a run whose tokens have different numbers of experts" pleiad_on 1 train --config control.ini --out varying --set moe.router=threshold --set moe.threshold=0.6
+check "a control matched to it" pleiad_on 2 train --config control.ini --out matched --set moe.router=matched_topk --match varying
+equal_flops() { "$PYTHON" -c "
+import sys
+a, b = map(float, sys.argv[1:])
+sys.exit(f'{a} and {b}' if abs(a - b) > 0.001 * a else 0)" "$(expert_flops varying)" "$(expert_flops matched)"; }
+check "... takes as many flops" equal_flops
+check "... and knows its figure by itself" grep -Eq '^ *mean_k = [1-9][.][0-9]+$' <(h5dump -d /config matched/run.h5)
+check "... so that it can be resumed" pleiad_on 1 train --resume matched --set train.steps=22
+check "what the user says wins over --match" pleiad_on 1 train --config control.ini --out mine --set moe.router=matched_topk --set moe.mean_k=2 --match varying --set train.steps=1
+check "... mean_k = 2" grep -Eq '^ *mean_k = 2$' <(h5dump -d /config mine/run.h5)
 finish

@@ -59,6 +59,36 @@ TEST(ParamSet, KeepsOneGradientPerLaneOfReplicatedParametersAndOneOfExperts) {
   EXPECT_EQ(set.grad_lanes(), 1) << "a rank without lanes takes part in sums";
 }
 
+TEST(ParamSet, KeepsTouchedRowsOfParametersWithOneRowPerExpert) {
+  ParamSet set;
+  const ParamId rows = set.add({.name = "rows", .shape = {100, 4}, .owner = Owner::expert, .init = Init::ones(), .first_row = 30, .own_rows = 20, .family = "rows"});
+  const ParamId expert = add(set, "expert", {2, 3}, Owner::expert), dense = add(set, "dense", {5});
+  set.allocate();
+  EXPECT_THROW(set.row_grads(rows), LogicError) << "gradients come later";
+  set.allocate_grads(1);
+  EXPECT_EQ(set.value(rows).rows, 20);
+  EXPECT_TRUE(aligned(set.value(rows).data) && aligned(set.value(expert).data));
+  EXPECT_EQ(static_cast<i64>(set.grads(Owner::expert).size()), set.grad_size(Owner::expert));
+  EXPECT_LT(set.grad_size(Owner::expert), 80) << "no flat gradient for the rows";
+  EXPECT_GE(set.size(Owner::expert), set.grad_size(Owner::expert) + 80);
+  EXPECT_EQ(set.grad_size(Owner::replicated), set.size(Owner::replicated));
+  EXPECT_THROW(set.grad(rows), LogicError);
+  EXPECT_THROW(set.row_grads(expert), LogicError);
+  EXPECT_THROW(set.row_grads(dense), LogicError);
+  for (int pass = 1; pass <= 2; ++pass) {  // two backward passes add up
+    set.row_grads(rows).touch(19)[2] += 3;
+    set.grad(expert)(1, 1) += 3;
+    std::vector<real> whole(80, 0);
+    whole[19 * 4 + 2] = static_cast<real>(3 * pass);
+    EXPECT_EQ(set.whole_grad(rows), whole);
+    EXPECT_EQ(set.whole_grad(expert), (std::vector<real>{0, 0, 0, 0, static_cast<real>(3 * pass), 0}));
+  }
+  for (const real x : set.value(rows).flat()) EXPECT_EQ(x, 0) << "gradient in the values";
+  set.zero_grads();
+  EXPECT_EQ(set.row_grads(rows).count(), 0);
+  EXPECT_EQ(set.whole_grad(rows), std::vector<real>(80, 0));
+}
+
 TEST(ParamSet, InitialValuesDoNotDependOnWhatElseIsThere) {
   ParamSet alone, among;
   const ParamId a = add(alone, "blocks/1/w", {4, 6}, Owner::expert);

@@ -89,6 +89,37 @@ TEST(Spec, IntegersTakeListsCopiesAndNone) {
   }
 }
 
+TEST(Spec, NumbersTakeListsAndNone) {
+  const auto get = [](const char* text) {
+    Spec spec("room", {{"key", text}});
+    return spec.numbers("key", {9}, 0, 100, "doc");
+  };
+  using List = std::vector<double>;
+  EXPECT_EQ(get("0.25"), (List{0.25}));
+  EXPECT_EQ(get("1,2.5e-1,+3"), (List{1, 0.25, 3}));
+  EXPECT_EQ(get(" 1 , 0 "), (List{1, 0}));
+  EXPECT_EQ(get("none"), List());
+  EXPECT_EQ(get(""), List());
+  Spec missing("room");
+  EXPECT_EQ(missing.numbers("key", {0.5, 8}, 0, 100, "doc"), (List{0.5, 8}));
+  for (const char* bad : {"1,,2", "1,", ",1", "1;2", "100.5", "-0.1", "2x3", "a", "none,1", "nan", "1,inf", "1e400"}) {
+    expect_refused(bad, "comma-separated list, each entry a number from 0 to 100", [](Spec& s) { s.numbers("key", {}, 0, 100, "what it is for"); });
+  }
+  expect_refused("1,-1", "a number of at least 0", [](Spec& s) { s.numbers("key", {}, 0, k_any, "what it is for"); });
+}
+
+TEST(Spec, ResolvedNumbersReadBackGiveTheSameValues) {
+  const std::vector<double> odd = {1.0 / 3, 1e-300, 0.1, 7};
+  Spec spec("room", {{"none", ""}});
+  spec.numbers("list", odd, 0, 100, "doc");
+  spec.numbers("none", odd, 0, 100, "doc");
+  EXPECT_EQ(spec.resolved().back().value, "none");
+  Spec again("room");
+  for (const Spec::Entry& e : spec.resolved()) again.set(e.key, e.value);
+  EXPECT_EQ(again.numbers("list", {}, 0, 100, "doc"), odd);
+  EXPECT_TRUE(again.numbers("none", odd, 0, 100, "doc").empty());
+}
+
 TEST(Spec, FinishNamesAKeyNobodyAskedForAndTheKnownOnes) {
   Spec spec("room", {{"colour", "red"}, {"sise", "3"}});
   spec.text("colour", "", "doc");

@@ -104,6 +104,36 @@ TEST_F(H5MpiTest, RowsOfAllRanksMakeOneDataset) {
   }
 }
 
+// More than fits one transfer: in pieces of at least a row, as many on every rank, whatever each has.
+TEST_F(H5MpiTest, LargeTransfersGoInPieces) {
+  const i64 ranks = comm_.size(), me = comm_.rank(), width = 3, each = 10;
+  // Rank r has 10 r rows in two runs; the first rank has none.
+  std::vector<Range> mine;
+  std::vector<double> values;
+  const i64 begin = each * me * (me - 1) / 2, all = std::max<i64>(1, each * ranks * (ranks - 1) / 2);
+  if (me > 0) mine = {{begin, 4}, {begin + 4, each * me - 4}};
+  for (i64 i = 0; i < each * me * width; ++i) values.push_back(static_cast<double>(begin * width + i));
+  for (const i64 piece : {i64{1}, i64{24}, i64{100}, i64{1000}}) {
+    H5File f = H5File::create(comm_, at("pieces.h5"));
+    f.set_piece_bytes(piece);
+    f.create_dataset("/x", ElementType::float64, {all, width}, {});
+    f.write_rows("/x", mine, view(values));
+    f.write("/whole", view(std::vector<i64>{1, 2, 3, 4, 5, 6, 7}), {7});
+    f.write("/one", view(std::vector<i64>{9}), {});
+    f.close();
+    H5File g = H5File::open(comm_, at("pieces.h5"));
+    g.set_piece_bytes(piece);
+    std::vector<double> got(values.size());
+    g.read_rows<double>("/x", mine, got);
+    EXPECT_EQ(got, values) << "pieces of " << piece;
+    EXPECT_EQ(g.read<i64>("/whole"), (std::vector<i64>{1, 2, 3, 4, 5, 6, 7}));
+    EXPECT_EQ(g.read<i64>("/one"), std::vector<i64>{9});
+    const std::vector<double> whole = ranks > 1 ? g.read<double>("/x") : std::vector<double>{};
+    for (std::size_t i = 0; i < whole.size(); ++i) EXPECT_EQ(whole[i], static_cast<double>(i));
+    g.close();
+  }
+}
+
 TEST_F(H5MpiTest, ErrorsOfOneRankAreErrorsOfAll) {
   H5File f = H5File::create(comm_, at("a.h5"));
   f.create_dataset("/x", ElementType::float32, {4}, {});

@@ -49,6 +49,12 @@ TEST(ClassifierGradient, OfGeneratedExpertsAgreesWithDifferences) {
   check(with(with(k_tiny_moe, k_small_hyper), {{"preset", "hypermoe"}, {"balance_loss", "0.3"}, {"layers", "all"}}));
 }
 
+TEST(ClassifierGradient, OfAdaptersAgreesWithDifferences) {
+  for (const char* kind : {"shared", "per_expert"}) {
+    check(with(k_tiny_moe, {{"router", "topp"}, {"p", "0.5"}, {"adapter", kind}, {"adapter_width", "3"}, {"balance_loss", "0.3"}, {"layers", "all"}}));
+  }
+}
+
 TEST(ClassifierGradient, OfDenseAgreesWithDifferences) { check({{"preset", "dense"}}, {{"dense_bias", "true"}}); }
 
 }  // namespace

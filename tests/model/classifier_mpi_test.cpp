@@ -33,10 +33,7 @@ struct Step {
     comm::lane_sum<real>(tiny.grid.world(), lanes, grads.data(), size, grads.first(static_cast<std::size_t>(size)));
     tiny.model->update_buffers(tiny.params, context, trace);
   }
-  std::vector<real> gradient(const ParamInfo& p) {
-    const auto g = tiny.params.slice(p, tiny.params.grads(p.owner).first(static_cast<std::size_t>(tiny.params.size(p.owner))));
-    return {g.begin(), g.end()};
-  }
+  std::vector<real> gradient(const ParamInfo& p) { return tiny.params.whole_grad({p.index}); }
   std::vector<real> value(const ParamInfo& p) {
     const auto v = tiny.params.slice(p, tiny.params.values(p.owner));
     return {v.begin(), v.end()};

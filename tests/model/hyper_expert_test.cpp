@@ -37,14 +37,14 @@ std::vector<double> relu(std::vector<double> x) {
 }
 
 struct Generated {
-  explicit Generated(const std::string& input, i64 layer = 1) : config(read(input)), layer_number(layer) {
+  explicit Generated(const std::string& input, i64 layer = 1, const std::string& layer_width = "2") : config(read(input, layer_width)), layer_number(layer) {
     network = std::make_unique<HyperNetwork>(params, "shared/", config, k_width);
     expert = std::make_unique<HyperExpert>(params, "own/", *network, k_experts, k_width, layer);
     params.allocate();
     test::fill_normal(params.values(Owner::replicated), 17, 0.5);
   }
-  static HyperConfig read(const std::string& input) {
-    Spec spec = spec_of("moe", with(k_small_hyper, {{"hyper", "true"}, {"hyper_input", input}}));
+  static HyperConfig read(const std::string& input, const std::string& layer_width) {
+    Spec spec = spec_of("moe", with(k_small_hyper, {{"hyper", "true"}, {"hyper_input", input}, {"hyper_layer_embedding", layer_width}}));
     HyperConfig c = HyperConfig::read(spec);
     spec.finish();
     c.layers = 2;
@@ -71,7 +71,7 @@ struct Generated {
       for (i64 j = 0; j < 3; ++j) s[static_cast<std::size_t>(j)] += static_cast<double>(at("own/expert_embedding")(e, j));
     }
     std::vector<double> q = affine(at("own/sel_w2"), at("own/sel_b2"), relu(affine(at("own/sel_w1"), at("own/sel_b1"), s)));
-    for (i64 j = 0; j < 2; ++j) q.push_back(static_cast<double>(at("shared/layer_embedding")(layer_number, j)));
+    for (i64 j = 0; j < config.layer_embedding; ++j) q.push_back(static_cast<double>(at("shared/layer_embedding")(layer_number, j)));
     const std::vector<double> v = relu(affine(at("shared/trunk_w"), at("shared/trunk_b"), q));
     const std::vector<double> down = affine(at("shared/down_w"), at("shared/down_b"), v), up = affine(at("shared/up_w"), at("shared/up_b"), v);
     std::vector<double> hidden = affine(at("shared/down_bias_w"), at("shared/down_bias_b"), v), y = affine(at("shared/up_bias_w"), at("shared/up_bias_b"), v);
@@ -119,6 +119,14 @@ TEST(HyperExpert, CanBeGeneratedFromTheChosenOrFromAllExpertsAsAControl) {
     EXPECT_TRUE(test::all_near(test::rows_of(y, t, 1).flat(), selected.by_definition(x.row(t), k_sets[t]), 1e-5)) << "token " << t;
     EXPECT_TRUE(test::all_near(test::rows_of(z, t, 1).flat(), constant.by_definition(x.row(t), {0, 1, 2, 3}), 1e-5)) << "token " << t;
   }
+}
+
+TEST(HyperExpert, CanDoWithoutALayerEmbeddingAsAControl) {
+  Generated g("unselected", 1, "0"), other("unselected", 0, "0");
+  EXPECT_EQ(g.params.find("shared/layer_embedding"), nullptr);
+  const Matrix x = test::normal_matrix(8, k_width, 5), y = g.run(x, k_sets);
+  for (i64 t = 0; t < 8; ++t) EXPECT_TRUE(test::all_near(test::rows_of(y, t, 1).flat(), g.by_definition(x.row(t), others(k_sets[t])), 1e-5)) << "token " << t;
+  EXPECT_TRUE(test::same_bits(y, other.run(x, k_sets))) << "no layer differs from another";
 }
 
 TEST(HyperExpert, IsGeneratedOnceForEachDistinctSet) {

@@ -76,6 +76,22 @@ TEST(LanguageModelGradient, OfGeneratedExpertsUnderOtherInputsAgreesWithDifferen
   }
 }
 
+TEST(LanguageModelGradient, OfGeneratedExpertsWithoutLayerEmbeddingAgreesWithDifferences) {
+  check({}, with(with(k_tiny_moe, k_small_hyper), {{"preset", "hypermoe"}, {"hyper_layer_embedding", "0"}, {"layers", "all"}}));
+}
+
+TEST(LanguageModelGradient, OfAdaptersAgreesWithDifferences) {
+  for (const char* preset : {"moe_shared_adapter", "moe_expert_adapter"}) {
+    check({}, with(k_tiny_moe, {{"preset", preset}, {"adapter_width", "3"}, {"z_loss", "0.2"}, {"layers", "all"}}));
+    check({}, with(k_tiny_moe, {{"preset", preset}, {"adapter_width", "2"}, {"k", "3"}, {"renormalize", "true"}, {"capacity_factor", "0.6"}}));
+  }
+}
+
+TEST(LanguageModelGradient, OfControlsWithVaryingNumbersOfExpertsAgreesWithDifferences) {
+  check({}, with(k_tiny_moe, {{"router", "matched_topk"}, {"mean_k", "1.7"}, {"balance_loss", "0.3"}, {"layers", "all"}}));
+  check({}, with(k_tiny_moe, {{"router", "random_k"}, {"k_histogram", "1,2,1"}, {"adapter", "per_expert"}, {"adapter_width", "2"}}));
+}
+
 TEST(LanguageModelGradient, OfDamoeAgreesWithDifferences) {
   check({}, with(k_tiny_moe, {{"preset", "damoe"}, {"balance_loss", "0.3"}, {"layers", "all"}}));
   check({}, with(k_tiny_moe, {{"preset", "damoe"}, {"k_rule", "literal"}, {"activation", "swiglu"}}));
@@ -87,6 +103,11 @@ TEST(LanguageModelGradient, OfDeepseekAgreesWithDifferences) {
 
 TEST(LanguageModelGradient, OfExpertChoiceAgreesWithDifferences) {
   check({}, with(k_tiny_moe, {{"router", "expert_choice"}, {"choices", "1.5"}, {"allow_noncausal", "true"}, {"balance_loss", "0.3"}, {"layers", "all"}}));
+}
+
+TEST(LanguageModelGradient, OfProductKeysAgreesWithDifferences) {
+  check({}, {{"preset", "peer"}, {"layers", "1"}, {"sub_keys", "4"}, {"heads", "2"}, {"k", "3"}, {"query_dim", "4"}});
+  check({}, {{"preset", "pkm"}, {"layers", "all"}, {"sub_keys", "3"}, {"heads", "2"}, {"k", "2"}, {"query_dim", "4"}, {"batch_norm", "false"}});
 }
 
 TEST(LanguageModelGradient, OfDenseAgreesWithDifferencesTiedAndUntied) {

@@ -10,7 +10,7 @@ inline std::vector<real> whole_gradient(ParamSet& params, const ParamInfo& p) {
   std::vector<real> sum(static_cast<std::size_t>(p.size()), 0);
   const i64 lanes = p.owner == Owner::replicated ? params.grad_lanes() : 1;
   for (i64 lane = 0; lane < lanes; ++lane) {
-    const std::span<const real> part = params.grads(p.owner).subspan(static_cast<std::size_t>(lane * params.size(p.owner) + p.offset));
+    const std::vector<real> part = params.whole_grad({p.index}, lane);
     for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += part[i];
   }
   return sum;

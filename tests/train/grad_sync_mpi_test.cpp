@@ -1,15 +1,19 @@
 // Gradients summed across ranks and their norm: the same bits on any number of ranks, every expert counted once.
 #include "pleiad/train/grad_sync.hpp"
 
+#include <functional>
+
+#include "pleiad/comm/collectives.hpp"
 #include "support/alone.hpp"
 #include "support/sample.hpp"
 
 namespace pleiad::train {
 namespace {
 
-/// Two replicated parameters and five experts of which this rank has its share; gradients are functions of names and global lanes.
+/// Two replicated parameters, five experts and two times a hundred experts of one row, of which this rank has its share; gradients are
+/// functions of names and global lanes. Of the rows of "r0" every third one has a gradient, of "r1" those that `touches` picks.
 struct Gradients {
-  Gradients(comm::ProcessGrid over, i64 first_size) : grid(std::move(over)), lanes(8, 8, 1, grid.world().size(), grid.world().rank()) {
+  Gradients(comm::ProcessGrid over, i64 first_size, std::function<bool(i64)> touches = [](i64 row) { return row > 90; }) : grid(std::move(over)), lanes(8, 8, 1, grid.world().size(), grid.world().rank()) {
     params.add({.name = "a", .shape = {first_size, 3}, .init = {}});
     params.add({.name = "frozen", .shape = {5}, .init = {}, .trainable = false});
     for (i64 e = 0; e < 5; ++e) {
@@ -17,9 +21,22 @@ struct Gradients {
       if (owner != grid.expert_group().rank()) continue;
       params.add({.name = fmt::format("e{}", e), .shape = {4, 2 + e}, .owner = Owner::expert, .init = {}, .expert = e, .slot = e});
     }
+    const Range own = share(k_rows, grid.expert_group().size(), grid.expert_group().rank());
+    for (const char* name : {"r0", "r1"}) {
+      params.add({.name = name, .shape = {k_rows, 5}, .owner = Owner::expert, .init = {}, .first_row = own.begin, .own_rows = own.count, .family = name});
+    }
     params.allocate();
     params.allocate_grads(lanes.my_lanes().count);
+    for (i64 row = own.begin; row < own.end(); ++row) {
+      for (const char* name : {"r0", "r1"}) {
+        if (name == std::string("r0") ? row % 3 != 0 : !touches(row)) continue;
+        real* g = params.row_grads({params.find(name)->index}).touch(row - own.begin);
+        const Stream draw = Stream::named(1, Purpose::test, name);
+        for (i64 j = 0; j < 5; ++j) g[j] = static_cast<real>(draw.normal(static_cast<std::uint64_t>(5 * row + j)));
+      }
+    }
     for (const ParamInfo& p : params.infos()) {
+      if (p.row_block()) continue;
       const i64 blocks = p.owner == Owner::replicated ? lanes.my_lanes().count : 1;
       for (i64 lane = 0; lane < blocks; ++lane) {
         const i64 global = p.owner == Owner::replicated ? lanes.my_lanes().begin + lane : 0;
@@ -30,6 +47,7 @@ struct Gradients {
     }
   }
 
+  static constexpr i64 k_rows = 100;
   comm::ProcessGrid grid;
   LaneLayout lanes;
   ParamSet params;
@@ -41,9 +59,9 @@ TEST(GradSync, SumAndNormHaveTheBitsOfOneRank) {
     for (Gradients* g : {&here, &truth}) sync_gradients(g->params, g->lanes, g->grid);
     for (const ParamInfo& p : here.params.infos()) {
       const ParamInfo& same = *truth.params.find(p.name);
-      const auto a = here.params.slice(p, here.params.grads(p.owner).first(static_cast<std::size_t>(here.params.size(p.owner))));
-      const auto b = truth.params.slice(same, truth.params.grads(p.owner).first(static_cast<std::size_t>(truth.params.size(p.owner))));
-      EXPECT_TRUE(test::same_bits<real>(std::span<const real>(a), std::span<const real>(b))) << p.name;
+      const std::vector<real> a = here.params.whole_grad({p.index}), whole = truth.params.whole_grad({same.index});
+      const std::vector<real> b(whole.begin() + p.first_element(), whole.begin() + p.first_element() + p.size());
+      EXPECT_TRUE(test::same_bits(a, b)) << p.name;
     }
     EXPECT_EQ(gradient_norm(here.params, here.grid), gradient_norm(truth.params, truth.grid));
   }
@@ -55,7 +73,7 @@ TEST(GradSync, NormIsThatOfAllTrainableParameters) {
   double squares = 0;
   for (const ParamInfo& p : g.params.infos()) {
     if (!p.trainable) continue;
-    for (const real v : g.params.slice(p, g.params.grads(p.owner).first(static_cast<std::size_t>(g.params.size(p.owner))))) {
+    for (const real v : g.params.whole_grad({p.index})) {
       squares += static_cast<double>(v) * static_cast<double>(v);
     }
   }
@@ -70,8 +88,38 @@ TEST(GradSync, DataGroupsAddTheirExpertGradientsAndCountThemOnce) {
   for (std::size_t i = 0; i < single.size(); ++i) EXPECT_NEAR(together[i], static_cast<real>(ranks) * single[i], 1e-4);
   double squares = 0;
   for (const real v : single) squares += static_cast<double>(v) * static_cast<double>(v);
+  for (const ParamInfo& p : alone.params.infos()) {
+    if (!p.row_block()) continue;
+    const std::vector<real> sum = groups.params.whole_grad({p.index}), one = alone.params.whole_grad({p.index});
+    for (std::size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(sum[i], static_cast<real>(ranks) * one[i], 1e-4) << p.name;
+    for (const real v : one) squares += static_cast<double>(v) * static_cast<double>(v);
+  }
   const double whole = gradient_norm(alone.params, alone.grid), expected = whole * whole + squares * static_cast<double>(ranks * ranks - 1);
   EXPECT_NEAR(gradient_norm(groups.params, groups.grid), std::sqrt(expected), 1e-3);
+}
+
+// Every rank of a data group brings other rows; all end with the union, in the same bits.
+TEST(GradSync, DataGroupsUniteTheRowsThatTheirRanksTouched) {
+  const i64 ranks = comm::Communicator::world().size(), me = comm::Communicator::world().rank();
+  Gradients g(test::grid_of_all(ranks), 2, [&](i64 row) { return row % ranks == me || row == 50; });
+  sync_gradients(g.params, g.lanes, g.grid);
+  const SparseRows& rows = g.params.row_grads({g.params.find("r1")->index});
+  EXPECT_EQ(rows.count(), Gradients::k_rows);
+  const Stream draw = Stream::named(1, Purpose::test, "r1");
+  for (i64 row = 0; row < Gradients::k_rows; ++row) {
+    for (i64 j = 0; j < 5 && rows.slot(row) >= 0; ++j) {
+      const double times = row == 50 ? static_cast<double>(ranks) : 1;
+      EXPECT_NEAR(rows.at(rows.slot(row))[j], times * draw.normal(static_cast<std::uint64_t>(5 * row + j)), 1e-5) << row;
+    }
+  }
+  std::vector<real> first = rows.expanded();
+  const std::vector<real> mine = first;
+  comm::broadcast<real>(g.grid.world(), first);
+  EXPECT_TRUE(test::same_bits(mine, first));
+  g.params.zero_grads();
+  sync_gradients(g.params, g.lanes, g.grid);
+  EXPECT_EQ(rows.count(), 0) << "nobody touched a row";
+  EXPECT_EQ(gradient_norm(g.params, g.grid), 0);
 }
 
 TEST(GradSync, ClipScaleLimitsTheNormAndZeroIsNoLimit) {

@@ -6,6 +6,27 @@ namespace {
 
 using model::Keys, model::with, model::k_tiny_moe;
 
+/// Of experts of one row each `here` holds some, `truth` the same or all.
+void expect_same_rows(TinyRun& here, const ParamInfo& p, TinyRun& truth, const ParamInfo& same) {
+  const auto part = [&](const std::vector<real>& whole, i64 width) {
+    const auto first = whole.begin() + (p.first_row - same.first_row) * width;
+    return std::vector<real>(first, first + p.rows * width);
+  };
+  const auto mine = here.tiny.params.value(ParamId{p.index}).flat(), all = truth.tiny.params.value(ParamId{same.index}).flat();
+  EXPECT_TRUE(test::same_bits(std::vector<real>(mine.begin(), mine.end()), part({all.begin(), all.end()}, p.cols))) << p.name;
+  RowMoments &a = here.adam->row_moments({p.index}), &b = truth.adam->row_moments({same.index});
+  EXPECT_TRUE(test::same_bits(a.rows.expanded(), part(b.rows.expanded(), 2 * p.cols))) << "moments of " << p.name;
+  i64 with_moments = 0;
+  for (i64 row = 0; row < p.rows; ++row) {
+    const i64 i = a.rows.slot(row), j = b.rows.slot(row + p.first_row - same.first_row);
+    EXPECT_EQ(i < 0, j < 0) << p.name << ", row " << row;
+    if (i < 0 || j < 0) continue;
+    ++with_moments;
+    EXPECT_EQ(a.update[i], b.update[j]) << p.name << ", row " << row;
+  }
+  EXPECT_EQ(static_cast<i64>(a.update.size()), with_moments);
+}
+
 void expect_same_parameters(TinyRun& here, TinyRun& truth) {
   for (const ParamInfo& p : here.tiny.params.infos()) {
     const ParamInfo& same = *truth.tiny.params.find(p.name);
@@ -13,6 +34,10 @@ void expect_same_parameters(TinyRun& here, TinyRun& truth) {
       const auto x = here.tiny.params.slice(p, a), y = truth.tiny.params.slice(same, b);
       EXPECT_TRUE(test::same_bits<real>(std::span<const real>(x), std::span<const real>(y))) << what << " of " << p.name;
     };
+    if (p.row_block()) {
+      expect_same_rows(here, p, truth, same);
+      continue;
+    }
     compare(here.tiny.params.values(p.owner), truth.tiny.params.values(p.owner), "values");
     compare(here.adam->first(p.owner), truth.adam->first(p.owner), "first moment");
     compare(here.adam->second(p.owner), truth.adam->second(p.owner), "second moment");
@@ -28,11 +53,14 @@ void expect_same_records(const KeepingSink& here, const KeepingSink& truth) {
   }
 }
 
+const Keys k_peer = {{"preset", "peer"}, {"layers", "1"}, {"sub_keys", "16"}, {"heads", "2"}, {"k", "2"}, {"query_dim", "4"}};
 const Keys k_runs[] = {
     with(k_tiny_moe, {{"preset", "switch"}, {"layers", "all"}}),
     with(k_tiny_moe, {{"preset", "mixtral"}, {"placement", "balanced"}}),
     with(k_tiny_moe, {{"router", "noisy_topk"}, {"k", "2"}, {"load_loss", "0.1"}, {"importance_loss", "0.1"}, {"placement", "round_robin"}}),
     {{"preset", "dense"}},
+    k_peer,
+    {{"preset", "pkm"}, {"layers", "all"}, {"sub_keys", "6"}, {"heads", "2"}, {"k", "3"}, {"query_dim", "4"}},
 };
 
 TEST(Trainer, TwentyStepsGiveTheBitsOfOneRank) {
@@ -54,6 +82,40 @@ TEST(Trainer, TwentyStepsGiveTheBitsOfOneRank) {
     }
     EXPECT_EQ(here.sink.samples.back().text, truth.sink.samples.back().text);
   }
+}
+
+TEST(Trainer, MovesEveryExpertOfOneRowWithDenseAdamAndThoseWithTokensWithLazy) {
+  const Keys train = {{"steps", "20"}, {"eval_every", "0"}};
+  TinyRun start(test::grid_of_all(), k_peer, train), lazy(test::grid_of_all(), k_peer, train), dense(test::grid_of_all(), k_peer, with(train, {{"sparse_adam", "dense"}})),
+      truth(test::grid_of_me(), k_peer, with(train, {{"sparse_adam", "dense"}}));
+  for (TinyRun* run : {&lazy, &dense, &truth}) run->trainer->run(*run->state, 20);
+  expect_same_parameters(dense, truth);
+  EXPECT_NE(lazy.sink.records.back().loss.task, dense.sink.records.back().loss.task);
+  for (const ParamInfo& p : lazy.tiny.params.infos()) {
+    if (!p.row_block()) continue;
+    RowMoments &few = lazy.adam->row_moments({p.index}), &same = dense.adam->row_moments({p.index});
+    EXPECT_LT(few.rows.count(), p.shape[0]) << "the test needs experts without tokens";
+    for (i64 row = 0; row < p.rows; ++row) {
+      const bool moved = std::memcmp(start.tiny.params.value(ParamId{p.index}).row(row), lazy.tiny.params.value(ParamId{p.index}).row(row), static_cast<std::size_t>(p.cols) * sizeof(real)) != 0;
+      EXPECT_EQ(moved, few.rows.slot(row) >= 0) << p.name << ", row " << row;
+    }
+    for (const i64 update : same.update) EXPECT_EQ(update, 20);
+  }
+}
+
+// One block of two carries four experts; three of 24 tokens' 40 selections were dropped.
+TEST(StepFlops, CountAdaptersByTokenOrBySelectionAndExpertsByWhatWasKept) {
+  const auto flops = [](const Keys& keys) {
+    model::TinyModel tiny(test::grid_of_me(), model::k_tiny_model, with(k_tiny_moe, keys));
+    model::LayerStatistics s;
+    s.expert_tokens = {9, 10, 8, 10};
+    s.selected = 40;
+    return step_flops(*tiny.model, {&s}, 24);
+  };
+  const double none = flops({}), row = 4.0 * 8 * 3;  // of an adapter of width 3 beside a stream of width 8
+  EXPECT_EQ(flops({{"adapter", "shared"}, {"adapter_width", "3"}}) - none, 3 * 24 * row);
+  EXPECT_EQ(flops({{"adapter", "per_expert"}, {"adapter_width", "3"}}) - none, 3 * 40 * row);
+  EXPECT_EQ(flops({{"hyper", "true"}, {"hyper_bottleneck", "3"}}) - none, 3 * 24 * row);
 }
 
 TEST(Trainer, LearnsALanguageThatCanBeLearnt) {

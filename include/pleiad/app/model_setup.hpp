@@ -18,7 +18,7 @@ struct DataShape {
 
 /// Members are built in this order and refer to earlier ones; not copied, not moved.
 struct ModelSetup {
-  /// Reads [parallel], [exchange], [model] and [moe]; allocates the values, all zero. collective.
+  /// Reads [parallel], [exchange], [model] and [moe]; the values are not allocated yet. collective.
   ModelSetup(const comm::Communicator& world, Config& config, const DataShape& data);
   ModelSetup(const ModelSetup&) = delete;
   ModelSetup& operator=(const ModelSetup&) = delete;
@@ -37,6 +37,7 @@ struct ParameterCount {
   i64 total = 0;
   i64 dense = 0;             ///< replicated on every rank
   i64 per_rank_largest = 0;  ///< on the rank that holds most
+  i64 per_rank_sparse = 0;   ///< of those, row-sparse ones
 };
 ParameterCount count_parameters(const ModelSetup& setup);
 

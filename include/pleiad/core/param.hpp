@@ -1,12 +1,13 @@
 // Parameters: named, shaped, tagged replicated (dense weights, on every rank) or expert-owned (on the ranks that own the
 // expert), stored in two flat blocks with views. Replicated gradients are kept one block per lane until they are summed
-// along the lane tree (core/lanes.hpp); expert gradients exist once.
+// along the lane tree (core/lanes.hpp); expert gradients exist once. A parameter with one row per expert (a million of them) is
+// row-sparse: its gradient holds the rows that were touched since zero_grads() and nothing else.
 #pragma once
 #include <span>
 #include <string>
 #include <vector>
 
-#include "pleiad/core/matrix.hpp"
+#include "pleiad/core/sparse_rows.hpp"
 
 namespace pleiad {
 
@@ -32,11 +33,13 @@ struct ParamInfo {
   i64 expert = -1;         ///< global expert number, for Owner::expert
   i64 slot = -1;           ///< number of the expert over all layers of the model, the same on every rank, for Owner::expert
   i64 first_row = 0;       ///< of a parameter whose rows are shared out among the ranks, one row per expert (Owner::expert)
-  i64 own_rows = -1;       ///< rows of this rank, -1: all; slot is then that of row 0 and expert is -1
+  i64 own_rows = -1;       ///< rows of this rank, -1: all; expert and slot are then -1
   std::string family = {}; ///< the name without the expert number: blocks/1/ffn/experts/w_in, for Owner::expert
 
-  i64 rows = 0, cols = 0, offset = 0;  ///< of this rank, filled in by ParamSet; one extent n is 1 x n
+  i64 rows = 0, cols = 0, offset = 0;  ///< of this rank, filled in by ParamSet (offset by allocate()); one extent n is 1 x n
+  i64 index = -1;                      ///< in ParamSet::infos()
   i64 size() const { return rows * cols; }
+  /// One row per expert; gradient and optimizer state are row-sparse.
   bool row_block() const { return own_rows >= 0; }
   /// Number of elements before this rank's part in the whole parameter.
   i64 first_element() const { return first_row * cols; }
@@ -67,13 +70,21 @@ class ParamSet {
 
   MatrixView value(ParamId id) { return view(info(id), values(info(id).owner)); }
   ConstMatrixView value(ParamId id) const;
-  /// Gradient of an expert-owned parameter, or the part of lane `lane` (counted within this rank) of a replicated one.
+  /// Gradient of an expert-owned parameter, or the part of lane `lane` (counted within this rank) of a replicated one. Not for a
+  /// row_block() parameter.
   MatrixView grad(ParamId id, i64 lane = 0);
+  /// The gradient of a row_block() parameter: rows of this rank, counted from its first. touch() a row before adding to it.
+  SparseRows& row_grads(ParamId id);
+  /// A copy of the gradient of any parameter, in full: for verification and tests.
+  std::vector<real> whole_grad(ParamId id, i64 lane = 0);
 
-  /// The flat blocks. Gradients of replicated parameters: lanes x size, block 0 first.
+  /// The flat blocks. Gradients of replicated parameters: lanes x size, block 0 first; those of experts without the row_block()
+  /// parameters, which stand behind the others in values().
   std::span<real> values(Owner owner) { return (owner == Owner::replicated ? dense_ : experts_).span(); }
   std::span<real> grads(Owner owner) { return (owner == Owner::replicated ? dense_grads_ : expert_grads_).span(); }
   i64 size(Owner owner) const { return owner == Owner::replicated ? dense_size_ : expert_size_; }
+  /// The part of values() that has a flat gradient, and in the optimizer flat state.
+  i64 grad_size(Owner owner) const { return owner == Owner::replicated ? dense_size_ : expert_grad_size_; }
   i64 grad_lanes() const { return grad_lanes_; }
   void zero_grads();
   /// The values of one parameter inside a flat block laid out like values() (also of optimizer state).
@@ -86,7 +97,8 @@ class ParamSet {
 
   std::vector<ParamInfo> infos_;
   Buffer<real> dense_, experts_, dense_grads_, expert_grads_;
-  i64 dense_size_ = 0, expert_size_ = 0, grad_lanes_ = 0;
+  std::vector<SparseRows> row_grads_;  // [count], empty for all but row blocks
+  i64 dense_size_ = 0, expert_size_ = 0, expert_grad_size_ = 0, grad_lanes_ = 0;
   bool allocated_ = false;
 };
 

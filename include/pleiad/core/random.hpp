@@ -20,6 +20,7 @@ enum class Purpose : std::uint8_t {
   random_expert = 8,  ///< random routing; index = global token
   hash_expert = 9,    ///< hash routing; index = token number
   shuffle = 10,       ///< order of examples in an epoch (in place of step); index = place
+  expert_count = 11,  ///< random number of experts; index = global token
   test = 255,
 };
 

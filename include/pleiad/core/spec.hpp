@@ -46,6 +46,8 @@ class Spec {
   std::string choice(const std::string& key, const std::string& fallback, const std::vector<std::string>& allowed, std::string_view doc);
   /// Comma-separated integers; "none" or an empty value is the empty list. `NxM` stands for N copies of M ("8x256").
   std::vector<i64> integers(const std::string& key, const std::vector<i64>& fallback, i64 low, i64 high, std::string_view doc);
+  /// Comma-separated numbers; "none" or an empty value is the empty list.
+  std::vector<double> numbers(const std::string& key, const std::vector<double>& fallback, double low, double high, std::string_view doc);
 
   /// UserError if a given key was asked for by no getter.
   void finish() const;

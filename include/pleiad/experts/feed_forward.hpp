@@ -26,9 +26,10 @@ struct FeedForwardKind {
 class FeedForward {
  public:
   /// Adds the parameters under `prefix`: experts/<number>/w_in and so on. slot >= 0 (ParamInfo::slot): owned by this rank alone;
-  /// slot < 0: replicated. `layers` scales the output initialisation by 1/sqrt(2 layers), as the residual stream collects that many summands.
+  /// slot < 0: replicated. `layers` scales the output initialisation by 1/sqrt(2 layers), as the residual stream collects that many summands;
+  /// `output_gain` scales it further (an expert that is to start near zero).
   FeedForward(ParamSet& params, const std::string& prefix, i64 number, i64 slot, FeedForwardKind kind, i64 width, i64 hidden,
-              i64 layers);
+              i64 layers, double output_gain = 1);
 
   i64 hidden() const { return hidden_; }
   /// Numbers that forward leaves in the trace for R rows.

@@ -10,7 +10,7 @@ namespace pleiad::experts {
 class NeuronBank : public ExpertBank {
  public:
   /// Parameters prefix + "u", prefix + "v" [N,D], of which this rank holds its rows. pre: map deals out contiguous runs.
-  NeuronBank(ParamSet& params, const std::string& prefix, ops::Activation activation, i64 width, const ExpertMap& map, i64 owner, i64 layer);
+  NeuronBank(ParamSet& params, const std::string& prefix, ops::Activation activation, i64 width, const ExpertMap& map, i64 owner);
   void forward(const ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, BankTrace& trace, MatrixView out) const override;
   void backward(ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, const BankTrace& trace,
                 std::span<const real> weight, MatrixView d_out, MatrixView d_rows, std::span<real> d_weight) const override;
@@ -22,7 +22,8 @@ class NeuronBank : public ExpertBank {
   ParamId u_, v_;
 };
 
-/// A parameter with one row of `width` per expert, this rank's rows only; its slots follow those of the layers before.
-ParamInfo row_per_expert(const std::string& name, i64 width, const ExpertMap& map, i64 owner, i64 layer, Init init);
+/// A parameter with one row of `width` per expert, this rank's rows only; row-sparse and without weight decay. Drawn
+/// uniformly with deviation 1/sqrt(width): of a million rows normal numbers would take five times as long.
+ParamInfo row_per_expert(const std::string& name, i64 width, const ExpertMap& map, i64 owner);
 
 }  // namespace pleiad::experts

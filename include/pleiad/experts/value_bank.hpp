@@ -8,7 +8,7 @@ namespace pleiad::experts {
 class ValueBank : public ExpertBank {
  public:
   /// Parameter prefix + "values" [N,D], of which this rank holds its rows. pre: map deals out contiguous runs.
-  ValueBank(ParamSet& params, const std::string& prefix, i64 width, const ExpertMap& map, i64 owner, i64 layer);
+  ValueBank(ParamSet& params, const std::string& prefix, i64 width, const ExpertMap& map, i64 owner);
   void forward(const ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, BankTrace& trace, MatrixView out) const override;
   void backward(ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, const BankTrace& trace,
                 std::span<const real> weight, MatrixView d_out, MatrixView d_rows, std::span<real> d_weight) const override;

@@ -44,6 +44,9 @@ class H5File {
 
   H5File(H5File&&) noexcept = default;
   H5File& operator=(H5File&& other) noexcept;
+  /// Most bytes of a rank in one transfer of rows or of a whole dataset (at least one row); larger ones go in pieces, because MPI counts
+  /// bytes in an int. The same on all ranks. For tests; 1 GiB.
+  void set_piece_bytes(i64 bytes) { piece_bytes_ = bytes; }
   /// Closes a serial file. A parallel one must have been closed with close(): a destructor does not communicate, so it
   /// leaks.
   ~H5File();
@@ -125,6 +128,7 @@ class H5File {
   H5Id id_;
   std::string path_;
   const comm::Communicator* comm_ = nullptr;
+  i64 piece_bytes_ = i64{1} << 30;
 };
 
 /// A dataset that grows by rows (steps). Serial files only; the file must outlive it.

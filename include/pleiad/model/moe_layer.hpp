@@ -6,6 +6,7 @@
 
 #include "pleiad/exchange/exchanger.hpp"
 #include "pleiad/experts/ffn_bank.hpp"
+#include "pleiad/model/adapter.hpp"
 #include "pleiad/model/context.hpp"
 #include "pleiad/model/hyper_expert.hpp"
 #include "pleiad/routing/registry.hpp"
@@ -18,11 +19,13 @@ struct MoeConfig {
   std::string citation;
   routing::Bank bank = routing::Bank::feed_forward;
   std::vector<i64> expert_widths;  // [N]
+  i64 split = 1;                   // experts that each of moe.experts became
   experts::FeedForwardKind expert_kind;
   ExpertPlacement placement = ExpertPlacement::block;
   std::vector<i64> layers;  // blocks that carry experts
   bool allow_noncausal = false;
   HyperConfig hyper;
+  AdapterConfig adapter;
 
   /// Applies moe.preset, then reads the section. UserError for values that contradict each other.
   static MoeConfig read(Spec& moe, i64 model_layers);
@@ -44,12 +47,13 @@ struct MoeTrace {
   Matrix rows;  // [R,D] what the experts of this rank saw
   experts::BankTrace bank;
   HyperTrace hyper;
+  AdapterTrace adapter;
   LayerStatistics statistics;
 };
 
 class MoeLayer {
  public:
-  /// Adds its parameters under `prefix` (router/..., experts/<e>/...). `layer` is the block number, `moe_layers` how many blocks
+  /// Adds its parameters under `prefix` (router/..., experts/<e>/..., adapter/...). `layer` is the block number, `moe_layers` how many blocks
   /// carry experts. grid, exchanger and hyper must outlive this; hyper may be null, `moe_layer` counts MoE layers.
   MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const std::string& prefix, i64 width, i64 layer, i64 model_layers,
            const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger, const HyperNetwork* hyper = nullptr, i64 moe_layer = 0);
@@ -70,8 +74,10 @@ class MoeLayer {
   /// Forward floating-point operations of one row of an expert, and of the router for one token.
   double flops_per_row(i64 expert) const { return bank_->flops_per_row(expert); }
   double router_flops_per_token() const { return router_->flops_per_token(); }
-  /// Of the generated expert, for one token; generating it is not counted.
-  double hyper_flops_per_token() const { return hyper_ ? hyper_->flops_per_token() : 0; }
+  /// Of what a token gets beside its experts, without a gate: for one token (the generated expert, generating it not counted; a shared
+  /// adapter), and for each expert the token selected (an adapter of each expert).
+  double side_flops_per_token() const { return hyper_ ? hyper_->flops_per_token() : adapter_ ? adapter_->flops_per_token() : 0; }
+  double side_flops_per_selection() const { return adapter_ ? adapter_->flops_per_selection() : 0; }
 
  private:
   routing::RoutingContext routing_context(const StepContext& context, const routing::AttentionMaps& attention) const;
@@ -82,6 +88,7 @@ class MoeLayer {
   std::unique_ptr<routing::Router> router_;
   std::unique_ptr<experts::ExpertBank> bank_;
   std::optional<HyperExpert> hyper_;
+  std::optional<Adapter> adapter_;
 };
 
 }  // namespace pleiad::model

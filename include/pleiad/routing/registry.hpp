@@ -15,7 +15,10 @@ struct RouterBuild {
   std::string prefix;
   i64 width = 0;               ///< D
   std::vector<i64> expert_widths;  ///< [N]
+  i64 split = 1;                   ///< experts that each expert of the base model became (moe.split)
   i64 experts() const { return static_cast<i64>(expert_widths.size()); }
+  /// For messages: what N is called in the configuration.
+  std::string experts_key() const { return split > 1 ? "moe.experts x moe.split" : "moe.experts"; }
 };
 
 /// What the experts of a variant are: feed-forward networks, single neurons or constant rows.

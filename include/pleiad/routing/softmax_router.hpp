@@ -8,6 +8,11 @@
 
 namespace pleiad::routing {
 
+/// The weight rule of routers that give every token a number of experts of its own. The first reads moe.raw_if_single (true); the
+/// second reads moe.renormalize (true) before it and is raw where that is false.
+WeightRule read_raw_if_single(Spec& spec);
+WeightRule read_weight_rule(Spec& spec);
+
 class SoftmaxRouter : public Router {
  public:
   std::unique_ptr<RouterTrace> forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const final;

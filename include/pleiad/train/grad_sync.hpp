@@ -1,5 +1,6 @@
 // Gradients across ranks, by owner: replicated parameters are summed over lanes along the fixed tree, experts over the ranks of
-// their data group; and the norm of all of them, in an order that does not depend on the number of ranks.
+// their data group (of row-sparse ones the union of the rows, added in rank order); and the norm of all of them, which does not depend
+// on the number of ranks: per expert in a fixed order, over the touched rows by an exact sum (core/exact_sum.hpp).
 #pragma once
 #include "pleiad/comm/grid.hpp"
 #include "pleiad/core/lanes.hpp"

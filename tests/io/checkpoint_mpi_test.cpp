@@ -1,0 +1,170 @@
+// Checkpoints of parameters with one row per expert: values and the moments of touched rows, written by all ranks and read by each alone,
+// and the other way round.
+#include "pleiad/io/checkpoint_h5.hpp"
+
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "pleiad/comm/collectives.hpp"
+#include "support/alone.hpp"
+#include "support/sample.hpp"
+
+namespace pleiad::io {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr i64 k_rows = 23, k_cols = 3;
+
+/// A replicated matrix, two ordinary experts and two row-sparse tables after a few updates, all functions of names and global rows.
+struct State {
+  State(comm::ProcessGrid over, bool trained) : grid(std::move(over)) {
+    const i64 owners = grid.expert_group().size(), me = grid.expert_group().rank();
+    const Range own = share(k_rows, owners, me);
+    params.add({.name = "dense", .shape = {4, 5}, .init = {}});
+    for (i64 e = 0; e < 2; ++e) {
+      if (e % owners == me) params.add({.name = fmt::format("e/{}/w", e), .shape = {2 + e, 3}, .owner = Owner::expert, .init = {}, .expert = e, .slot = e, .family = "e/w"});
+    }
+    for (const char* name : {"u", "empty"}) {
+      params.add({.name = name, .shape = {k_rows, k_cols}, .owner = Owner::expert, .init = {}, .first_row = own.begin, .own_rows = own.count, .family = name});
+    }
+    params.allocate();
+    params.allocate_grads(1);
+    adam.emplace(train::AdamConfig{}, params);
+    if (!trained) return;
+    for (const ParamInfo& p : params.infos()) {
+      const Stream draw = Stream::named(4, Purpose::test, p.name);
+      const std::span<real> values = params.slice(p, params.values(p.owner));
+      for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<real>(draw.normal(static_cast<std::uint64_t>(p.first_element()) + i));
+    }
+    for (i64 update = 1; update <= 3; ++update) this->update(update);
+  }
+  /// Row r of "u" has a gradient in update s if r + 2 s is a multiple of 5; later rows come first.
+  void update(i64 number) {
+    params.zero_grads();
+    const ParamInfo& p = *params.find("u");
+    for (i64 row = p.first_row + p.rows; row-- > p.first_row;) {
+      if ((row + 2 * number) % 5 != 0) continue;
+      real* g = params.row_grads({p.index}).touch(row - p.first_row);
+      for (i64 j = 0; j < k_cols; ++j) g[j] = static_cast<real>(Stream(5, Purpose::test, 0, static_cast<std::uint64_t>(number)).normal(static_cast<std::uint64_t>(row * k_cols + j)));
+    }
+    test::fill_normal(params.grad({0}).flat(), 6);
+    adam->step(params, 0.1, 1, number);
+  }
+
+  comm::ProcessGrid grid;
+  ParamSet params;
+  std::optional<train::Adam> adam;
+};
+
+/// Everything of `part` is what `whole` has at that place.
+void expect_part_of(State& part, State& whole) {
+  for (const ParamInfo& p : part.params.infos()) {
+    const ParamInfo& same = *whole.params.find(p.name);
+    const auto mine = part.params.slice(p, part.params.values(p.owner));
+    const auto all = whole.params.slice(same, whole.params.values(p.owner)).subspan(static_cast<std::size_t>(p.first_element()), static_cast<std::size_t>(p.size()));
+    EXPECT_TRUE(test::same_bits<real>(std::span<const real>(mine), std::span<const real>(all))) << p.name;
+    if (!p.row_block()) {
+      EXPECT_TRUE(test::same_bits<real>(std::span<const real>(part.params.slice(p, part.adam->first(p.owner))), std::span<const real>(whole.params.slice(same, whole.adam->first(p.owner))))) << p.name;
+      continue;
+    }
+    const train::RowMoments &a = part.adam->row_moments({p.index}), &b = whole.adam->row_moments({same.index});
+    EXPECT_EQ(a.update.size(), a.rows.touched().size());
+    for (i64 row = 0; row < p.rows; ++row) {
+      const i64 i = a.rows.slot(row), j = b.rows.slot(row + p.first_row);
+      EXPECT_EQ(i < 0, j < 0) << p.name << ", row " << row + p.first_row;
+      if (i < 0 || j < 0) continue;
+      EXPECT_EQ(a.update[i], b.update[j]);
+      for (i64 c = 0; c < 2 * k_cols; ++c) EXPECT_EQ(a.rows.at(i)[c], b.rows.at(j)[c]) << p.name << ", row " << row + p.first_row;
+    }
+  }
+}
+
+class Checkpoint : public testing::Test {
+ protected:
+  Checkpoint() : comm_(comm::Communicator::world()) {
+    char pattern[] = "/tmp/pleiad-checkpoint-XXXXXX";
+    folder_ = comm::broadcast(comm_, comm_.root() ? std::string(mkdtemp(pattern)) : std::string());
+  }
+  ~Checkpoint() override {
+    comm::barrier(comm_);
+    if (comm_.root()) fs::remove_all(folder_);
+  }
+  static std::string save(State& s, const std::string& folder) {
+    CheckpointFolder(s.grid, folder, 0, {0, 7, "", Tokenizer(), "x"}).save({s.params, *s.adam, 3});
+    return folder + "/step-0000000003.h5";
+  }
+  comm::Communicator comm_;
+  std::string folder_;
+};
+
+TEST_F(Checkpoint, OfAllRanksIsReadByEachAloneAndGoesOnInTheSameBits) {
+  State all(test::grid_of_all(), true), truth(test::grid_of_me(), true), alone(test::grid_of_me(), false), again(test::grid_of_all(), false);
+  expect_part_of(all, truth);
+  const std::string path = save(all, folder_);
+  load_checkpoint(alone.grid, path, alone.params, &*alone.adam);
+  load_checkpoint(again.grid, path, again.params, &*again.adam);
+  expect_part_of(alone, truth);
+  expect_part_of(again, truth);
+  for (i64 number = 4; number <= 6; ++number) {
+    for (State* s : {&truth, &alone, &again}) s->update(number);
+  }
+  expect_part_of(alone, truth);
+  expect_part_of(again, truth);
+}
+
+TEST_F(Checkpoint, OfOneRankIsReadByAllWithDataGroupsToo) {
+  State one(test::grid_of_me(), true);
+  const std::string own = fmt::format("{}/{}", folder_, comm_.rank());
+  fs::create_directory(own);
+  save(one, own);
+  comm::barrier(comm_);
+  const i64 groups = comm_.size() % 2 == 0 ? 2 : 1;
+  State all(test::grid_of_all(groups), false);
+  load_checkpoint(all.grid, folder_ + "/0/step-0000000003.h5", all.params, &*all.adam);
+  expect_part_of(all, one);
+  const std::string path = save(all, folder_);
+  State back(test::grid_of_me(), false);
+  load_checkpoint(back.grid, path, back.params, &*back.adam);
+  expect_part_of(back, one);
+}
+
+TEST_F(Checkpoint, HoldsMomentsOfTouchedRowsAscending) {
+  State all(test::grid_of_all(), true);
+  const H5File file = open_for_all(comm_, save(all, folder_));
+  std::vector<i64> row, update;
+  for (i64 r = 0; r < k_rows; ++r) {
+    i64 last = 0;
+    for (i64 s = 1; s <= 3; ++s) last = (r + 2 * s) % 5 == 0 ? s : last;
+    if (last > 0) row.push_back(r), update.push_back(last);
+  }
+  EXPECT_EQ(file.read<i64>("/adam/rows/u/row"), row);
+  EXPECT_EQ(file.read<i64>("/adam/rows/u/update"), update);
+  EXPECT_EQ(file.shape("/adam/rows/u/first"), (Shape{static_cast<i64>(row.size()), k_cols}));
+  EXPECT_EQ(file.shape("/adam/rows/empty/second"), (Shape{0, k_cols}));
+  EXPECT_EQ(file.shape("/params/u"), Shape{k_rows * k_cols});
+  EXPECT_FALSE(file.exists("/adam/first/u"));
+  EXPECT_TRUE(file.exists("/adam/first/e/w"));
+}
+
+TEST_F(Checkpoint, WithImpossibleRowsIsRefused) {
+  State all(test::grid_of_all(), true);
+  const auto refused = [&](const char* dataset, std::vector<i64> values) {
+    const std::string path = save(all, folder_);
+    if (comm_.root()) {
+      H5File file = H5File::open_append(path);
+      const i64 count = static_cast<i64>(file.read<i64>(dataset).size());
+      values.resize(static_cast<std::size_t>(count), values.back());
+      file.write_rows<i64>(dataset, {{0, count}}, values);
+      file.close();
+    }
+    comm::barrier(comm_);
+    return test::message_of<UserError>([&] { load_checkpoint(all.grid, path, all.params, &*all.adam); });
+  };
+  EXPECT_TRUE(test::contains(refused("/adam/rows/u/row", {4, 4}), "/adam/rows/u/row does not ascend from 0 to 22"));
+  EXPECT_TRUE(test::contains(refused("/adam/rows/u/update", {3, 4}), "/adam/rows/u/update holds 4, the checkpoint is of step 3"));
+}
+
+}  // namespace
+}  // namespace pleiad::io
