@@ -77,3 +77,28 @@ build_jobs() {
     if [[ -n $memory ]] && ((memory < cores)); then cores=$((memory < 1 ? 1 : memory)); fi
     echo "${PLEIAD_JOBS:-$cores}"
 }
+
+# Written under another name first: an interrupted run leaves no half corpus behind.
+make_corpus() {
+    local target=$1 partial=${1%.h5}.partial.h5
+    rm -f "$partial"
+    # shellcheck disable=SC2154  # of the script that sources this
+    "$pleiad" data "$2" --out "$partial" "${@:3}" && mv "$partial" "$target"
+}
+
+# prepare_corpus [TEXT FILE...]: sets `corpus` to that of the texts, or to the synthetic one, under runs/data; made if it is not there.
+# Uses $pleiad; the working directory is that of the source tree.
+prepare_corpus() {
+    local made_of=(synth)
+    corpus=runs/data/synth.h5
+    if (($# > 0)); then
+        corpus=runs/data/text-$(cat -- "$@" | sha256sum | cut -c 1-12).h5
+        made_of=(build "$@")
+    fi
+    mkdir -p runs/data
+    if [[ -f $corpus ]]; then
+        echo "corpus: $corpus is there"
+    else
+        stage corpus "corpus ($corpus)" make_corpus "$corpus" "${made_of[@]}"
+    fi
+}

@@ -1,7 +1,13 @@
 #include "pleiad/app/arguments.hpp"
 
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
 #include <iostream>
 
+#include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/error.hpp"
 
 namespace pleiad::app {
@@ -27,6 +33,24 @@ bool parse_arguments(const comm::Communicator& world, const Arguments& arguments
     user_error("{}; see --help", e.what());
   }
   return true;
+}
+
+void require_new_file(const comm::Communicator& world, const std::string& option, const std::string& path) {
+  std::string problem;
+  if (world.root()) {
+    std::error_code error;
+    const std::string folder = std::filesystem::path(path).parent_path().string();
+    if (path.empty() || path.ends_with('/')) {
+      problem = fmt::format("{} {}: a file name is needed", option, path);
+    } else if (std::filesystem::exists(path, error)) {
+      problem = fmt::format("{} {}: exists already; choose another name", option, path);
+    } else if (!std::filesystem::is_directory(folder.empty() ? "." : folder, error)) {
+      problem = fmt::format("{} {}: there is no folder {}", option, path, folder);
+    } else if (access(folder.empty() ? "." : folder.c_str(), W_OK) != 0) {
+      problem = fmt::format("{} {}: cannot be made ({})", option, path, std::strerror(errno));
+    }
+  }
+  comm::agree(world, comm::broadcast(world, problem));
 }
 
 }  // namespace pleiad::app

@@ -1,4 +1,4 @@
-// pleiad train --config F.ini [--set section.key=value ...] --out DIR, and --resume: connects the floors and runs the loop.
+// pleiad train --config F.ini [--set section.key=value ...] --out DIR, --init and --resume: connects the floors and runs the loop.
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -11,6 +11,8 @@
 
 #include "pleiad/app/arguments.hpp"
 #include "pleiad/app/data_setup.hpp"
+#include "pleiad/app/match.hpp"
+#include "pleiad/app/run_options.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/comm/agree.hpp"
@@ -27,7 +29,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Request {
-  std::string config, out;
+  std::string config, out, init, match;
   std::vector<std::string> settings;
   bool resume = false, dry_run = false;
   i64 stop_at = -1;
@@ -39,6 +41,8 @@ bool read_request(const comm::Communicator& world, const Arguments& arguments, R
   description.add_options()("config", options::value<std::string>(), "configuration file (INI)")(
       "set", options::value<std::vector<std::string>>()->composing(), "section.key=value, overrides the file; may be repeated")(
       "out", options::value<std::string>(), "run directory to make")(
+      "init", options::value<std::string>(), "start from the weights of this checkpoint or run, and without --config from its configuration")(
+      "match", options::value<std::string>(), "a run whose last evaluation sets moe.mean_k and moe.k_histogram, for controls")(
       "resume", options::value<std::string>()->implicit_value(""), "continue the run in this directory (or that of --out) from its newest checkpoint")(
       "stop-at", options::value<i64>(), "stop after this many updates, with a checkpoint; --resume goes on")(
       "dry-run", options::bool_switch(), "check everything, print sizes and placement, train nothing")(
@@ -46,9 +50,12 @@ bool read_request(const comm::Communicator& world, const Arguments& arguments, R
   Values values;
   const std::string usage =
       "usage: pleiad train --config F.ini [--set section.key=value ...] --out DIR\n"
+      "       pleiad train --init CHECKPOINT|RUN [--config F.ini] [--set ...] --out DIR\n"
       "       pleiad train --resume DIR [--set ...]\nTrains a Mixture-of-Experts language model on all ranks; writes DIR/run.h5, DIR/checkpoints, DIR/log.txt.";
   if (!parse_arguments(world, arguments, usage, description, "run", values)) return false;
   r.config = value_or<std::string>(values, "config", "");
+  r.init = value_or<std::string>(values, "init", "");
+  r.match = value_or<std::string>(values, "match", "");
   r.settings = value_or<std::vector<std::string>>(values, "set", {});
   r.resume = values.count("resume") != 0;
   r.dry_run = values["dry-run"].as<bool>();
@@ -57,17 +64,23 @@ bool read_request(const comm::Communicator& world, const Arguments& arguments, R
   const std::string resumed = value_or<std::string>(values, "resume", ""), plain = value_or<std::string>(values, "run", "");
   if (!plain.empty() && (!r.resume || !resumed.empty())) user_error("train: '{}' is not understood; options start with --, see --help", plain);
   r.out = !resumed.empty() ? resumed : !plain.empty() ? plain : value_or<std::string>(values, "out", "");
-  if (r.config.empty() && !r.resume) user_error("train: --config is missing; give a configuration file, or --resume and a run directory");
+  if (values.count("init") && r.init.empty()) user_error("train: --init: the name of a checkpoint or run directory is empty");
+  if (!r.init.empty() && r.resume) user_error("train: --init {} starts a new run and --resume continues one: give one of the two", r.init);
+  if (!r.match.empty() && r.resume) user_error("train: --match {} is for a new run; one that is resumed has its options", r.match);
+  if (r.config.empty() && r.init.empty() && !r.resume) {
+    user_error("train: --config is missing; give a configuration file, or --resume and a run directory, or --init and a checkpoint");
+  }
   if (r.out.empty() && !r.dry_run) user_error("train: --out is missing; give the run directory to make");
   return true;
 }
 
 /// A new run must not touch an old one; rank 0 looks and makes the folder.
 void make_run_folder(const comm::Communicator& world, const std::string& out) {
+  const bool checkpoints = !io::newest_checkpoint(world, out + "/checkpoints").empty();
   std::string problem;
   if (world.root()) {
     std::error_code error;
-    if (fs::exists(out + "/run.h5", error) || fs::exists(out + "/checkpoints", error)) {
+    if (fs::exists(out + "/run.h5", error) || checkpoints) {
       problem = fmt::format("--out {}: already holds a run; choose another folder, or continue it with --resume", out);
     } else {
       fs::create_directories(out, error);
@@ -114,6 +127,17 @@ void require_same_run(const Config& config, const std::string& stored_text, cons
     if (it != now.end() && it->second != was && !may_change(key)) {
       user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.eval_* and train.sample_* may change", run, key, it->second, was);
     }
+  }
+}
+
+/// The data may be others than the weights were trained on; the meaning of tokens and labels may not.
+void require_same_meaning(const io::CheckpointInfo& info, const Data& data, const std::string& path, const std::string& init) {
+  if (info.vocab != data.shape().vocab || info.tokenizer.fingerprint() != data.tokenizer().fingerprint()) {
+    user_error("data.corpus = {}: has another tokenizer ({}, vocabulary {}) than --init {} ({}, vocabulary {})", path, data.tokenizer().kind(),
+               data.shape().vocab, init, info.tokenizer.kind(), info.vocab);
+  }
+  if (!info.labels.empty() && !data.labels().empty() && info.labels != data.labels()) {
+    user_error("data.corpus = {}: has the labels {}, --init {} has {}", path, fmt::join(data.labels(), ", "), init, fmt::join(info.labels, ", "));
   }
 }
 
@@ -233,10 +257,14 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   Request request;
   if (!read_request(world, arguments, request)) return k_exit_ok;
 
-  // What to do: a configuration from a file, or from the run to be continued.
+  // What to do: a configuration from a file, or from the run to be continued or the checkpoint to start from.
   std::string checkpoint, stored;
   std::optional<io::CheckpointInfo> info;
-  if (request.resume) {
+  if (!request.init.empty()) {
+    checkpoint = find_checkpoint(world, request.init);
+    info = io::read_checkpoint_info(world, checkpoint);
+    stored = info->config;
+  } else if (request.resume) {
     checkpoint = io::newest_checkpoint(world, request.out + "/checkpoints");
     if (!checkpoint.empty()) {
       info = io::read_checkpoint_info(world, checkpoint);
@@ -246,25 +274,25 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
       stored = comm::broadcast(world, stored);
     }
   }
-  Config config = request.config.empty() ? Config::parse(stored, request.out) : Config::load(world, request.config);
+  Config config = request.config.empty() ? Config::parse(stored, request.resume ? request.out : checkpoint) : Config::load(world, request.config);
   config.set_all(request.settings);
+  if (!request.match.empty()) set_match(world, request.match, config.section("moe"));
 
-  Spec& data_spec = config.section("data");
-  const std::string data_path = data_spec.text("corpus", "", "data file made by 'pleiad data': a corpus, labelled texts or pairs, which decides the task");
-  const std::string prompt = data_spec.text("prompt", "", "start of the text samples; the start of the held-out part if empty");
-  train::TrainConfig train_config = train::TrainConfig::read(config.section("train"), config.section("checkpoint"));
-  train_config.read_metrics(config.section("metrics"));
-  const i64 keep = config.section("checkpoint").integer("keep", 3, 0, i64{1} << 30, "newest checkpoints to keep; 0: all");
-  if (data_path.empty()) user_error("data.corpus is missing: give a file made by 'pleiad data build', 'synth', 'labelled' or 'pairs'");
-  const Data data = Data::open(world, data_path);
+  const RunOptions options = RunOptions::read(config);
+  const train::TrainConfig& train_config = options.train;
+  if (options.corpus.empty()) user_error("data.corpus is missing: give a file made by 'pleiad data build', 'synth', 'labelled' or 'pairs'");
+  const Data data = Data::open(world, options.corpus);
+  if (!request.init.empty()) require_same_meaning(*info, data, options.corpus, request.init);
   const model::Task task = data.shape().task;
   ModelSetup setup(world, config, data.shape());
   config.finish();
   const auto source = data.source(setup.model_config.seq_len, train_config.seed, io::Split::validation);
   if (request.resume) require_same_run(config, stored, request.out);
-  if (info && info->corpus_fingerprint != data.fingerprint()) {
-    user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", data_path, data.fingerprint(), info->corpus_fingerprint);
+  if (request.resume && info && info->corpus_fingerprint != data.fingerprint()) {
+    user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", options.corpus, data.fingerprint(), info->corpus_fingerprint);
   }
+  if (!request.dry_run || !request.init.empty()) setup.params.allocate();
+  if (!request.init.empty()) io::load_checkpoint(setup.grid, checkpoint, setup.params, nullptr);  // before anything is made
   if (request.dry_run) {
     print_sizes(setup, train_config, config.values());
     return k_exit_ok;
@@ -272,27 +300,39 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   if (!request.resume) make_run_folder(world, request.out);
 
   // The state to start from.
-  setup.params.allocate();
   train::Adam adam(train_config.adam, setup.params);
   train::TrainState state{setup.params, adam, 0};
-  if (info) {
+  io::CheckpointInfo saved{0, data.shape().vocab, config.resolved(), data.tokenizer(), data.fingerprint(), task, data.labels()};
+  if (request.resume && info) {
     io::load_checkpoint(setup.grid, checkpoint, setup.params, &adam);
     state.step = info->step;
+    saved.init_checkpoint = info->init_checkpoint;
+    saved.init_step = info->init_step;
+  } else if (info) {
+    saved.init_checkpoint = fs::path(checkpoint).filename().string();
+    saved.init_step = info->step;
   } else {
     setup.params.initialise(train_config.seed);
   }
+  io::CheckpointFolder store(setup.grid, request.out + "/checkpoints", options.keep, saved);
   const i64 last_step = request.stop_at >= 0 ? std::min(request.stop_at, train_config.steps) : train_config.steps;
 
   // Who listens.
-  const io::RunDescription run = describe_run(world, config, setup, data, train_config.seed);
+  io::RunDescription run = describe_run(world, config, setup, data, train_config.seed);
+  run.init_checkpoint = saved.init_checkpoint;
+  run.init_step = saved.init_step;
   const auto decode = [&](std::span<const std::int32_t> tokens) { return decode_text(task, data.tokenizer(), tokens); };
   std::optional<RunLock> lock;
   std::optional<io::RunRecord> record;
   std::optional<io::RoutingRecord> routing;
   std::optional<Terminal> terminal;
   comm::agree_on(world, [&] {
+    if (world.root()) lock.emplace(request.out);
+  });
+  // Before there is a record: whatever the run is resumed from then starts with these weights.
+  if (!request.init.empty()) store.save(state);
+  comm::agree_on(world, [&] {
     if (!world.root()) return;
-    lock.emplace(request.out);
     const std::string path = request.out + "/run.h5";
     if (request.resume && fs::exists(path)) {
       record.emplace(path, run, decode, state.step);
@@ -313,6 +353,7 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
     terminal->say(fmt::format("{} {:.2f} M parameters on {} rank{}, {} tokens a step, {} to {} of {} steps", request.resume ? "continuing" : "training",
                               static_cast<double>(n.total) * 1e-6, world.size(), world.size() == 1 ? "" : "s", train_config.batch * setup.model_config.seq_len,
                               state.step, last_step, train_config.steps));
+    if (!request.init.empty()) terminal->say(fmt::format("starting from the weights of {} (step {})", checkpoint, info->step));
     if (const std::string note = Data::note(*source); !note.empty()) terminal->say("note: " + note);
     if (request.resume && !info) terminal->say("no checkpoint was written yet: starting from step 0");
     if (world.size() > train_config.lanes) {
@@ -320,9 +361,7 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
     }
   }
 
-  io::CheckpointFolder store(setup.grid, request.out + "/checkpoints", keep,
-                             {0, data.shape().vocab, config.resolved(), data.tokenizer(), data.fingerprint(), task, data.labels()});
-  const train::SamplePlan samples{data.prompt(prompt), task == model::Task::seq2seq ? io::end_token(data.tokenizer()) : -1};
+  const train::SamplePlan samples{data.prompt(options.prompt), task == model::Task::seq2seq ? io::end_token(data.tokenizer()) : -1};
   train::Trainer trainer(train_config, *setup.model, *source, setup.grid, sinks, store, samples);
   trainer.run(state, last_step);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <numeric>
+#include <set>
 #include <sstream>
 
 #include "pleiad/comm/agree.hpp"
@@ -127,6 +128,18 @@ void read_section(const H5File& file, const Section& section, const ParamSet& pa
   }
 }
 
+/// UserError for a parameter in the file that the model has not: a model of fewer blocks must not take a part of a larger one.
+void refuse_others(const H5File& file, const std::string& group, const std::set<std::string>& known) {
+  for (const std::string& name : file.list(group)) {
+    const std::string path = group + "/" + name;
+    if (file.is_group(path)) {
+      refuse_others(file, path, known);
+    } else if (!known.count(path)) {
+      user_error("{}: holds {}, which the model does not have", file.path(), path.substr(std::string("/params/").size()));
+    }
+  }
+}
+
 constexpr i64 k_piece_numbers = i64{1} << 22;  // moments are packed and unpacked so many at a time
 
 /// Calls `move(begin, count)` for `mine` rows in pieces, as often on every rank.
@@ -213,7 +226,7 @@ CheckpointFolder::CheckpointFolder(const comm::ProcessGrid& grid, std::string fo
     : grid_(grid), folder_(std::move(folder)), keep_(keep), info_(std::move(info)) {}
 
 i64 CheckpointFolder::save(const train::TrainState& state) {
-  const std::string path = fmt::format("{}/step-{:010d}.h5", folder_, state.step), temporary = temporary_name(path);
+  const std::string path = fmt::format("{}/step-{:010d}.h5", folder_, state.step);
   std::string problem;
   if (grid_.world().root()) {
     std::error_code error;
@@ -225,50 +238,59 @@ i64 CheckpointFolder::save(const train::TrainState& state) {
     if (error) problem = fmt::format("{}: cannot be created ({})", folder_, error.message());
   }
   comm::agree(grid_.world(), comm::broadcast(grid_.world(), problem));
-
-  const std::map<std::string, Family> families = families_of(grid_, state.params);
-  H5File file = H5File::create(grid_.world(), temporary);
-  const core::BuildInfo build = core::build_info();
-  file.set_attribute("/", "format", k_checkpoint_format);
-  file.set_attribute("/", "description", "Pleiad checkpoint: weights, Adam moments and step; experts under their global number");
-  file.set_attribute("/", "pleiad_version", std::string(build.version));
-  file.set_attribute("/", "git_commit", std::string(build.git_commit));
-  file.set_attribute("/", "step", state.step);
-  file.set_attribute("/", "vocab", info_.vocab);
-  file.set_attribute("/", "corpus_fingerprint", info_.corpus_fingerprint);
-  file.set_attribute("/", "task", model::task_name(info_.task));
-  if (!info_.labels.empty()) file.write_texts("/labels", info_.labels, "names of the labels");
-  file.write_text("/config", info_.config, "resolved configuration, INI form");
-  const std::string tokenizer = info_.tokenizer.serialise();
-  const std::vector<std::uint8_t> bytes(tokenizer.begin(), tokenizer.end());
-  file.write<std::uint8_t>("/tokenizer", bytes, {static_cast<i64>(bytes.size())}, {"byte", "serialised tokenizer"});
-  for (const auto& [name, family] : families) {
-    file.write<i64>("/expert_offset/" + name, family.offset, {static_cast<i64>(family.offset.size())},
-                    {"element", "first element of each expert in the packed datasets of that name, and the end"});
-  }
-  for (const Section& s : sections_of(state.params, &state.adam)) write_section(file, s, state.params, families, grid_.data_group().root());
-  for (const ParamInfo& p : state.params.infos()) {
-    if (p.row_block()) write_row_moments(file, grid_, p, state.adam.row_moments({p.index}));
-  }
-  file.set_attribute("/", "complete", 1);
-  file.close();
+  info_.step = state.step;
+  write_checkpoint(grid_, path, info_, state.params, &state.adam);
 
   i64 size = 0;
   if (grid_.world().root()) {
     try {
-      publish(temporary, path);
       size = static_cast<i64>(fs::file_size(path));
       // Old ones go only once the new one is safe.
       std::vector<fs::path> all = checkpoints_in(folder_);
       for (std::size_t i = 0; keep_ > 0 && i + static_cast<std::size_t>(keep_) < all.size(); ++i) fs::remove(all[i]);
-    } catch (const UserError& e) {
-      problem = e.what();
     } catch (const fs::filesystem_error& e) {
       problem = e.what();
     }
   }
   comm::agree(grid_.world(), comm::broadcast(grid_.world(), problem));
   return comm::max_over<i64>(grid_.world(), size);
+}
+
+void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, const CheckpointInfo& info, ParamSet& params, train::Adam* adam) {
+  const std::map<std::string, Family> families = families_of(grid, params);
+  H5File file = H5File::create(grid.world(), temporary_name(path));
+  const core::BuildInfo build = core::build_info();
+  file.set_attribute("/", "format", k_checkpoint_format);
+  file.set_attribute("/", "description", adam ? "Pleiad checkpoint: weights, Adam moments and step; experts under their global number"
+                                              : "Pleiad checkpoint: weights; experts under their global number");
+  file.set_attribute("/", "pleiad_version", std::string(build.version));
+  file.set_attribute("/", "git_commit", std::string(build.git_commit));
+  file.set_attribute("/", "step", info.step);
+  file.set_attribute("/", "vocab", info.vocab);
+  file.set_attribute("/", "corpus_fingerprint", info.corpus_fingerprint);
+  file.set_attribute("/", "task", model::task_name(info.task));
+  if (!info.labels.empty()) file.write_texts("/labels", info.labels, "names of the labels");
+  if (!info.init_checkpoint.empty()) {
+    file.set_attribute("/", "init_checkpoint", info.init_checkpoint);
+    file.set_attribute("/", "init_step", info.init_step);
+  }
+  file.write_text("/config", info.config, "resolved configuration, INI form");
+  const std::string tokenizer = info.tokenizer.serialise();
+  const std::vector<std::uint8_t> bytes(tokenizer.begin(), tokenizer.end());
+  file.write<std::uint8_t>("/tokenizer", bytes, {static_cast<i64>(bytes.size())}, {"byte", "serialised tokenizer"});
+  for (const auto& [name, family] : families) {
+    file.write<i64>("/expert_offset/" + name, family.offset, {static_cast<i64>(family.offset.size())},
+                    {"element", "first element of each expert in the packed datasets of that name, and the end"});
+  }
+  for (const Section& s : sections_of(params, adam)) write_section(file, s, params, families, grid.data_group().root());
+  for (const ParamInfo& p : params.infos()) {
+    if (adam && p.row_block()) write_row_moments(file, grid, p, adam->row_moments({p.index}));
+  }
+  file.set_attribute("/", "complete", 1);
+  file.close();
+  comm::agree_on(grid.world(), [&] {
+    if (grid.world().root()) publish(temporary_name(path), path);
+  });
 }
 
 std::string newest_checkpoint(const comm::Communicator& comm, const std::string& folder) {
@@ -294,6 +316,10 @@ CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::s
     if (file.exists("/labels")) info.labels = file.read_texts("/labels");
     const std::vector<std::uint8_t> bytes = file.read<std::uint8_t>("/tokenizer");
     info.tokenizer = Tokenizer::from_serialised(std::string(bytes.begin(), bytes.end()));
+    if (file.has_attribute("/", "init_checkpoint")) {
+      info.init_checkpoint = file.text("/", "init_checkpoint");
+      info.init_step = file.integer("/", "init_step");
+    }
     if (info.step < 0) user_error("{}: step = {}: must not be negative", path, info.step);
   });
   return info;
@@ -303,7 +329,14 @@ void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, Par
   const std::map<std::string, Family> families = families_of(grid, params);
   H5File file = H5File::open(grid.world(), path);
   file.require_format(k_checkpoint_format);
+  if (adam && !file.exists("/adam")) user_error("{}: holds no moments of Adam: a new run can start from it (train --init), but none can go on", path);
+  std::set<std::string> known;
+  for (const ParamInfo& p : params.infos()) {
+    if (p.owner == Owner::replicated) known.insert("/params/" + p.name);
+  }
+  for (const auto& [name, family] : families) known.insert("/params/" + name);
   for (const Section& s : sections_of(params, adam)) read_section(file, s, params, families);
+  refuse_others(file, "/params", known);
   for (const ParamInfo& p : params.infos()) {
     if (adam && p.row_block()) read_row_moments(file, grid.world(), p, file.integer("/", "step"), adam->row_moments({p.index}));
   }

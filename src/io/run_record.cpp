@@ -19,6 +19,10 @@ void describe(H5File& file, const RunDescription& run) {
   file.set_attribute("/", "seed", run.seed);
   file.set_attribute("/", "ranks", run.ranks);
   file.set_attribute("/", "finished_step", -1);
+  if (!run.init_checkpoint.empty()) {
+    file.set_attribute("/", "init_checkpoint", run.init_checkpoint);
+    file.set_attribute("/", "init_step", run.init_step);
+  }
   file.write_text("/config", run.config, "resolved configuration, INI form");
   std::vector<std::string> phases;
   for (int p = 0; p < k_phase_count; ++p) phases.push_back(phase_name(static_cast<Phase>(p)));

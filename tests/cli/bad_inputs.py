@@ -170,6 +170,33 @@ case("sample: temperature nan", "sample run --temperature nan", "--temperature",
 case("sample: empty prompt", ["sample", "run", "--prompt", ""], "--prompt", "empty")
 case("sample: negative number of tokens", "sample run --tokens -5", "--tokens", "-5")
 case("sample: negative top-k", "sample run --top-k -1", "--top-k", "-1")
+case("split: nothing", "split", "checkpoint")
+case("split: no --experts", "split dense --out new.h5", "--experts")
+case("split: no --out", "split dense --experts 4", "--out")
+case("split: experts that do not divide the width", "split dense --experts 5 --out new.h5", "--experts 5", "16", "model.dense_width")
+case("split: more experts than hidden units", "split dense --experts 32 --out new.h5", "--experts 32", "16")
+case("split: one expert", "split dense --experts 1 --out new.h5", "--experts 1", "at least 2")
+case("split: text for a number", "split dense --experts some --out new.h5", "some")
+case("split: a model with experts", "split run --experts 4 --out new.h5", "run/checkpoints", "blocks 0,1", "already")
+case("split: a block that does not exist", "split dense --experts 4 --layers 7 --out new.h5", "layers = 7", "from 0 to 1")
+case("split: no block", "split dense --experts 4 --layers none --out new.h5", "--layers none")
+case("split: --out exists", "split dense --experts 4 --out corpus.h5", "--out corpus.h5", "exists already")
+case("split: folder of --out is missing", "split dense --experts 4 --out none/new.h5", "--out none/new.h5", "no folder")
+case("split: --set of what it decides itself", "split dense --experts 4 --set moe.expert_width=3 --out new.h5", "moe.expert_width=3", "split itself")
+case("split: --set of what would add parameters", "split dense --experts 4 --set moe.adapter=shared --out new.h5", "moe.adapter=shared", "split itself")
+case("split: --set of another section", "split dense --experts 4 --set model.width=3 --out new.h5", "model.width=3", "[moe]")
+case("split: --set of an unknown key", "split dense --experts 4 --set moe.p=0.5 --out new.h5", "moe.p", "unknown")
+case("split: a corpus", "split corpus.h5 --experts 4 --out new.h5", "corpus.h5", "pleiad-checkpoint/1")
+case("sweep: no value", "eval run --sweep moe.k=", "--sweep moe.k=", "a,b,c")
+case("sweep: an empty value", "eval run --sweep moe.k=1,,2", "--sweep moe.k=1,,2", "a,b,c")
+case("sweep: no section", "eval run --sweep k=1,2", "--sweep k=1,2", "section.key")
+case("sweep: a key twice", "eval run --sweep moe.k=1 --sweep moe.k=2", "--sweep moe.k", "twice")
+case("sweep: unknown key", "eval run --sweep moe.threshold=0.5,1", "moe.threshold", "unknown")
+case("sweep: unknown key of training", "eval run --sweep train.step=1,2", "train.step ", "unknown")
+case("sweep: the last value is wrong", "eval run --sweep moe.k=1,2,9", "moe.k = 9", "moe.experts is 3")
+case("sweep: --csv without a sweep", "eval run --csv new.csv", "--csv new.csv", "--sweep")
+case("sweep: --csv exists", "eval run --sweep moe.k=1 --csv text.txt", "--csv text.txt", "exists already")
+case("sweep: folder of --csv is missing", "eval run --sweep moe.k=1 --csv none/new.csv", "--csv none/new.csv", "no folder")
 case("eval: unknown split", "eval run --split held", "--split", "held", "validation, train or test")
 case("eval: a corpus has no test part", "eval run --split test", "corpus.h5", "no test part")
 case("eval: negative windows", "eval run --windows -1", "--windows", "-1")
@@ -284,9 +311,32 @@ case("resume with another configuration file", "train --config other.ini --resum
 case("resume with another corpus", "train --resume run --set data.corpus=other.h5", "other.h5", "not the corpus")
 case("resume: checkpoint is cut", "train --resume cut_run", "step-0000000003.h5")
 
+# ---- init ----
+case("init: no such file", "train --init none.h5 --out new", "none.h5", "No such file")
+case("init: a folder without a checkpoint", "train --init folder --out new", "folder", "no checkpoint")
+case("init: empty name", ["train", "--init", "", "--out", "new"], "--init", "empty")
+case("init: no --out", "train --init run", "--out")
+case("init and resume", "train --init run --resume run", "--init run", "--resume", "one of the two")
+case("init: --out holds a run", "train --init dense --out run", "run", "already holds a run")
+case("init: another width", "train --init run --config tiny.ini --set model.width=32 --out new", "embed", "[256, 16]", "[256, 32]")
+case("init: another number of experts", "train --init run --config tiny.ini --set moe.experts=4 --out new", "router/w", "[3, 16]", "[4, 16]")
+case("init: other expert widths", "train --init run --config other.ini --out new", "blocks/0/ffn/experts/w_in", "widths")
+case("init: a dense model for one with experts", "train --init dense --config tiny.ini --out new", "router/w")
+case("init: a model with experts for a dense one", "train --init run --config tiny.ini --set moe.layers=none --out new", "blocks/0/ffn/experts/0/w_in")
+case("init: fewer blocks than the checkpoint has", "train --init run --config tiny.ini --set model.layers=1 --out new", "blocks/1/", "does not have")
+case("eval: fewer blocks than the checkpoint has", "eval run --set model.layers=1", "blocks/1/", "does not have")
+case("init: corpus with another vocabulary", "train --init wide_checkpoint.h5 --out new", "corpus.h5", "another tokenizer", "300", "256")
+case("resume from a checkpoint without moments", "train --resume momentless", "step-0000000003.h5", "moments", "--init")
+
+# ---- match ----
+case("match: no such run", "train --config tiny.ini --match none --out new", "none/run.h5", "No such file")
+case("match: a dense run", "train --config tiny.ini --match dense --out new", "--match dense", "no feed-forward experts")
+case("match: a record without a histogram", "train --config tiny.ini --match run --set moe.router=random_k --out new", "--match run", "k_histogram")
+case("match and resume", "train --resume run --match run", "--match run", "new run")
+
 # ---- SLURM ----
 slurm = {"env": {"SLURM_NTASKS": "4"}, "ranks": (1,)}
-for line in ("train --config tiny.ini --out new", "eval run", "sample run", "verify layer.h5"):
+for line in ("train --config tiny.ini --out new", "eval run", "split dense --experts 4 --out new.h5", "sample run", "verify layer.h5"):
     case(f"4 SLURM tasks and a world of 1: {line.split()[0]}", line, "SLURM_NTASKS", "4", **slurm)
 
 
@@ -323,6 +373,7 @@ def make_files(folder):
     must("data", "build", "--out", "corpus.h5", "text.txt")
     must("data", "build", "--out", "other.h5", "other.txt")
     must("train", "--config", "tiny.ini", "--out", "run")
+    must("train", "--config", "tiny.ini", "--set", "moe.preset=dense", "--set", "moe.layers=none", "--out", "dense")
     write("good.tsv", "a good text\tyes\na bad one\tno\nanother\tyes\nthe last\tno\n")
     write("other.tsv", "a good text\tyes\nof another label\tmaybe\n")
     must("data", "labelled", "--train", "good.tsv", "--validation", "good.tsv", "--out", "labelled.h5")
@@ -362,6 +413,7 @@ def make_files(folder):
     changed(path("corpus.h5"), "lacking.h5", lambda file: file.pop("train/tokens"))
     changed(checkpoint, "lacking_checkpoint.h5", lambda file: file.pop("params/blocks/1/attn/wq"))
     changed(checkpoint, "shape_checkpoint.h5", lambda file: replaced(file, "params/blocks/1/attn/wq", np.zeros((16, 8), "f4")))
+    changed(checkpoint, "wide_checkpoint.h5", lambda file: file.attrs.modify("vocab", 300))
     changed(checkpoint, "incomplete_checkpoint.h5", lambda file: file.attrs.pop("complete"))
 
     # another tokenizer with the same vocabulary or not: a SentencePiece model where that is built in
@@ -379,6 +431,9 @@ def make_files(folder):
     shutil.copytree(path("run"), path("cut_run"))
     with open(path("cut_run/checkpoints/step-0000000003.h5"), "r+b") as file:
         file.truncate(5000)
+    shutil.copytree(path("run"), path("momentless"))
+    with h5py.File(path("momentless/checkpoints/step-0000000003.h5"), "r+") as file:
+        del file["adam"]
     os.makedirs(path("readonly"))
     os.chmod(path("readonly"), 0o555)
 
@@ -427,6 +482,8 @@ def good_inputs(checks, folder):
             ("... and can be trained on", "train --config tiny.ini --out blank --set data.corpus=blank.h5", None),
             ("SLURM_NTASKS does not matter to inspect", "inspect corpus.h5", {"SLURM_NTASKS": "4"}),
             ("SLURM_NTASKS does not matter to data", "data info corpus.h5", {"SLURM_NTASKS": "4"}),
+            ("eval of a checkpoint without moments", "eval momentless", None),
+            ("a new run from a checkpoint without moments", "train --init momentless --out from_momentless", None),
             ("one SLURM task is no contradiction", "eval run", {"SLURM_NTASKS": "1"}),
             ("eval of the good checkpoint", "eval run/checkpoints/step-0000000003.h5", None),
             ("an empty folder as --out", "train --config tiny.ini --out folder", None)):

@@ -28,7 +28,7 @@ check "--version: HDF5 parallel or not, optional parts" says version.txt 'HDF5: 
 pleiad_on 2 --version >version2.txt
 check "--version is printed once on 2 ranks" once version2.txt '^pleiad '
 check "without a command: the usage, exit code 2" exits 2 pleiad_on 1
-for command in "" train eval sample data inspect verify "data build" "data synth" "data labelled" "data pairs" "data info"; do
+for command in "" train eval split sample data inspect verify "data build" "data synth" "data labelled" "data pairs" "data info"; do
     # shellcheck disable=SC2086
     check "help of '${command:-pleiad}'" exits 0 pleiad_on 1 $command --help
     # shellcheck disable=SC2086
@@ -37,7 +37,7 @@ for command in "" train eval sample data inspect verify "data build" "data synth
     check "... and nothing on standard error" test ! -s help.err
 done
 pleiad_on 1 --help >help.txt
-check "--help lists the commands" says help.txt '  train' '  eval' '  sample' '  data' '  inspect' '  verify'
+check "--help lists the commands" says help.txt '  train' '  eval' '  split' '  sample' '  data' '  inspect' '  verify'
 
 # ---- corpora ----
 check "data synth" pleiad_on 1 data synth --out corpus.h5 --tokens 30000 --document 64 --seed 5
@@ -215,7 +215,7 @@ import sys
 
 text = open(sys.argv[1]).read()
 rest = float(re.search(r"without experts: ([0-9.]+) M", text)[1])
-with_them = float(re.search(r"with mean_k = 2.5: .* ([0-9.]+) M forward flops", text)[1])
+with_them = float(re.search(r"with 2.5 experts per token and layer: .* ([0-9.]+) M forward flops", text)[1])
 assert abs(with_them - rest - 2 * 2.5 * (8 + 8) * 4 * 32e-6) < 0.0011, text
 PY
 }

@@ -13,6 +13,9 @@ using Values = boost::program_options::variables_map;
 bool parse_arguments(const comm::Communicator& world, const Arguments& arguments, const std::string& usage,
                      boost::program_options::options_description options, const std::string& positional, Values& values);
 
+/// UserError on every rank if `path`, given with `option`, exists already or cannot be made. collective.
+void require_new_file(const comm::Communicator& world, const std::string& option, const std::string& path);
+
 /// The value of an option, or `fallback`.
 template <class T>
 T value_or(const Values& values, const std::string& name, T fallback) {

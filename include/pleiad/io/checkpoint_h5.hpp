@@ -22,6 +22,8 @@ struct CheckpointInfo {
   std::string corpus_fingerprint;  ///< of the data it was trained on
   model::Task task = model::Task::lm;
   std::vector<std::string> labels = {};  ///< of a classifier
+  std::string init_checkpoint = {};      ///< base name of the file its run started from; empty: random weights
+  i64 init_step = 0;                     ///< updates that one had done
 };
 
 class CheckpointFolder : public train::CheckpointStore {
@@ -37,11 +39,14 @@ class CheckpointFolder : public train::CheckpointStore {
   CheckpointInfo info_;
 };
 
+/// One checkpoint file, without moments if `adam` is null; info.step is its step. Replaces `path` only once it is whole. collective.
+void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, const CheckpointInfo& info, ParamSet& params, train::Adam* adam);
 /// Path of the newest checkpoint in a folder; empty if there is none. Rank 0 looks, all get the answer. collective.
 std::string newest_checkpoint(const comm::Communicator& comm, const std::string& folder);
 /// UserError on all ranks for a missing, foreign, damaged or incomplete file. collective.
 CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::string& path);
-/// Values, and with `adam` also moments; sets nothing else. UserError if the file does not fit the parameters. collective.
+/// Values, and with `adam` also moments; sets nothing else. UserError that names the first parameter that the file or the model lacks
+/// or that has another shape, or if moments are wanted and missing. collective.
 void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, ParamSet& params, train::Adam* adam);
 
 }  // namespace pleiad::io

@@ -20,6 +20,8 @@ struct RunDescription {
   std::vector<std::string> domains;
   std::vector<std::string> labels;                            ///< of a classifier
   bool has_floor = false;
+  std::string init_checkpoint = {};                           ///< base name of the file the run started from; empty: random weights
+  i64 init_step = 0;                                          ///< updates that one had done
 
   i64 experts() const { return static_cast<i64>(expert_widths.size()); }
   /// Whether there are datasets with an axis over the experts.

@@ -1,0 +1,15 @@
+// What every command reads of the sections that are not the model's: [data], [train] and [checkpoint].
+#pragma once
+#include "pleiad/app/config.hpp"
+#include "pleiad/train/trainer.hpp"
+
+namespace pleiad::app {
+
+struct RunOptions {
+  std::string corpus, prompt;
+  train::TrainConfig train;
+  i64 keep = 3;
+  static RunOptions read(Config& config);
+};
+
+}  // namespace pleiad::app

@@ -1,0 +1,29 @@
+// The figures of a run that one compares with those of others, read from its run.h5.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "pleiad/core/real.hpp"
+
+namespace pleiad::io {
+
+/// From the last evaluation, where there was one, and from all steps.
+struct RunSummary {
+  std::string name;                           ///< of the run directory
+  std::string router;                         ///< empty: no experts
+  i64 steps = 0;
+  bool finished = false;
+  bool causal = true;                         ///< false: its losses are not those of a language model, or it is a classifier
+  double parameters = 0;                      ///< trainable
+  std::optional<double> loss, above_floor;    ///< nats per target
+  std::optional<double> accuracy;             ///< of a classifier
+  std::optional<double> active_parameters, flops_per_token;  ///< a token's, forward, kept assignments
+  std::optional<double> mean_k, flops_imbalance;             ///< means over the MoE layers; the imbalance is largest over mean of flops per expert
+  std::optional<double> bytes_per_token;      ///< sent over the network by all ranks, forward and backward, mean over the run
+  double seconds = 0;                         ///< sum of the steps
+};
+
+/// `path` is a run directory or a run.h5; it may still be written. UserError if it is no run record. One rank only.
+RunSummary read_run_summary(const std::string& path);
+
+}  // namespace pleiad::io

@@ -1,0 +1,60 @@
+#include "pleiad/io/run_summary.hpp"
+
+#include <cmath>
+#include <filesystem>
+#include <numeric>
+
+#include "pleiad/io/run_record.hpp"
+
+namespace pleiad::io {
+
+namespace {
+
+/// Mean of the last row of a dataset [rows, ...]; nothing if it is not there, has no row or is not finite.
+std::optional<double> last(const H5File& file, const std::string& dataset) {
+  if (!file.exists(dataset)) return {};
+  const Shape shape = file.shape(dataset);
+  if (shape.empty() || shape[0] == 0) return {};
+  const i64 width = std::accumulate(shape.begin() + 1, shape.end(), i64{1}, std::multiplies<>());
+  std::vector<double> row(static_cast<std::size_t>(width));
+  file.read_rows<double>(dataset, {{shape[0] - 1, 1}}, row);
+  const double mean = std::accumulate(row.begin(), row.end(), 0.0) / static_cast<double>(width);
+  return std::isfinite(mean) ? std::optional<double>(mean) : std::nullopt;
+}
+
+/// Sum over the rows that were not lost.
+double sum(const H5File& file, const std::string& dataset) {
+  double total = 0;
+  for (const double x : file.exists(dataset) ? file.read<double>(dataset) : std::vector<double>{}) total += x >= 0 ? x : 0;
+  return total;
+}
+
+}  // namespace
+
+RunSummary read_run_summary(const std::string& path) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::is_directory(path) ? fs::path(path) : fs::path(path).parent_path();
+  const H5File file = H5File::open(fs::is_directory(path) ? path + "/run.h5" : path);
+  file.require_format(k_run_format);
+  RunSummary s;
+  s.name = folder.lexically_normal().filename().string();
+  if (s.name.empty()) s.name = folder.lexically_normal().parent_path().filename().string();
+  if (file.exists("/layers/block") && file.has_attribute("/", "router")) s.router = file.text("/", "router");
+  s.steps = file.shape("/steps/step").at(0);
+  s.finished = file.integer("/", "finished_step") >= 0;
+  s.causal = !file.has_attribute("/", "causal") || file.integer("/", "causal") != 0;
+  if (file.has_attribute("/", "parameters_total")) s.parameters = file.number("/", "parameters_total");
+  s.loss = last(file, "/evaluation/loss");
+  s.above_floor = last(file, "/evaluation/above_floor");
+  if (file.exists("/labels")) s.accuracy = last(file, "/evaluation/accuracy");
+  s.active_parameters = last(file, "/evaluation/active_parameters");
+  s.flops_per_token = last(file, "/evaluation/model_flops_per_token");
+  s.mean_k = last(file, "/evaluation/mean_k");
+  s.flops_imbalance = last(file, "/evaluation/flops_imbalance");
+  const double tokens = sum(file, "/steps/tokens");
+  if (tokens > 0) s.bytes_per_token = sum(file, "/steps/exchange_bytes") / tokens;
+  s.seconds = sum(file, "/steps/seconds");
+  return s;
+}
+
+}  // namespace pleiad::io
