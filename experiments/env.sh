@@ -8,6 +8,8 @@ pleiad_default() {
 
 pleiad_default OPENBLAS_NUM_THREADS 1
 pleiad_default OMP_NUM_THREADS 1
+# A program started without mpirun needs no helper daemon, which would outlive it by a moment and tidy up under the next mpirun.
+pleiad_default OMPI_MCA_ess_singleton_isolated 1
 if [[ $(id -u) -eq 0 ]]; then
     pleiad_default OMPI_ALLOW_RUN_AS_ROOT 1
     pleiad_default OMPI_ALLOW_RUN_AS_ROOT_CONFIRM 1

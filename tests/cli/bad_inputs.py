@@ -158,6 +158,11 @@ case("train: --stop-at negative", "train --config tiny.ini --out new --stop-at -
 case("eval: nothing", "eval", "checkpoint")
 case("sample: nothing", "sample", "checkpoint")
 case("data: nothing", "data", "build, synth, labelled, pairs or info")
+case("report: nothing", "report", "no run given")
+case("report: no such run", "report none", "none", "No such file")
+case("report: a folder without a run", "report folder", "folder/run.h5", "No such file")
+case("report: a corpus", "report corpus.h5", "corpus.h5", "pleiad-run/1")
+case("report: table cannot be written", "report run --csv none/table.csv", "--csv none/table.csv", "No such file")
 case("data: unknown", "data make", "make", "build, synth, labelled, pairs or info")
 case("data build: nothing", "data build", "text file")
 case("data build: no --out", "data build text.txt", "--out")
@@ -331,7 +336,7 @@ case("resume from a checkpoint without moments", "train --resume momentless", "s
 # ---- match ----
 case("match: no such run", "train --config tiny.ini --match none --out new", "none/run.h5", "No such file")
 case("match: a dense run", "train --config tiny.ini --match dense --out new", "--match dense", "no feed-forward experts")
-case("match: a record without a histogram", "train --config tiny.ini --match run --set moe.router=random_k --out new", "--match run", "k_histogram")
+case("match: a record without a histogram", "train --config tiny.ini --match old --set moe.router=random_k --out new", "--match old", "k_histogram")
 case("match and resume", "train --resume run --match run", "--match run", "new run")
 
 # ---- SLURM ----
@@ -410,6 +415,8 @@ def make_files(folder):
         file["train/tokens"][...] = tokens
 
     changed(path("corpus.h5"), "damaged.h5", token_300)
+    os.makedirs(path("old"))
+    changed(path("run/run.h5"), "old/run.h5", lambda file: file.pop("evaluation/k_histogram"))
     changed(path("corpus.h5"), "lacking.h5", lambda file: file.pop("train/tokens"))
     changed(checkpoint, "lacking_checkpoint.h5", lambda file: file.pop("params/blocks/1/attn/wq"))
     changed(checkpoint, "shape_checkpoint.h5", lambda file: replaced(file, "params/blocks/1/attn/wq", np.zeros((16, 8), "f4")))

@@ -28,7 +28,7 @@ check "--version: HDF5 parallel or not, optional parts" says version.txt 'HDF5: 
 pleiad_on 2 --version >version2.txt
 check "--version is printed once on 2 ranks" once version2.txt '^pleiad '
 check "without a command: the usage, exit code 2" exits 2 pleiad_on 1
-for command in "" train eval split sample data inspect verify "data build" "data synth" "data labelled" "data pairs" "data info"; do
+for command in "" train eval split sample data inspect report verify "data build" "data synth" "data labelled" "data pairs" "data info"; do
     # shellcheck disable=SC2086
     check "help of '${command:-pleiad}'" exits 0 pleiad_on 1 $command --help
     # shellcheck disable=SC2086
@@ -37,7 +37,7 @@ for command in "" train eval split sample data inspect verify "data build" "data
     check "... and nothing on standard error" test ! -s help.err
 done
 pleiad_on 1 --help >help.txt
-check "--help lists the commands" says help.txt '  train' '  eval' '  split' '  sample' '  data' '  inspect' '  verify'
+check "--help lists the commands" says help.txt '  train' '  eval' '  split' '  sample' '  data' '  inspect' '  verify' '  report'
 
 # ---- corpora ----
 check "data synth" pleiad_on 1 data synth --out corpus.h5 --tokens 30000 --document 64 --seed 5
@@ -291,4 +291,30 @@ fi
 
 check "a run of no steps" pleiad_on 1 train --config tiny.ini --out nothing --set train.steps=0
 check "... can be inspected" pleiad_on 1 inspect nothing/run.h5
+
+# ---- runs side by side ----
+table_is_true() { # the CSV says what the records say
+    "$PYTHON" - <<'PY'
+import csv
+
+import h5py
+
+rows = list(csv.DictReader(open("table.csv")))
+assert [r["run"] for r in rows] == ["run", "control", "nothing"], rows
+for row in rows[:2]:
+    with h5py.File(row["run"] + "/run.h5") as file:
+        e, tokens = file["evaluation"], file["steps/tokens"][()].sum()
+        expected = {"steps": len(file["steps/step"]), "loss_nats": e["loss"][-1], "above_floor_nats": e["above_floor"][-1],
+                    "parameters": file.attrs["parameters_total"], "active_parameters": e["active_parameters"][-1],
+                    "flops_per_token": e["model_flops_per_token"][-1], "mean_k": e["mean_k"][-1].mean(),
+                    "flops_imbalance": e["flops_imbalance"][-1].mean(), "bytes_per_token": file["steps/exchange_bytes"][()].sum() / tokens}
+        for name, value in expected.items():
+            assert abs(float(row[name]) - value) <= 1e-12 * abs(value), (row["run"], name, row[name], value)
+assert float(rows[1]["bytes_per_token"]) > 0 and rows[2]["loss_nats"] == "", rows
+PY
+}
+check "report of three runs" pleiad_on 1 report run control/ nothing/run.h5 --csv table.csv
+cp last_check.log table.txt
+check "... is a table with a line for each" says table.txt '^run +router +steps +loss +above floor' '^run +topk +30 ' '^control +matched_topk +12 ' '^nothing .* - '
+check "... and its CSV says what the records say" table_is_true
 finish

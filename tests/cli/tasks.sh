@@ -67,6 +67,9 @@ for task in labelled pairs; do
     check "... ends in the same bits" runs same "$task-1" "$task-stopped"
     check "$task: eval on 2 ranks" pleiad_on 2 eval "$task-1" --split test
 done
+check "report of a classifier and a translator" pleiad_on 1 report labelled-1 pairs-1
+cp last_check.log table.txt
+check "... has the accuracy of one" says table.txt 'accuracy %' '^labelled-1 .* (9[0-9]|100)\.[0-9]+ '
 check "the attention of DA-MoE in both directions needs no permission" pleiad_on 2 train --config tiny.ini --set data.corpus=labelled.h5 --set moe.preset=damoe \
     --set moe.k_rule=literal --set moe.importance=received --set train.steps=3 --out damoe
 
