@@ -1,6 +1,7 @@
 // pleiad train --config F.ini [--set section.key=value ...] --out DIR, --init and --resume: connects the floors and runs the loop.
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <ctime>
@@ -139,6 +140,13 @@ void require_same_meaning(const io::CheckpointInfo& info, const Data& data, cons
   if (!info.labels.empty() && !data.labels().empty() && info.labels != data.labels()) {
     user_error("data.corpus = {}: has the labels {}, --init {} has {}", path, fmt::join(data.labels(), ", "), init, fmt::join(info.labels, ", "));
   }
+}
+
+/// Largest resident memory of all ranks so far, summed, in bytes. collective.
+i64 peak_memory(const comm::Communicator& world) {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return comm::sum_over<i64>(world, i64{1024} * usage.ru_maxrss);
 }
 
 std::string first_line_of_cpuinfo() {
@@ -365,9 +373,11 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   train::Trainer trainer(train_config, *setup.model, *source, setup.grid, sinks, store, samples);
   trainer.run(state, last_step);
 
+  const i64 memory = peak_memory(world);
   if (world.root()) {
-    record->finish(state.step);
+    record->finish(state.step, memory);
     terminal->phase_table();
+    terminal->say(fmt::format("memory: {:.2f} GiB at the peak, all ranks together", static_cast<double>(memory) / static_cast<double>(i64{1} << 30)));
     if (!setup.model->moe_layers().empty() && !setup.moe_config.citation.empty()) terminal->say("please cite: " + setup.moe_config.citation);
     terminal->say(fmt::format("run record: {}/run.h5", request.out));
   }

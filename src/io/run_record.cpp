@@ -164,11 +164,12 @@ void RunRecord::on_checkpoint(i64 step, double seconds, i64 bytes) {
   flush();
 }
 
-void RunRecord::finish(i64 step) {
+void RunRecord::finish(i64 step, i64 peak_memory) {
   // In SWMR mode no attribute can be written: close and open once more.
   impl_->series.clear();
   impl_->file.close();
   H5File file = H5File::open_append(impl_->path);
+  file.set_attribute("/", "peak_memory_bytes", peak_memory);
   file.set_attribute("/", "finished_step", step);
   file.close();
 }

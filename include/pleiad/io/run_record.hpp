@@ -25,8 +25,8 @@ class RunRecord : public train::MetricSink {
   void on_sample(const train::Sample& sample) override;
   void on_checkpoint(i64 step, double seconds, i64 bytes) override;
   void flush() override;
-  /// Marks the run as finished after `step` updates and closes the file.
-  void finish(i64 step);
+  /// Marks the run as finished after `step` updates, notes the memory it took (bytes, all ranks) and closes the file.
+  void finish(i64 step, i64 peak_memory);
 
  private:
   struct Impl;
