@@ -220,7 +220,7 @@ def layer(options, params, x, noise=None, attention=None, mask=None):
             losses[name] = squared_variation(summed)
         elif name == "load":
             load = np.zeros(experts, complex)
-            for t in range(tokens):
+            for t in np.flatnonzero(real):
                 for e in range(experts):
                     others = [j for j in order[t] if j != e]
                     a = (z[t, e] - score[t, others[options["k"] - 1]]) / spread[t, e]
