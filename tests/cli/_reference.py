@@ -164,7 +164,8 @@ def layer(options, params, x, noise=None, attention=None, mask=None):
         y = expert(options, params, 0, x, margins)
         routing = {"offset": np.arange(tokens + 1), "expert": np.zeros(tokens, int), "weight": np.ones(tokens), "dropped": 0}
         return y, {}, routing, margins
-    mask = np.ones((1, tokens), bool) if mask is None else mask.astype(bool)
+    sequences = len(attention) if attention is not None else 1
+    mask = np.ones((sequences, tokens // sequences), bool) if mask is None else mask.astype(bool)
     real = mask.reshape(-1)
     z = x @ params["router/w"].T
     p = softmax(z)
