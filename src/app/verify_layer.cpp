@@ -115,8 +115,8 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
       golden.file().read_rows<real>("/input/attention", own.count ? std::vector<Range>{own} : std::vector<Range>{}, attention.flat());
     }
     if (golden.integer_or_0("padded", 0, 1) != 0) {
-      const std::vector<i64> mask = golden.file().read<i64>("/input/mask", io::Shape{sequences, length});
-      real_in_batch = std::ranges::count_if(mask, [](i64 m) { return m != 0; });
+      const std::vector<double> mask = golden.file().read<double>("/input/mask", io::Shape{sequences, length});
+      real_in_batch = std::ranges::count_if(mask, [](double m) { return m != 0; });
       for (i64 t = mine.begin; t < mine.end(); ++t) real_tokens.push_back(mask[t] != 0);
     }
     if (config.router == "noisy_topk") read("/input/noise", static_cast<i64>(config.expert_widths.size()), noise);

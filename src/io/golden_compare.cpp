@@ -119,7 +119,7 @@ std::vector<GoldenComparison> compare(const GoldenFile& golden, const GoldenResu
       }
     }
     if (path == "routing/importance" && file.exists("/input/mask")) {  // means nothing on padding
-      const std::vector<i64> mask = file.read<i64>("/input/mask");
+      const std::vector<double> mask = file.read<double>("/input/mask");
       for (std::size_t t = 0; t < std::min(mask.size(), std::min(got.size(), reference.size())); ++t) {
         if (mask[t] == 0) got[t] = reference[t] = 0;
       }

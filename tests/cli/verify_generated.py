@@ -317,6 +317,8 @@ def refused(checks):
 
     for what, action in (("attributes of other kinds", other_kinds), ("attributes only where they are used", only_what_is_used)):
         checks.report(what, passes([changed(source, f"kinds{i}", action) for i, source in enumerate((topk, noisy, damoe, hyper, dense, encoder))], 2))
+    masked = os.path.join(golden, "damoe_rowmax_padded.h5")
+    checks.report("a mask of floats", passes([changed(masked, "mask", replace("input/mask", lambda v: v.astype("f4")))], 2))
     path = changed(topk, "more", lambda f: f.create_dataset("output/extra", data=np.arange(3.0)))
     result = pleiad(["verify", path], 2)
     checks.report("a result that is not computed is named", [] if result.code == 0 and "not compared: output/extra" in result.out else [str(result)])
