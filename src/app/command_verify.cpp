@@ -53,6 +53,8 @@ int run_verify(const comm::Communicator& world, const Arguments& arguments) {
       problem.clear();
       try {
         const bool ok = print_table(path, io::compare(golden, results));
+        const std::vector<std::string> others = io::not_compared(golden, results);
+        if (!others.empty()) std::cout << fmt::format("  note: not computed, so not compared: {}\n", fmt::join(others, ", "));
         failed += !ok;
         if (!out.empty()) golden.write_results((std::filesystem::path(out) / std::filesystem::path(path).filename()).string(), results);
       } catch (const UserError& e) {

@@ -114,16 +114,17 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
       const Range own = lanes.my_sequences();
       golden.file().read_rows<real>("/input/attention", own.count ? std::vector<Range>{own} : std::vector<Range>{}, attention.flat());
     }
-    if (golden.integer("padded", 0, 1) != 0) {
-      const std::vector<i64> mask = golden.file().read<i64>("/input/mask", io::Shape{sequences, length});
-      real_in_batch = std::ranges::count_if(mask, [](i64 m) { return m != 0; });
+    if (golden.integer_or_0("padded", 0, 1) != 0) {
+      const std::vector<double> mask = golden.file().read<double>("/input/mask", io::Shape{sequences, length});
+      real_in_batch = std::ranges::count_if(mask, [](double m) { return m != 0; });
       for (i64 t = mine.begin; t < mine.end(); ++t) real_tokens.push_back(mask[t] != 0);
     }
     if (config.router == "noisy_topk") read("/input/noise", static_cast<i64>(config.expert_widths.size()), noise);
   });
 
   // A product-key layer may ask for its running statistics to be used instead of the batch's.
-  const bool training = !golden.file().has_attribute("/", "batch_norm") || golden.text("batch_norm") != "eval";
+  const std::string batch_norm = golden.text_or_none("batch_norm");
+  const bool training = batch_norm != "eval";
   PhaseTimes times;
   const model::StepContext context{grid, lanes, times, 0, 0, training, noise, {}, real_tokens, real_in_batch};
   model::MoeTrace trace;
@@ -151,6 +152,7 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
     results["routing/logits"] = gather_rows(world, trace.router->logits, {tokens, static_cast<i64>(config.expert_widths.size())});
   }
   gather_routing(world, trace.router->assignment, "routing/", results);
+  results["capacity"] = {{}, {static_cast<double>(trace.router->capacity)}, true};
   if (config.router == "damoe") {
     Matrix importance(mine.count, 1);
     std::ranges::copy(trace.router->importance, importance.data());
@@ -158,7 +160,7 @@ io::GoldenResults verify_layer(const comm::Communicator& world, const io::Golden
   }
   gather_parameters(grid, params, golden.names_below("/params"), true, "grads/", results);
   layer.update_buffers(params, context, trace);
-  if (product_keys && training && golden.text("batch_norm") == "train") {
+  if (product_keys && batch_norm == "train") {
     for (const char* statistic : {"bn_running_mean", "bn_running_var"}) {
       gather_parameters(grid, params, {config.router + "/" + statistic}, false, "", results);
       auto values = results.extract(config.router + "/" + statistic);

@@ -1,4 +1,4 @@
-#include <limits>
+#include <algorithm>
 
 #include "pleiad/app/verify.hpp"
 #include "pleiad/comm/agree.hpp"
@@ -22,10 +22,10 @@ model::ModelConfig model_config(const io::GoldenFile& golden) {
     user_error("{}: attention_heads = {}: must divide d_model = {} into heads of even width", golden.file().path(), c.heads, c.width);
   }
   c.seq_len = golden.integer("seq_len", 1, limit);
-  c.dense_width = golden.integer("dense_hidden", 0, limit);
-  const std::string dense = golden.text("dense_activation");
+  c.dense_width = golden.integer_or_0("dense_hidden", 0, limit);
+  const std::string dense = golden.text_or_none("dense_activation");
   if (dense == "relu" || dense == "gelu" || dense == "swiglu") {
-    c.dense_kind = experts::FeedForwardKind::from(dense, golden.integer("dense_expert_bias", 0, 1) != 0);
+    c.dense_kind = experts::FeedForwardKind::from(dense, golden.integer_or_0("dense_expert_bias", 0, 1) != 0);
   } else if (dense != "none") {
     user_error("{}: dense_activation = {}: must be relu, gelu, swiglu or none", golden.file().path(), dense);
   }
@@ -94,7 +94,9 @@ void keep_first_step(const comm::Communicator& world, const model::Trunk& trunk,
     results[fmt::format("step0/block_{}", i)] = gather_rows(world, after, stream);
   }
   for (const i64 layer : trunk.moe_layers()) {
-    gather_routing(world, trace.blocks[layer].moe.router->assignment, fmt::format("step0/routing_{}/", layer), results);
+    const routing::RouterTrace& router = *trace.blocks[layer].moe.router;
+    gather_routing(world, router.assignment, fmt::format("step0/routing_{}/", layer), results);
+    results["moe_capacity"] = {{}, {static_cast<double>(router.capacity)}, true};  // the same in all layers
   }
 }
 
@@ -159,6 +161,10 @@ io::GoldenResults verify_model(const comm::Communicator& world, const io::Golden
     moe.set("allow_noncausal", "true");
     moe.set("layers", fmt::format("{}", fmt::join(moe_layers, ",")));
     moe_config = model::MoeConfig::read(moe, config.layers);
+    if (moe_config.hyper.on) {  // the file may hold a row for each block, also for those without experts
+      const io::Shape rows = golden.file().shape("/params/hyper_shared/layer_embedding");
+      moe_config.hyper.layers = std::max(moe_config.hyper.layers, rows.empty() ? 1 : rows[0]);
+    }
     if (moe_config.router == "noisy_topk") user_error("{}: moe_router = noisy_topk: a model file does not say which noise", golden.file().path());
   }
   const comm::ProcessGrid grid(world.split(0, world.rank()), 1);

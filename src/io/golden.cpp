@@ -20,7 +20,9 @@ std::vector<std::string> split(const std::string& list) {
   std::size_t at = 0;
   while (at <= list.size() && list != "none" && !list.empty()) {
     const std::size_t comma = std::min(list.find(',', at), list.size());
-    items.push_back(list.substr(at, comma - at));
+    std::string item = list.substr(at, comma - at);
+    std::erase(item, ' ');
+    items.push_back(item);
     at = comma + 1;
   }
   return items;
@@ -39,21 +41,35 @@ GoldenFile::GoldenFile(const comm::Communicator& comm, const std::string& path) 
 }
 
 i64 GoldenFile::integer(const std::string& attribute, i64 low, i64 high) const {
-  const i64 value = file_.integer("/", attribute);
+  double whole = 0;
+  const double stored = number(attribute);
+  if (std::modf(stored, &whole) != 0 || std::abs(whole) > 9e15) user_error("{}: attribute {} = {}: an integer is needed", file_.path(), attribute, stored);
+  const i64 value = static_cast<i64>(whole);
   if (value < low || value > high) user_error("{}: attribute {} = {}: must be from {} to {}", file_.path(), attribute, value, low, high);
   return value;
 }
 
 double GoldenFile::number(const std::string& attribute) const {
+  if (file_.has_attribute("/", attribute) && file_.is_text("/", attribute) && file_.text("/", attribute) == "none") return 0;
   const double value = file_.number("/", attribute);
   if (!std::isfinite(value)) user_error("{}: attribute {} is not a finite number", file_.path(), attribute);
   return value;
 }
 
-std::string GoldenFile::text(const std::string& attribute) const { return file_.text("/", attribute); }
+std::string GoldenFile::text(const std::string& attribute) const {
+  if (!file_.has_attribute("/", attribute) || file_.is_text("/", attribute)) return file_.text("/", attribute);
+  const i64 value = file_.integer("/", attribute);  // a list of one number may come as that number
+  return value == 0 ? "none" : fmt::format("{}", value);
+}
+
+i64 GoldenFile::integer_or_0(const std::string& attribute, i64 low, i64 high) const {
+  return file_.has_attribute("/", attribute) ? integer(attribute, low, high) : 0;
+}
+double GoldenFile::number_or_0(const std::string& attribute) const { return file_.has_attribute("/", attribute) ? number(attribute) : 0; }
+std::string GoldenFile::text_or_none(const std::string& attribute) const { return file_.has_attribute("/", attribute) ? text(attribute) : "none"; }
 
 std::vector<i64> GoldenFile::integers(const std::string& attribute) const {
-  Spec list(file_.path(), {{attribute, text(attribute)}});
+  Spec list(file_.path(), {{attribute, text_or_none(attribute)}});
   return list.integers(attribute, {}, 0, std::numeric_limits<i64>::max(), "a list of the verification file");
 }
 
@@ -76,10 +92,10 @@ void GoldenFile::read_hyper_sizes(const std::string& prefix, Spec& moe) const {
 }
 
 Spec GoldenFile::moe_section(const std::string& prefix) const {
-  const auto has = [&](const std::string& name) { return file_.has_attribute("/", prefix + name); };
-  const auto count = [&](const std::string& name) { return has(name) ? file_.integer("/", prefix + name) : 0; };
-  const auto value = [&](const std::string& name) { return has(name) ? number(prefix + name) : 0.0; };
-  const auto word = [&](const std::string& name) { return has(name) ? text(prefix + name) : std::string("none"); };
+  constexpr i64 any = std::numeric_limits<i64>::max();
+  const auto count = [&](const std::string& name) { return integer_or_0(prefix + name, -any, any); };
+  const auto value = [&](const std::string& name) { return number_or_0(prefix + name); };
+  const auto word = [&](const std::string& name) { return text_or_none(prefix + name); };
 
   const std::string router = word("router");
   const std::vector<std::string> known = routing::router_names();
@@ -122,8 +138,11 @@ Spec GoldenFile::moe_section(const std::string& prefix) const {
   }
   if (router == "damoe") {
     const std::string mode = word("damoe_mode");
+    if (mode != "rowmax" && mode != "budget" && mode != "causal") {
+      user_error("{}: {}damoe_mode = {} is not supported; supported are rowmax, budget, causal", file_.path(), prefix, mode);
+    }
     moe.set("k_rule", mode == "rowmax" ? "literal" : mode);
-    moe.set("k_max", fmt::format("{}", count("k_max")));
+    moe.set("k_max", fmt::format("{}", std::min(count("k_max"), count("experts"))));
     moe.set("raw_if_single", count("raw_if_single") != 0 ? "true" : "false");
     if (mode == "budget") moe.set("k_mean", fmt::format("{}", value("kbar")));
   }
@@ -215,7 +234,9 @@ void GoldenFile::write_results(const std::string& path, const GoldenResults& res
   }
   for (const auto& [name, array] : results) {
     const DatasetOptions options{"1", "computed"};
-    if (array.whole_numbers) {
+    if (name.find('/') == std::string::npos) {  // the capacity
+      out.set_attribute("/", name, static_cast<i64>(array.values[0]));
+    } else if (array.whole_numbers) {
       out.write<i64>("/" + name, std::vector<i64>(array.values.begin(), array.values.end()), array.shape, options);
     } else {
       out.write<double>("/" + name, array.values, array.shape, options);

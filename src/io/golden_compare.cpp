@@ -23,7 +23,7 @@ Rule rule_for(const std::string& path, bool layer) {
   using enum Rule::Measure;
   const auto starts = [&](const char* with) { return path.starts_with(with); };
   const auto ends = [&](const char* with) { return path.ends_with(with); };
-  if (ends("/offset") || ends("/expert") || ends("/dropped") || ends("expert_tokens")) return {exact, 0, path};
+  if (ends("capacity") || ends("/offset") || ends("/expert") || ends("/dropped") || ends("expert_tokens")) return {exact, 0, path};
   if (starts("grads/")) return {relative_to_largest, layer ? pick(2e-5, 1e-10) : pick(5e-5, 1e-9), "grads"};
   if (starts("losses/")) return {absolute, pick(1e-5, 1e-11), path};
   if (path == "trace/grad_norm") return {by_step, pick(5e-5, 1e-9), path};
@@ -119,7 +119,7 @@ std::vector<GoldenComparison> compare(const GoldenFile& golden, const GoldenResu
       }
     }
     if (path == "routing/importance" && file.exists("/input/mask")) {  // means nothing on padding
-      const std::vector<i64> mask = file.read<i64>("/input/mask");
+      const std::vector<double> mask = file.read<double>("/input/mask");
       for (std::size_t t = 0; t < std::min(mask.size(), std::min(got.size(), reference.size())); ++t) {
         if (mask[t] == 0) got[t] = reference[t] = 0;
       }
@@ -138,7 +138,22 @@ std::vector<GoldenComparison> compare(const GoldenFile& golden, const GoldenResu
   }
   std::vector<GoldenComparison> rows = table.finish();
   if (rows.empty()) user_error("{}: the file holds no expected result to compare with", file.path());
+  for (const char* name : {"capacity", "moe_capacity"}) {
+    if (!results.contains(name) || !file.has_attribute("/", name)) continue;
+    const double got = results.at(name).values[0], expected = golden.number(name);
+    rows.insert(rows.begin(), {fmt::format("{} (attribute, computed {})", name, got), std::abs(got - expected), 0, true});
+  }
   return rows;
+}
+
+std::vector<std::string> not_compared(const GoldenFile& golden, const GoldenResults& results) {
+  std::vector<std::string> names;
+  for (const std::string group : {"output", "grads", "losses", "routing", "final", "trace", "step0"}) {
+    for (const std::string& name : golden.names_below("/" + group)) {
+      if (!results.contains(group + "/" + name)) names.push_back(group + "/" + name);
+    }
+  }
+  return names;
 }
 
 }  // namespace pleiad::io

@@ -205,6 +205,12 @@ std::string H5File::text(const std::string& object, const std::string& name) con
   return value;
 }
 
+bool H5File::is_text(const std::string& object, const std::string& name) const {
+  bool text = false;
+  together([&] { text = H5Tget_class(OpenAttribute(id_.get(), object, name, path_).type.get()) == H5T_STRING; });
+  return text;
+}
+
 std::string H5File::attribute_in_words(const std::string& object, const std::string& name) const {
   char kind = 0;
   together([&] {

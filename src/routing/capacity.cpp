@@ -28,9 +28,9 @@ i64 Capacity::limit(i64 tokens, i64 experts, bool training) const {
   return std::max<i64>({minimum_, 1, static_cast<i64>(up)});
 }
 
-void Capacity::apply(Assignment& a, ConstMatrixView p, const RoutingContext& context) const {
+i64 Capacity::apply(Assignment& a, ConstMatrixView p, const RoutingContext& context) const {
   const i64 limit_c = limit(context.lanes.tokens(), a.experts, context.training);
-  if (limit_c == 0) return;
+  if (limit_c == 0) return 0;
   std::vector<i64> wanted = count_per_expert(a, false);
   comm::all_reduce_sum<i64>(context.world, wanted);
   // Only over-full experts need a judge.
@@ -64,6 +64,7 @@ void Capacity::apply(Assignment& a, ConstMatrixView p, const RoutingContext& con
     return verdict;
   });
   for (std::size_t i = 0; i < entry_of.size(); ++i) a.kept[entry_of[i]] = kept[i];
+  return limit_c;
 }
 
 }  // namespace pleiad::routing

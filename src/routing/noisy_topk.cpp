@@ -98,7 +98,7 @@ std::unique_ptr<RouterTrace> NoisyTopKRouter::forward(const ParamSet& params, Co
     trace->load_slope.resize(load.size());
     trace->losses.push_back({"load", squared_cv(load, trace->load_slope), load_});
   }
-  capacity_.apply(a, trace->scores.p, context);
+  trace->capacity = capacity_.apply(a, trace->scores.p, context);
   return trace;
 }
 

@@ -202,11 +202,18 @@ void ProductKeyRouter::backward(ParamSet& params, ConstMatrixView x, const Routi
       for (i64 head = 0; context.is_real(i) && head < heads_; ++head) {
         const i64 first = a.offset[i] + head * k_;
         real mean = 0;
-        for (i64 c = first; c < first + k_; ++c) mean += a.weight[c] * d_weight[c];
+        const auto key_of = [&](i64 c, int h) { return h == 0 ? a.expert[c] / keys_ : a.expert[c] % keys_; };
+        // One key in all pairs adds the same to all scores, which the softmax does not see: no gradient, not the rounding of one.
+        bool one_key[2] = {true, true};
+        for (i64 c = first; c < first + k_; ++c) {
+          mean += a.weight[c] * d_weight[c];
+          for (int h = 0; h < 2; ++h) one_key[h] = one_key[h] && key_of(c, h) == key_of(first, h);
+        }
         for (i64 c = first; c < first + k_; ++c) {
           const real d_score = a.weight[c] * (d_weight[c] - mean);
           for (int h = 0; h < 2; ++h) {
-            const i64 key = h == 0 ? a.expert[c] / keys_ : a.expert[c] % keys_, column = head * query_ + h * half;
+            if (one_key[h]) continue;
+            const i64 key = key_of(c, h), column = head * query_ + h * half;
             ops::vec::axpy(d_score, t.query.row(i) + column, key_grads_of(params, h, head, lane).row(key), half);
             ops::vec::axpy(d_score, keys_of(params, h, head).row(key), d_query.row(i) + column, half);
           }

@@ -122,4 +122,19 @@ void weigh_by_probability_backward(const Assignment& a, ConstMatrixView p, Weigh
   }
 }
 
+void weigh_by_softmax_backward(const Assignment& a, WeightRule rule, std::span<const real> d_weight, MatrixView d_p, MatrixView d_z) {
+  if (rule == WeightRule::equal) return;
+  for (i64 t = 0; t < a.tokens(); ++t) {
+    const i64 begin = a.offset[t], end = a.offset[t + 1];
+    if (!renormalizes(rule, end - begin)) {
+      for (i64 i = begin; i < end; ++i) d_p(t, a.expert[i]) += d_weight[i];
+      continue;
+    }
+    real mean = 0;
+    for (i64 i = begin; i < end; ++i) mean += a.weight[i] * d_weight[i];
+    // g = softmax of the chosen z: dL/dz_i = g_i (d_g_i - sum_j g_j d_g_j).
+    for (i64 i = begin; i < end; ++i) d_z(t, a.expert[i]) += a.weight[i] * (d_weight[i] - mean);
+  }
+}
+
 }  // namespace pleiad::routing

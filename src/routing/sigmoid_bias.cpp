@@ -46,7 +46,7 @@ std::unique_ptr<RouterTrace> SigmoidBiasRouter::forward(const ParamSet& params, 
   weigh_by_probability(a, trace->s, WeightRule::renormalized);
   for (real& w : a.weight) w *= static_cast<real>(gate_scale_);
   losses_.forward(trace->scores.p, trace->scores.log_sum_exp, context, *trace, trace->aux);
-  capacity_.apply(a, trace->scores.p, context);
+  trace->capacity = capacity_.apply(a, trace->scores.p, context);
   return trace;
 }
 

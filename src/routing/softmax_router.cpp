@@ -30,7 +30,7 @@ std::unique_ptr<RouterTrace> SoftmaxRouter::forward(const ParamSet& params, Cons
   trace->assignment = select(scores.p, context, *trace);
   weigh_by_probability(trace->assignment, scores.p, rule_);
   losses_.forward(scores.p, scores.log_sum_exp, context, *trace, trace->aux);
-  capacity_.apply(trace->assignment, scores.p, context);
+  trace->capacity = capacity_.apply(trace->assignment, scores.p, context);
   return trace;
 }
 
@@ -40,7 +40,7 @@ void SoftmaxRouter::backward(ParamSet& params, ConstMatrixView x, const RoutingC
   const ScoreTrace& scores = trace.scores;
   Matrix d_p(x.rows, trace.logits.cols()), d_z(x.rows, trace.logits.cols());
   const std::vector<real> d_g = losses_.weight_gradient(trace, trace.aux, loss_scale, d_weight);
-  weigh_by_probability_backward(trace.assignment, scores.p, rule_, d_g, d_p);
+  weigh_by_softmax_backward(trace.assignment, rule_, d_g, d_p, d_z);
   losses_.backward(scores.p, scores.log_sum_exp, trace, trace.aux, context, loss_scale, d_p, d_z);
   gate_.backward(params, x, context, scores, d_p, d_z, d_x);
 }

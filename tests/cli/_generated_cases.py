@@ -33,6 +33,8 @@ LAYERS = {
                             "coef_balance": 0.7}),
     "noisy_every_expert": (1, 8, 3, {"router": "noisy_topk", "experts": 3, "k": 3, "expert_widths": [1, 2, 3], "activation": "swiglu",
                                      "coef_entropy": 0.5, "coef_importance": 1.0}),
+    "noisy_padded": (4, 5, 4, {"router": "noisy_topk", "experts": 4, "k": 2, "padded": 1, "expert_widths": [1, 3, 2, 1], "capacity_factor": 0.6,
+                               "capacity_order": "position", "coef_load": 0.8, "coef_importance": 0.5, "coef_z": 0.3}),
     "noisy_capacity": (9, 3, 4, {"router": "noisy_topk", "experts": 6, "k": 3, "expert_widths": [1, 3, 2, 1, 2, 3], "expert_bias": 1,
                                  "capacity_factor": 0.5, "min_capacity": 1, "capacity_order": "probability", "balance_mode": "assignments",
                                  **{"coef_" + name: 0.4 for name in LOSSES}, "coef_penalty": -0.3}),
@@ -45,6 +47,8 @@ LAYERS = {
                                    "capacity_order": "probability"}),
     "damoe_rowmax_two_heads": (3, 5, 6, {"router": "damoe", "damoe_mode": "rowmax", "experts": 7, "k_max": 5, "attention_heads": 2, "raw_if_single": 1,
                                          "expert_widths": [1, 2, 3, 4, 3, 2, 1], "balance_mode": "tokens", "coef_balance": 0.5}),
+    "damoe_more_than_there_are": (3, 4, 4, {"router": "damoe", "damoe_mode": "rowmax", "experts": 3, "k_max": 8, "attention_heads": 1, "raw_if_single": 0,
+                                            "expert_widths": [2, 1, 2]}),
     "damoe_budget_padded": (5, 6, 4, {"router": "damoe", "damoe_mode": "budget", "kbar": 1.7, "experts": 4, "k_max": 4, "attention_heads": 3, "padded": 1,
                                       "raw_if_single": 1, "expert_widths": [3, 3, 1, 2], "activation": "swiglu", "balance_mode": "assignments",
                                       "coef_balance": 1.0, "coef_z": 0.3, "coef_entropy": 0.2}),
@@ -77,6 +81,10 @@ MODELS = {
                             "dense_activation": "none", "dense_hidden": 0, "dense_expert_bias": 0, "grad_clip": 100.0},
                            {"experts": 4, "k": 1, "expert_widths": [2, 1, 3, 2], "activation": "swiglu", "balance_mode": "first",
                             "coef_balance": 0.2, "coef_z": -0.01, "coef_entropy": 0.02}),
+    # In each step only two of six experts are chosen: the router's rows of the others stay where they are, to the last bit.
+    "model_unchosen": ({"layers": 1, "d_model": 8, "attention_heads": 2, "seq_len": 1, "sequences": 1, "vocab": 6, "moe_layers": [0], "steps": 4,
+                        "dense_activation": "none", "dense_hidden": 0, "dense_expert_bias": 0, "grad_clip": 100.0, "weight_decay": 0.0},
+                       {"experts": 6, "k": 2, "renormalize": 1, "expert_widths": [1] * 6, "activation": "relu"}),
     "model_dense_bias": ({"layers": 1, "d_model": 6, "attention_heads": 3, "seq_len": 4, "sequences": 5, "vocab": 9, "moe_layers": [], "steps": 3,
                           "dense_activation": "relu", "dense_hidden": 5, "dense_expert_bias": 1, "grad_clip": 1.0}, {}),
 }

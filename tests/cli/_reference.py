@@ -164,7 +164,8 @@ def layer(options, params, x, noise=None, attention=None, mask=None):
         y = expert(options, params, 0, x, margins)
         routing = {"offset": np.arange(tokens + 1), "expert": np.zeros(tokens, int), "weight": np.ones(tokens), "dropped": 0}
         return y, {}, routing, margins
-    mask = np.ones((1, tokens), bool) if mask is None else mask.astype(bool)
+    sequences = len(attention) if attention is not None else 1
+    mask = np.ones((sequences, tokens // sequences), bool) if mask is None else mask.astype(bool)
     real = mask.reshape(-1)
     z = x @ params["router/w"].T
     p = softmax(z)
@@ -220,7 +221,7 @@ def layer(options, params, x, noise=None, attention=None, mask=None):
             losses[name] = squared_variation(summed)
         elif name == "load":
             load = np.zeros(experts, complex)
-            for t in range(tokens):
+            for t in np.flatnonzero(real):
                 for e in range(experts):
                     others = [j for j in order[t] if j != e]
                     a = (z[t, e] - score[t, others[options["k"] - 1]]) / spread[t, e]

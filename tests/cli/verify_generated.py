@@ -217,8 +217,9 @@ def without(*names):
 
 def refused(checks):
     golden = os.path.join(SOURCE, "tests", "golden")
-    topk, noisy, damoe, hyper, model, encoder = (os.path.join(golden, name + ".h5") for name in (
-        "switch_top1_capacity", "noisy_topk", "damoe_rowmax", "hypermoe_top1", "model_switch", "model_encoder_damoe_rowmax"))
+    topk, noisy, damoe, hyper, model, encoder, dense, network = (os.path.join(golden, name + ".h5") for name in (
+        "switch_top1_capacity", "noisy_topk", "damoe_rowmax", "hypermoe_top1", "model_switch", "model_encoder_damoe_rowmax", "model_dense",
+        "model_hypermoe"))
     results = ("output", "grads", "losses", "routing")
     for what, source, action, says in (
             ("router base", topk, attribute("router", "base"), ("router = base", "topk", "noisy_topk", "peer")),
@@ -230,8 +231,7 @@ def refused(checks):
             ("padding without its mask", topk, attribute("padded", 1), ("input/mask",)),
             ("attention of another shape", damoe, replace("input/attention", lambda v: v[:, :, :-1]), ("input/attention",)),
             ("missing attention", damoe, without("input/attention"), ("input/attention",)),
-            ("more experts per token than there are", damoe, attribute("k_max", 99), ("k_max = 99",)),
-            ("unknown kind of attention", damoe, attribute("damoe_mode", "mean"), ("k_rule = mean", "budget")),
+            ("unknown kind of attention", damoe, attribute("damoe_mode", "mean"), ("damoe_mode = mean", "budget")),
             ("unknown format", topk, attribute("format", "moe-golden-layer/2"), ("moe-golden-layer/2", "moe-golden-layer/1")),
             ("no format", topk, without("format"), ("format",)),
             ("format that is a number", topk, attribute("format", 7), ("format",)),
@@ -289,6 +289,7 @@ def refused(checks):
             ("an expected result of another size", topk, replace("output/y", lambda v: v[:-1]), "output/y"),
             ("shorter routing lists", topk, every(replace("routing/expert", lambda v: v[:-3]), replace("routing/weight", lambda v: v[:-3])), "routing/expert"),
             ("offsets that are nonsense", model, replace("step0/routing_0/offset", lambda v: v * 1000 - 5), "step0/routing_0/offset"),
+            ("another capacity", topk, attribute("capacity", 77), "capacity"),
             ("nan as expected result", topk, entry("output/y", (0, 0), float("nan")), "output/y")):
         path = changed(source, "odd", action)
         problems = []
@@ -301,6 +302,33 @@ def refused(checks):
     # What is allowed though it looks odd.
     frozen = every(lambda f: f["params/router/w"].attrs.__setitem__("trainable", 0), without("grads/router/w"))
     fewer = without("output/d_x", "routing/logits", "grads/experts/0/w_in")
+    def other_kinds(file):
+        for name, value in dict(file.attrs).items():
+            if isinstance(value, bytes):
+                file.attrs[name] = 0 if value == b"none" else value.decode().replace(",", ", ")
+            else:
+                file.attrs[name] = "none" if value == 0 else bool(value) if name in ("renormalize", "moe_renormalize") else float(value)
+        file.attrs["author"] = "somebody"
+
+    def only_what_is_used(file):
+        for name, value in dict(file.attrs).items():
+            if value in (0, b"none"):
+                del file.attrs[name]
+
+    for what, action in (("attributes of other kinds", other_kinds), ("attributes only where they are used", only_what_is_used)):
+        checks.report(what, passes([changed(source, f"kinds{i}", action) for i, source in enumerate((topk, noisy, damoe, hyper, dense, encoder))], 2))
+    masked = os.path.join(golden, "damoe_rowmax_padded.h5")
+    checks.report("a mask of floats", passes([changed(masked, "mask", replace("input/mask", lambda v: v.astype("f4")))], 2))
+    path = changed(topk, "more", lambda f: f.create_dataset("output/extra", data=np.arange(3.0)))
+    result = pleiad(["verify", path], 2)
+    checks.report("a result that is not computed is named", [] if result.code == 0 and "not compared: output/extra" in result.out else [str(result)])
+
+    def a_row_for_each_block(file):
+        for group in ("params", "grads", "final"):
+            name = f"{group}/hyper_shared/layer_embedding"
+            replace(name, lambda v: np.concatenate([v, np.zeros_like(v[:1])]))(file)
+
+    checks.report("a layer embedding with a row nobody uses", passes([changed(network, "rows", a_row_for_each_block)], 2))
     checks.report("a parameter that is not trainable", passes([changed(topk, "frozen", frozen)], 2))
     checks.report("only some of the results", passes([changed(topk, "fewer", fewer)], 2))
 

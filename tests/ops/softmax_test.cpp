@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -74,6 +75,16 @@ TEST(Softmax, RowsSumToOneAndDoNotDependOnPlaceOrCompany) {
     double total = 0;
     for (i64 n = 0; n < N; ++n) total += static_cast<double>(p(3, n));
     EXPECT_NEAR(total, 1, 1e-6);
+  }
+}
+
+TEST(Softmax, BackwardOfWhatAllHaveInCommonIsExactlyZero) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Matrix p = random_matrix(1, 7, seed, 3), d(1, 7);
+    softmax_rows(p, p, {});
+    std::ranges::fill(d.flat(), real(0.3) * static_cast<real>(seed));
+    softmax_backward_rows(p, d, d);
+    for (const real g : d.flat()) EXPECT_EQ(g, 0);
   }
 }
 

@@ -81,6 +81,26 @@ TEST(WeighByProbability, BackwardOfRawWeightsScattersAndOfOneRenormalisedChoiceI
   EXPECT_EQ(none(0, 1), 0) << "a renormalised single choice always weighs 1";
 }
 
+TEST(WeighBySoftmax, BackwardLeavesTheLogitsThatAreNotChosenAtExactlyZero) {
+  Matrix p(1, 4), d_p(1, 4), d_z(1, 4);
+  const real row[] = {0.1f, 0.3f, 0.2f, 0.4f};
+  std::copy_n(row, 4, p.data());
+  Assignment a = select_top_k(p, 2);
+  weigh_by_probability(a, p, WeightRule::renormalized);
+  weigh_by_softmax_backward(a, WeightRule::renormalized, std::vector<real>{0.7f, -0.3f}, d_p, d_z);
+  for (i64 e = 0; e < 4; ++e) EXPECT_EQ(d_p(0, e), 0);
+  EXPECT_EQ(d_z(0, 0), 0);
+  EXPECT_EQ(d_z(0, 2), 0);
+  EXPECT_NEAR(d_z(0, 3), 12.0 / 49, 1e-6) << "weights 4/7 and 3/7, times the difference 1 of their gradients";
+  EXPECT_NEAR(d_z(0, 1), -12.0 / 49, 1e-6);
+
+  Matrix raw_p(1, 4), raw_z(1, 4);
+  weigh_by_softmax_backward(a, WeightRule::raw, std::vector<real>{10, 20}, raw_p, raw_z);
+  EXPECT_EQ(raw_p(0, 3), 10);
+  EXPECT_EQ(raw_p(0, 1), 20);
+  for (i64 e = 0; e < 4; ++e) EXPECT_EQ(raw_z(0, e), 0);
+}
+
 TEST(Assignment, CountsSelectedKeptAndFirstChoices) {
   Assignment a;
   a.experts = 4;

@@ -15,7 +15,7 @@ struct GoldenArray {
   std::vector<double> values;
   bool whole_numbers = false;
 };
-using GoldenResults = std::map<std::string, GoldenArray>;  // by path: output/y, grads/router/w, ...
+using GoldenResults = std::map<std::string, GoldenArray>;  // by path: output/y, grads/router/w, ...; capacity is an attribute
 
 class GoldenFile {
  public:
@@ -25,10 +25,16 @@ class GoldenFile {
   const H5File& file() const { return file_; }
   bool is_layer() const { return layer_; }
 
+  /// Attributes of the root. What is not used may be 0 or the text none, whatever its kind; flags may be bool, whole numbers any number.
+  /// UserError if missing, of another kind or out of range.
   i64 integer(const std::string& attribute, i64 low, i64 high) const;
   double number(const std::string& attribute) const;
   std::string text(const std::string& attribute) const;
   std::vector<i64> integers(const std::string& attribute) const;
+  /// For options a file may leave out: then not used.
+  i64 integer_or_0(const std::string& attribute, i64 low, i64 high) const;
+  double number_or_0(const std::string& attribute) const;
+  std::string text_or_none(const std::string& attribute) const;
 
   /// Section [moe] out of the attributes that start with `prefix`. UserError for a router or an option that we do not have.
   Spec moe_section(const std::string& prefix) const;
@@ -59,5 +65,7 @@ struct GoldenComparison {
 /// Compares what the file holds with what was computed, by the error measure and tolerance of each quantity (float32 or float64
 /// as this build computes). UserError if they have no quantity in common.
 std::vector<GoldenComparison> compare(const GoldenFile& golden, const GoldenResults& results);
+/// Expected datasets of the file that were not computed: their names.
+std::vector<std::string> not_compared(const GoldenFile& golden, const GoldenResults& results);
 
 }  // namespace pleiad::io

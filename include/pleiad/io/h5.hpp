@@ -109,6 +109,7 @@ class H5File {
   i64 integer(const std::string& object, const std::string& name) const;
   double number(const std::string& object, const std::string& name) const;
   std::string text(const std::string& object, const std::string& name) const;
+  bool is_text(const std::string& object, const std::string& name) const;
   /// Any of the three, as text.
   std::string attribute_in_words(const std::string& object, const std::string& name) const;
 

@@ -17,8 +17,8 @@ class Capacity {
 
   /// The C in force for a batch of `tokens`; 0 means dropless.
   i64 limit(i64 tokens, i64 experts, bool training) const;
-  /// Clears `kept` of what does not fit; p [T,N] are the probabilities that order and break ties. collective.
-  void apply(Assignment& a, ConstMatrixView p, const RoutingContext& context) const;
+  /// Clears `kept` of what does not fit and returns C (0: dropless); p [T,N] are the probabilities that order and break ties. collective.
+  i64 apply(Assignment& a, ConstMatrixView p, const RoutingContext& context) const;
 
  private:
   double factor_;

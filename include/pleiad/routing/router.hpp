@@ -51,6 +51,7 @@ struct RouterTrace {
   Matrix logits;            ///< [T,N], without noise
   double mean_entropy = 0;  ///< mean over all real tokens of -sum_e p ln p, nats
   std::vector<double> importance;  ///< [T] of attention-driven routers, else empty
+  i64 capacity = 0;                ///< most tokens of an expert, 0: dropless
 };
 
 class Router {

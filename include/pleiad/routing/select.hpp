@@ -26,5 +26,8 @@ void weigh_by_probability(Assignment& a, ConstMatrixView p, WeightRule rule);
 /// Adds the gradient that reaches p through the weights to d_p [T,N].
 void weigh_by_probability_backward(const Assignment& a, ConstMatrixView p, WeightRule rule, std::span<const real> d_weight,
                                    MatrixView d_p);
+/// The same for p = softmax(z). Weights over the mass of the token's entries are the softmax of the z of these entries alone: their
+/// gradient goes to d_z [T,N], and the z of all others gets exactly none, not the rounding of a sum that is zero.
+void weigh_by_softmax_backward(const Assignment& a, WeightRule rule, std::span<const real> d_weight, MatrixView d_p, MatrixView d_z);
 
 }  // namespace pleiad::routing

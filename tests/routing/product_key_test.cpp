@@ -1,0 +1,38 @@
+// Product keys: what has no gradient has exactly none, so that Adam makes no steps of rounding errors.
+#include "routing/hand_made.hpp"
+
+namespace pleiad::routing {
+namespace {
+
+/// The two best of a 2 x 2 grid always share a sub-key of one half; its score shifts both alike, which a softmax does not see.
+TEST(ProductKey, AHalfInWhichAllPairsHaveOneSubKeyGetsExactlyNoGradient) {
+  const i64 tokens = 20, width = 5, half = 3;
+  const test::RouterOptions options{{{"heads", "1"}, {"k", "2"}, {"query_dim", "6"}, {"sub_keys", "2"}, {"batch_norm", "false"}}, std::vector<i64>(4, 1)};
+  test::RouterUnderTest under(router_variant("pkm"), options, width);
+  under.params.allocate_grads(1);
+  const comm::Communicator me = test::just_me();
+  const LaneLayout lanes(1, 1, 1, 1, 0);
+  const RoutingContext context{me, lanes, 5, 2, 3, true};
+  i64 shared[2] = {0, 0};
+  for (i64 t = 0; t < tokens; ++t) {
+    Matrix x(1, width), d_x(1, width);
+    test::fill_normal(x.flat(), static_cast<std::uint64_t>(50 + t), 1);
+    under.params.zero_grads();
+    const auto trace = under.router->forward(under.params, x, context);
+    under.router->backward(under.params, x, context, *trace, std::vector<real>{0.7f, -0.3f}, 1, d_x);
+    const std::vector<std::int32_t>& e = trace->assignment.expert;
+    const int one = e[0] / 2 == e[1] / 2 ? 0 : 1;
+    ++shared[one];
+    const auto gradient = [&](const std::string& name) { return under.params.whole_grad({under.params.find("layer/pkm/" + name)->index}); };
+    const auto nothing = [](std::span<const real> v) { return std::ranges::all_of(v, [](real g) { return g == 0; }); };
+    EXPECT_TRUE(nothing(gradient(one == 0 ? "sub_keys_1" : "sub_keys_2"))) << "token " << t;
+    EXPECT_FALSE(nothing(gradient(one == 0 ? "sub_keys_2" : "sub_keys_1"))) << "token " << t;
+    const std::vector<real> query = gradient("w_query");
+    EXPECT_TRUE(nothing(std::span(query).subspan(static_cast<std::size_t>(one * half * width), half * width))) << "token " << t;
+  }
+  EXPECT_GT(shared[0], 0);
+  EXPECT_GT(shared[1], 0);
+}
+
+}  // namespace
+}  // namespace pleiad::routing
