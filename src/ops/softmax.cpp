@@ -32,13 +32,13 @@ void softmax_backward_rows(ConstMatrixView p, ConstMatrixView d_p, MatrixView d_
     const real* p_t = p.row(t);
     const real* d_p_t = d_p.row(t);
     real* d_z_t = d_z.row(t);
-    // What all of d_p have in common has no effect; taken away first it leaves exact zeros, where Adam would make steps of rounding errors.
-    const real common = N > 0 ? d_p_t[0] : 0;
+    const real mean = vec::dot(p_t, d_p_t, N);
 #pragma omp simd
-    for (i64 n = 0; n < N; ++n) d_z_t[n] = d_p_t[n] - common;
-    const real mean = vec::dot(p_t, d_z_t, N);
+    for (i64 n = 0; n < N; ++n) d_z_t[n] = d_p_t[n] - mean;
+    // The mean once more, of what is left: equal d_p would otherwise leave its rounding, and Adam makes whole steps of that.
+    const real rest = vec::dot(p_t, d_z_t, N);
 #pragma omp simd
-    for (i64 n = 0; n < N; ++n) d_z_t[n] = p_t[n] * (d_z_t[n] - mean);
+    for (i64 n = 0; n < N; ++n) d_z_t[n] = p_t[n] * (d_z_t[n] - rest);
   }
 }
 
