@@ -5,7 +5,7 @@
 
 namespace pleiad::app {
 
-bool read_train_request(const comm::Communicator& world, const Arguments& arguments, TrainRequest& request) {
+bool read_train_request(const comm::Communicator& world, const Arguments& arguments, TrainRequest& r) {
   namespace options = boost::program_options;
   options::options_description description("options");
   description.add_options()("config", options::value<std::string>(), "configuration file (INI)")(
@@ -23,7 +23,6 @@ bool read_train_request(const comm::Communicator& world, const Arguments& argume
       "       pleiad train --init CHECKPOINT|RUN [--config F.ini] [--set ...] --out DIR\n"
       "       pleiad train --resume DIR [--set ...]\nTrains a Mixture-of-Experts language model on all ranks; writes DIR/run.h5, DIR/checkpoints, DIR/log.txt.";
   if (!parse_arguments(world, arguments, usage, description, "run", values)) return false;
-  TrainRequest& r = request;
   r.config = value_or<std::string>(values, "config", "");
   r.init = value_or<std::string>(values, "init", "");
   r.match = value_or<std::string>(values, "match", "");

@@ -17,8 +17,8 @@ struct RunOrigin {
 
 /// Members are built in this order and refer to earlier ones; not copied, not moved.
 struct TrainJob {
-  /// Everything that can be wrong with a request is found here, before anything is made. Allocates the parameters, unless a dry run needs
-  /// none, and sets those that --init asks for. UserError on all ranks. collective.
+  /// Makes no file. Allocates the parameters, unless a dry run needs none, and with --init sets their values. UserError on all ranks for
+  /// configuration, data and origin that are wrong or do not go together. collective.
   TrainJob(const comm::Communicator& world, const TrainRequest& asked);
   TrainJob(const TrainJob&) = delete;
   TrainJob& operator=(const TrainJob&) = delete;
