@@ -1,5 +1,4 @@
 // pleiad split CHECKPOINT|RUN --experts N --out F.h5: dense feed-forward layers become small experts (model/dense_to_sparse.hpp).
-#include <filesystem>
 #include <iostream>
 
 #include "pleiad/app/arguments.hpp"
@@ -85,8 +84,7 @@ int run_split(const comm::Communicator& world, const Arguments& arguments) {
   io::CheckpointInfo info = dense.info;
   info.step = 0;
   info.config = config.resolved();
-  info.init_checkpoint = std::filesystem::path(checkpoint).filename().string();
-  info.init_step = dense.info.step;
+  info.start_from(checkpoint, dense.info.step);
   io::write_checkpoint(sparse.grid, out, info, sparse.params, nullptr);
   if (world.root()) {
     std::cout << fmt::format("{}: the dense layers of blocks {} cut into {} experts of width {}\n", out, fmt::join(sparse.moe_config.layers, ","), experts,

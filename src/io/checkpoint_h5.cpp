@@ -222,6 +222,11 @@ std::vector<fs::path> checkpoints_in(const std::string& folder) {
 
 }  // namespace
 
+void CheckpointInfo::start_from(const std::string& path, i64 updates) {
+  init_checkpoint = fs::path(path).filename().string();
+  init_step = updates;
+}
+
 CheckpointFolder::CheckpointFolder(const comm::ProcessGrid& grid, std::string folder, i64 keep, CheckpointInfo info)
     : grid_(grid), folder_(std::move(folder)), keep_(keep), info_(std::move(info)) {}
 

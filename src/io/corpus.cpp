@@ -1,13 +1,11 @@
 // Reading corpus files and the arithmetic of batches. Making them: corpus_build.cpp.
 #include "pleiad/io/corpus.hpp"
 
-#include "pleiad/comm/agree.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/core/random.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 namespace pleiad::io {
 
@@ -123,10 +121,7 @@ Corpus Corpus::load(const std::string& path) {
 }
 
 Corpus Corpus::open(const comm::Communicator& comm, const std::string& path) {
-  std::optional<Corpus> corpus;
-  comm::agree_on(comm, [&] { corpus = load(path); });
-  comm::require_same(comm, corpus->fingerprint_, fmt::format("the content of corpus '{}'", path));
-  return std::move(*corpus);
+  return load_on_all<Corpus>(comm, path, fmt::format("corpus '{}'", path));
 }
 
 void Corpus::require_vocab(i64 model_vocab) const {

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 
-#include "pleiad/comm/agree.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/checksum.hpp"
 
@@ -232,10 +230,7 @@ Examples Examples::load(const std::string& path) {
 }
 
 Examples Examples::open(const comm::Communicator& comm, const std::string& path) {
-  std::optional<Examples> examples;
-  comm::agree_on(comm, [&] { examples = load(path); });
-  comm::require_same(comm, examples->fingerprint_, fmt::format("the content of '{}'", path));
-  return std::move(*examples);
+  return load_on_all<Examples>(comm, path, fmt::format("'{}'", path));
 }
 
 std::vector<std::string> Examples::describe() const {

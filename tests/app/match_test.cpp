@@ -1,58 +1,46 @@
 // What train --match takes from the record of another run.
-#include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <filesystem>
-
 #include "pleiad/app/match.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/h5.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace pleiad::app {
 namespace {
 
-class MatchTest : public testing::Test {
+class MatchTest : public test::TemporaryFolder {
  protected:
-  MatchTest() : run_((std::filesystem::temp_directory_path() / fmt::format("pleiad_match_{}", getpid())).string()) {
-    std::filesystem::remove_all(run_);
-    std::filesystem::create_directories(run_);
-  }
-  ~MatchTest() override { std::filesystem::remove_all(run_); }
-
   /// A record of two evaluations with these FLOPs, [2, 2, 4] histogram or none.
   void write(const std::string& moe, const std::vector<double>& flops, const std::vector<i64>& histogram = {}) const {
-    io::H5File file = io::H5File::create(run_ + "/run.h5");
+    io::H5File file = io::H5File::create(at("run.h5"));
     file.set_attribute("/", "format", "pleiad-run/1");
     file.write_text("/config", "[model]\nvocab = 300\nwidth = 8\nlayers = 3\nheads = 2\n[moe]\n" + moe, "configuration");
     file.write<double>("/evaluation/expert_flops_per_token", flops, {static_cast<i64>(flops.size())}, {"flop/token", "flops"});
     if (!histogram.empty()) file.write<i64>("/evaluation/k_histogram", histogram, {2, 2, 4}, {"token", "tokens with 0, 1, ... experts"});
   }
-
-  std::string run_;
 };
 
 TEST_F(MatchTest, MeanKCountsExpertsOfMeanWidthInTheLastEvaluation) {
   // Two layers, mean width 6, two matrices: 2 * 2 * 6 * 8 = 192 flops for one expert.
   write("layers = 0,2\nexperts = 3\nexpert_widths = 4,6,8\n", {1, 2 * 192 * 1.25});
-  EXPECT_DOUBLE_EQ(read_match(run_).mean_k, 1.25);
+  EXPECT_DOUBLE_EQ(read_match(folder_).mean_k, 1.25);
   write("layers = 0,2\nexperts = 3\nexpert_width = 6\nactivation = swiglu\n", {1, 2 * 288 * 2});
-  EXPECT_DOUBLE_EQ(read_match(run_).mean_k, 2);
-  EXPECT_EQ(read_match(run_).k_histogram, "");
+  EXPECT_DOUBLE_EQ(read_match(folder_).mean_k, 2);
+  EXPECT_EQ(read_match(folder_).k_histogram, "");
 }
 
 TEST_F(MatchTest, HistogramIsTheLastEvaluationOverAllLayersFromOneExpertOn) {
   write("experts = 3\nexpert_width = 6\n", {1, 1}, {9, 9, 9, 9, 9, 9, 9, 9, 1, 5, 2, 0, 0, 6, 1, 0});
-  EXPECT_EQ(read_match(run_).k_histogram, "11,3");
+  EXPECT_EQ(read_match(folder_).k_histogram, "11,3");
 }
 
 TEST_F(MatchTest, WhatCannotBeMatchedIsRefused) {
-  EXPECT_THROW(read_match(run_), UserError) << "no record";
+  EXPECT_THROW(read_match(folder_), UserError) << "no record";
   write("preset = dense\n", {1});
-  EXPECT_THROW(read_match(run_), UserError) << "no experts";
+  EXPECT_THROW(read_match(folder_), UserError) << "no experts";
   write("router = peer\nk = 2\nsub_keys = 4\n", {1});
-  EXPECT_THROW(read_match(run_), UserError) << "no feed-forward experts";
+  EXPECT_THROW(read_match(folder_), UserError) << "no feed-forward experts";
   write("experts = 3\n", {});
-  EXPECT_THROW(read_match(run_), UserError) << "no evaluation";
+  EXPECT_THROW(read_match(folder_), UserError) << "no evaluation";
 }
 
 }  // namespace

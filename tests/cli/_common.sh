@@ -45,6 +45,21 @@ exits() {
     [[ $code == "$expected" ]] || { echo "exit code $code, expected $expected"; return 1; }
 }
 
+# says FILE PATTERN...: true if every pattern occurs.
+says() {
+    local file=$1 pattern
+    shift
+    for pattern in "$@"; do
+        grep -Eq -- "$pattern" "$file" || { echo "no '$pattern' in:"; cat "$file"; return 1; }
+    done
+}
+
+# same_output FILE COMMAND...: true if the command prints what the file holds.
+same_output() {
+    "${@:2}" >again.txt 2>again.err || { cat again.txt again.err; return 1; }
+    cmp "$1" again.txt
+}
+
 # An interpreter with h5py, or nothing.
 python_with_h5py() {
     local python
@@ -64,6 +79,9 @@ require_python() {
     fi
     export PYTHONDONTWRITEBYTECODE=1
 }
+
+# runs WHAT ARGS...: compares runs, see _runs.py; after require_python.
+runs() { "$PYTHON" "$PLEIAD_SOURCE/tests/cli/_runs.py" "$@"; }
 
 finish() {
     if [[ $failures -gt 0 ]]; then

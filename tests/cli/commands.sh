@@ -7,17 +7,6 @@
 source "$PLEIAD_SOURCE/tests/cli/_common.sh"
 require_python
 
-says() { # FILE PATTERN...: every pattern occurs
-    local file=$1 pattern
-    shift
-    for pattern in "$@"; do
-        grep -Eq -- "$pattern" "$file" || { echo "no '$pattern' in:"; cat "$file"; return 1; }
-    done
-}
-same_output() { # FILE COMMAND...: prints the same as before
-    "${@:2}" >again.txt 2>again.err || { cat again.txt again.err; return 1; }
-    cmp "$1" again.txt
-}
 once() { [[ $(grep -c "$2" "$1") == 1 ]] || { cat "$1"; return 1; }; }
 
 # ---- version and help ----
@@ -187,7 +176,7 @@ import h5py
 value = h5py.File('run/run.h5', 'r')['config'][()]
 open('resolved.ini', 'w').write(value.decode() if isinstance(value, bytes) else str(value))"
 check "the resolved configuration runs again" pleiad_on 1 train --config resolved.ini --out again
-check "... to the same bits" "$PYTHON" "$PLEIAD_SOURCE/tests/cli/_runs.py" same run again
+check "... to the same bits" runs same run again
 
 # ---- eval ----
 pleiad_on 1 eval run >eval.txt

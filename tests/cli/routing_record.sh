@@ -7,7 +7,6 @@
 # shellcheck source=tests/cli/_common.sh
 source "$PLEIAD_SOURCE/tests/cli/_common.sh"
 require_python
-runs() { "$PYTHON" "$PLEIAD_SOURCE/tests/cli/_runs.py" "$@"; }
 
 check "a small corpus" pleiad_on 1 data synth --out corpus.h5 --tokens 30000 --document 64 --seed 5
 cat >tiny.ini <<'EOI'
@@ -169,7 +168,6 @@ check "... without two datasets" "$PYTHON" older.py
 check "... is continued" pleiad_on 1 train --resume older --set train.eval_every=6
 check "... their rows are in step with the others" "$PYTHON" older.py look
 
-says() { local file=$1 pattern; shift; for pattern in "$@"; do grep -qE "$pattern" "$file" || { echo "no line matches: $pattern"; cat "$file"; return 1; }; done; }
 pleiad_on 1 inspect some/routing.h5 >inspect.txt
 check "inspect describes the record" says inspect.txt 'format pleiad-routing/1' 'routing of 4 steps from 3 to 12 of 10 sequences of 16 tokens, 5 experts, router topk' \
     'block 0: 640 entries, [0-9]+ of them kept' 'seed = 1' 'preset = switch' 'lanes = 8' 'expert_flops \[5\]'

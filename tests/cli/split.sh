@@ -6,14 +6,6 @@
 # shellcheck source=tests/cli/_common.sh
 source "$PLEIAD_SOURCE/tests/cli/_common.sh"
 require_python
-runs() { "$PYTHON" "$PLEIAD_SOURCE/tests/cli/_runs.py" "$@"; }
-says() { # FILE PATTERN...: every pattern occurs
-    local file=$1 pattern
-    shift
-    for pattern in "$@"; do
-        grep -Eq -- "$pattern" "$file" || { echo "no '$pattern' in:"; cat "$file"; return 1; }
-    done
-}
 
 tells() { # FILE PATTERN...: inspect says so
     pleiad_on 1 inspect "$1" >inspected.txt && says inspected.txt "${@:2}"
@@ -54,10 +46,6 @@ same_loss() { # DENSE SPLIT: evaluate to the same loss within 1e-5
 import sys
 a, b = float(sys.argv[1]), float(sys.argv[2])
 sys.exit(f'{a} and {b}' if abs(a - b) > 1e-5 else 0)" "$(column a.csv 0 loss)" "$(column b.csv 0 loss)"
-}
-same_output() { # FILE COMMAND...: prints the same as before
-    "${@:2}" >again.txt 2>again.err || { cat again.txt again.err; return 1; }
-    cmp "$1" again.txt
 }
 same_weights() { "$PYTHON" -c "
 import sys

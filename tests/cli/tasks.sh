@@ -7,12 +7,6 @@
 # shellcheck source=tests/cli/_common.sh
 source "$PLEIAD_SOURCE/tests/cli/_common.sh"
 require_python
-runs() { "$PYTHON" "$PLEIAD_SOURCE/tests/cli/_runs.py" "$@"; }
-says() { # FILE PATTERN...
-    local file=$1 pattern
-    shift
-    for pattern in "$@"; do grep -Eq -- "$pattern" "$file" || { echo "no '$pattern' in:"; cat "$file"; return 1; }; done
-}
 
 # A text is a question or not, by its last letter; a target is its source in capitals, backwards.
 "$PYTHON" - <<'EOF'

@@ -2,18 +2,13 @@
 // and the other way round.
 #include "pleiad/io/checkpoint_h5.hpp"
 
-#include <unistd.h>
-
-#include <filesystem>
-
-#include "pleiad/comm/collectives.hpp"
 #include "support/alone.hpp"
+#include "support/problem.hpp"
 #include "support/sample.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace pleiad::io {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr i64 k_rows = 23, k_cols = 3;
 
@@ -81,22 +76,12 @@ void expect_part_of(State& part, State& whole) {
   }
 }
 
-class Checkpoint : public testing::Test {
+class Checkpoint : public test::SharedFolder {
  protected:
-  Checkpoint() : comm_(comm::Communicator::world()) {
-    char pattern[] = "/tmp/pleiad-checkpoint-XXXXXX";
-    folder_ = comm::broadcast(comm_, comm_.root() ? std::string(mkdtemp(pattern)) : std::string());
-  }
-  ~Checkpoint() override {
-    comm::barrier(comm_);
-    if (comm_.root()) fs::remove_all(folder_);
-  }
   static std::string save(State& s, const std::string& folder) {
     CheckpointFolder(s.grid, folder, 0, {0, 7, "", Tokenizer(), "x"}).save({s.params, *s.adam, 3});
     return folder + "/step-0000000003.h5";
   }
-  comm::Communicator comm_;
-  std::string folder_;
 };
 
 TEST_F(Checkpoint, OfAllRanksIsReadByEachAloneAndGoesOnInTheSameBits) {
@@ -116,13 +101,11 @@ TEST_F(Checkpoint, OfAllRanksIsReadByEachAloneAndGoesOnInTheSameBits) {
 
 TEST_F(Checkpoint, OfOneRankIsReadByAllWithDataGroupsToo) {
   State one(test::grid_of_me(), true);
-  const std::string own = fmt::format("{}/{}", folder_, comm_.rank());
-  fs::create_directory(own);
-  save(one, own);
+  save(one, own_folder());
   comm::barrier(comm_);
   const i64 groups = comm_.size() % 2 == 0 ? 2 : 1;
   State all(test::grid_of_all(groups), false);
-  load_checkpoint(all.grid, folder_ + "/0/step-0000000003.h5", all.params, &*all.adam);
+  load_checkpoint(all.grid, at("of_rank_0/step-0000000003.h5"), all.params, &*all.adam);
   expect_part_of(all, one);
   const std::string path = save(all, folder_);
   State back(test::grid_of_me(), false);
@@ -160,10 +143,10 @@ TEST_F(Checkpoint, WithImpossibleRowsIsRefused) {
       file.close();
     }
     comm::barrier(comm_);
-    return test::message_of<UserError>([&] { load_checkpoint(all.grid, path, all.params, &*all.adam); });
+    return test::problem_on_all(comm_, [&] { load_checkpoint(all.grid, path, all.params, &*all.adam); });
   };
-  EXPECT_TRUE(test::contains(refused("/adam/rows/u/row", {4, 4}), "/adam/rows/u/row does not ascend from 0 to 22"));
-  EXPECT_TRUE(test::contains(refused("/adam/rows/u/update", {3, 4}), "/adam/rows/u/update holds 4, the checkpoint is of step 3"));
+  EXPECT_MENTIONS(refused("/adam/rows/u/row", {4, 4}), "/adam/rows/u/row does not ascend from 0 to 22");
+  EXPECT_MENTIONS(refused("/adam/rows/u/update", {3, 4}), "/adam/rows/u/update holds 4, the checkpoint is of step 3");
 }
 
 }  // namespace

@@ -1,57 +1,26 @@
 // Opening a corpus on all ranks: the same content everywhere, or one error on all of them.
 #include "pleiad/io/corpus.hpp"
 
-#include "pleiad/comm/collectives.hpp"
-#include "pleiad/core/error.hpp"
 #include "pleiad/io/synth.hpp"
+#include "support/problem.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <filesystem>
-#include <fstream>
 
 namespace pleiad::io {
 namespace {
 
 namespace fs = std::filesystem;
 
-class CorpusMpiTest : public testing::Test {
+class CorpusMpiTest : public test::SharedFolder {
  protected:
-  CorpusMpiTest() : comm_(comm::Communicator::world()) {
-    std::string folder;
-    if (comm_.root()) {
-      char pattern[] = "/tmp/pleiad-corpus-mpi-XXXXXX";
-      folder = mkdtemp(pattern);
-    }
-    folder_ = comm::broadcast(comm_, folder);
-    own_ = folder_ + fmt::format("/of_rank_{}", comm_.rank());
-    fs::create_directory(own_);
+  std::string problem_of_opening(const std::string& path) const {
+    return test::problem_on_all(comm_, [&] { Corpus::open(comm_, path); });
   }
-  ~CorpusMpiTest() override {
-    comm::barrier(comm_);
-    if (comm_.root()) fs::remove_all(folder_);
-  }
-  /// The UserError's text, which every rank must bring.
-  std::string problem_of_opening(const std::string& path) {
-    std::string text = "no error";
-    try {
-      Corpus::open(comm_, path);
-    } catch (const UserError& e) {
-      text = e.what();
-    }
-    EXPECT_EQ(comm::broadcast(comm_, text), text);
-    return text;
-  }
-
-  comm::Communicator comm_;
-  std::string folder_, own_;
 };
 
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
-
 TEST_F(CorpusMpiTest, AllRanksReadTheSame) {
-  const std::string path = folder_ + "/c.h5";
+  const std::string path = at("c.h5");
   if (comm_.root()) synth_corpus({.tokens = 12800}, path);
   comm::barrier(comm_);
   const Corpus c = Corpus::open(comm_, path);
@@ -63,16 +32,16 @@ TEST_F(CorpusMpiTest, AllRanksReadTheSame) {
 }
 
 TEST_F(CorpusMpiTest, BadFilesAreOneError) {
-  if (comm_.root()) std::ofstream(folder_ + "/text.h5") << "not HDF5\n";
+  if (comm_.root()) std::ofstream(at("text.h5")) << "not HDF5\n";
   comm::barrier(comm_);
-  EXPECT_MENTIONS(problem_of_opening(folder_ + "/none.h5"), "No such file");
-  EXPECT_MENTIONS(problem_of_opening(folder_ + "/text.h5"), "is not an HDF5 file");
+  EXPECT_MENTIONS(problem_of_opening(at("none.h5")), "No such file");
+  EXPECT_MENTIONS(problem_of_opening(at("text.h5")), "is not an HDF5 file");
 }
 
 TEST_F(CorpusMpiTest, PresentOnOneRankOnly) {
   if (comm_.size() == 1) return;
   // The same name leads every rank to a folder of its own, as with local disks.
-  fs::current_path(own_);
+  fs::current_path(own_folder());
   if (comm_.root()) synth_corpus({.tokens = 1280}, "c.h5");
   comm::barrier(comm_);
   const std::string problem = problem_of_opening("c.h5");
@@ -83,7 +52,7 @@ TEST_F(CorpusMpiTest, PresentOnOneRankOnly) {
 
 TEST_F(CorpusMpiTest, DifferentContentUnderOneName) {
   if (comm_.size() == 1) return;
-  fs::current_path(own_);
+  fs::current_path(own_folder());
   synth_corpus({.tokens = 1280, .seed = comm_.root() ? 1u : 2u}, "c.h5");
   EXPECT_MENTIONS(problem_of_opening("c.h5"), "the content of corpus 'c.h5' differs between ranks");
   fs::current_path("/");

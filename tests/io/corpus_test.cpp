@@ -1,54 +1,30 @@
 // Corpora made from text and by synth, read back, and refused with a reason when something is wrong with them.
 #include "pleiad/io/corpus.hpp"
 
-#include "pleiad/core/error.hpp"
 #include "pleiad/io/checksum.hpp"
 #include "pleiad/io/h5.hpp"
 #include "pleiad/io/synth.hpp"
+#include "support/problem.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <set>
 
 namespace pleiad::io {
 namespace {
 
 namespace fs = std::filesystem;
+using test::problem_of;
 
-class CorpusTest : public testing::Test {
+class CorpusTest : public test::TemporaryFolder {
  protected:
-  CorpusTest() {
-    char pattern[] = "/tmp/pleiad-corpus-XXXXXX";
-    folder_ = mkdtemp(pattern);
-  }
-  ~CorpusTest() override { fs::remove_all(folder_); }
-  std::string at(const std::string& name) const { return folder_ + "/" + name; }
-  std::string text_file(const std::string& name, const std::string& text) const {
-    std::ofstream(at(name), std::ios::binary) << text;
-    return at(name);
-  }
   std::string small_corpus(const std::string& name) const {
     build_corpus({.files = {text_file(name + ".txt", std::string(1000, 'a'))}, .out = at(name)});
     return at(name);
   }
-
-  std::string folder_;
 };
-
-template <class Action>
-std::string problem_of(Action&& action) {
-  try {
-    action();
-  } catch (const UserError& e) {
-    return e.what();
-  }
-  return "";
-}
-
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 std::string all_text(const Corpus& c, Split split) {
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(c.tokens(split)));

@@ -2,58 +2,26 @@
 // share.
 #include "pleiad/io/h5.hpp"
 
-#include "pleiad/comm/collectives.hpp"
-#include "pleiad/core/error.hpp"
+#include "support/problem.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <filesystem>
-#include <fstream>
 
 namespace pleiad::io {
 namespace {
 
-namespace fs = std::filesystem;
-
-class H5MpiTest : public testing::Test {
+class H5MpiTest : public test::SharedFolder {
  protected:
-  H5MpiTest() : comm_(comm::Communicator::world()) {
-    std::string folder;
-    if (comm_.root()) {
-      char pattern[] = "/tmp/pleiad-h5-mpi-XXXXXX";
-      folder = mkdtemp(pattern);
-    }
-    folder_ = comm::broadcast(comm_, folder);
-  }
-  ~H5MpiTest() override {
-    comm::barrier(comm_);
-    if (comm_.root()) fs::remove_all(folder_);
-  }
-  std::string at(const std::string& name) const { return folder_ + "/" + name; }
-  /// The UserError's text; what every rank must bring.
   template <class Action>
-  std::string problem_of(Action&& action) {
-    std::string text = "no error";
-    try {
-      action();
-    } catch (const UserError& e) {
-      text = e.what();
-    }
-    EXPECT_EQ(comm::broadcast(comm_, text), text);
-    return text;
+  std::string problem_of(Action&& action) const {
+    return test::problem_on_all(comm_, action);
   }
-
-  comm::Communicator comm_;
-  std::string folder_;
 };
 
 template <class T>
 std::span<const T> view(const std::vector<T>& v) {
   return v;
 }
-
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 TEST_F(H5MpiTest, RowsOfAllRanksMakeOneDataset) {
   // Experts dealt round robin, 3 rows each; with more than two ranks the last one has none.
@@ -155,8 +123,7 @@ TEST_F(H5MpiTest, BadFilesAreOneError) {
   EXPECT_MENTIONS(problem_of([&] { H5File::create(comm_, at("no/such/a.h5")); }), "No such file");
 
   // A file that only the first rank can see: the others look into a folder of their own.
-  const std::string own = at(fmt::format("of_rank_{}", comm_.rank()));
-  fs::create_directory(own);
+  const std::string own = own_folder();
   if (comm_.root()) H5File::create(own + "/here.h5");
   comm::barrier(comm_);
   if (comm_.size() == 1) return;

@@ -1,7 +1,8 @@
 // HDF5 files of one process: what is written comes back, damaged files are told apart, a dead writer's file goes on.
 #include "pleiad/io/h5.hpp"
 
-#include "pleiad/core/error.hpp"
+#include "support/problem.hpp"
+#include "support/temporary_folder.hpp"
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -9,44 +10,19 @@
 #include <unistd.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <limits>
 
 namespace pleiad::io {
 namespace {
 
 namespace fs = std::filesystem;
-
-class H5Test : public testing::Test {
- protected:
-  H5Test() {
-    char pattern[] = "/tmp/pleiad-h5-XXXXXX";
-    folder_ = mkdtemp(pattern);
-  }
-  ~H5Test() override { fs::remove_all(folder_); }
-  std::string at(const std::string& name) const { return folder_ + "/" + name; }
-
-  std::string folder_;
-};
-
-template <class Action>
-std::string problem_of(Action&& action) {
-  try {
-    action();
-  } catch (const UserError& e) {
-    return e.what();
-  }
-  return "";
-}
+using test::problem_of;
+using H5Test = test::TemporaryFolder;
 
 template <class T>
 std::span<const T> view(const std::vector<T>& v) {
   return v;
 }
-
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 TEST_F(H5Test, NumbersComeBackInEveryType) {
   const std::vector<double> d{1.5, -2, 1e300};

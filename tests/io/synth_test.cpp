@@ -1,7 +1,7 @@
 // The synthetic corpus tells the truth about itself: its entropies are what sampling and brute force find.
 #include "pleiad/io/synth.hpp"
 
-#include "pleiad/core/error.hpp"
+#include "support/problem.hpp"
 
 #include <gtest/gtest.h>
 
@@ -13,17 +13,7 @@
 namespace pleiad::io {
 namespace {
 
-template <class Action>
-std::string problem_of(Action&& action) {
-  try {
-    action();
-  } catch (const UserError& e) {
-    return e.what();
-  }
-  return "";
-}
-
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+using test::problem_of;
 
 std::string text_of(const CorpusContent::Part& part) {
   return Tokenizer().decode(part.tokens);

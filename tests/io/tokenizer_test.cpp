@@ -1,14 +1,16 @@
 // Tokenizers give back every byte, train quietly and the same way twice, and say what is wrong with damaged ones.
 #include "pleiad/io/tokenizer.hpp"
 
-#include "pleiad/core/error.hpp"
 #include "pleiad/core/random.hpp"
 #include "pleiad/io/checksum.hpp"
+#include "support/problem.hpp"
 
 #include <gtest/gtest.h>
 
 namespace pleiad::io {
 namespace {
+
+using test::problem_of;
 
 std::string sample_text() {
   const char* words[] = {"the", "router", "sends",       "every", "token", "to",
@@ -41,18 +43,6 @@ std::vector<std::string> awkward_texts() {
   texts.push_back(noise);
   return texts;
 }
-
-template <class Action>
-std::string problem_of(Action&& action) {
-  try {
-    action();
-  } catch (const UserError& e) {
-    return e.what();
-  }
-  return "";
-}
-
-#define EXPECT_MENTIONS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 TEST(Checksum, KnownAnswers) {  // FIPS 180-4 examples
   EXPECT_EQ(sha256(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");

@@ -1,8 +1,10 @@
 // What makers and readers of data files (corpus.hpp, examples.hpp) have in common: text files in, where the data came from, the tokenizer.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "pleiad/comm/agree.hpp"
 #include "pleiad/io/h5.hpp"
 #include "pleiad/io/tokenizer.hpp"
 
@@ -48,5 +50,15 @@ void write_making(H5File& file, const std::string& format, const Tokenizer& toke
 Tokenizer read_tokenizer(const H5File& file);
 /// What the file says about its making, one line each.
 std::vector<std::string> provenance(const H5File& file);
+
+/// DataFile::load(path) by every rank for itself; `what` names the file in messages. UserError on all ranks if one of them fails or has other
+/// content than the others. collective.
+template <class DataFile>
+DataFile load_on_all(const comm::Communicator& comm, const std::string& path, const std::string& what) {
+  std::optional<DataFile> loaded;
+  comm::agree_on(comm, [&] { loaded = DataFile::load(path); });
+  comm::require_same(comm, loaded->fingerprint(), "the content of " + what);
+  return std::move(*loaded);
+}
 
 }  // namespace pleiad::io

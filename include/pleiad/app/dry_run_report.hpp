@@ -1,0 +1,10 @@
+// What train --dry-run prints.
+#pragma once
+#include "pleiad/app/model_setup.hpp"
+
+namespace pleiad::app {
+
+/// Parameters, memory, floating-point operations and the placement of experts, on rank 0. `values`: the options in force. collective.
+void print_sizes(const ModelSetup& setup, const train::TrainConfig& config, const std::map<std::string, std::string>& values);
+
+}  // namespace pleiad::app

@@ -1,0 +1,14 @@
+// What a run record says about the run itself: configuration, machine, model, data.
+#pragma once
+#include "pleiad/app/train_job.hpp"
+#include "pleiad/io/run_columns.hpp"
+
+namespace pleiad::app {
+
+/// `saved`: what the run's checkpoints say of it. The environment of all ranks; collective.
+io::RunDescription describe_run(const TrainJob& job, const io::CheckpointInfo& saved);
+
+/// Largest resident memory of all ranks so far, summed, in bytes. collective.
+i64 peak_memory(const comm::Communicator& world);
+
+}  // namespace pleiad::app

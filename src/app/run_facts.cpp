@@ -1,0 +1,90 @@
+#include "pleiad/app/run_facts.hpp"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <ctime>
+#include <fstream>
+
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/build_info.hpp"
+#include "pleiad/ops/blas.hpp"
+
+namespace pleiad::app {
+
+namespace {
+
+std::string first_line_of_cpuinfo() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("model name")) return line.substr(std::min(line.size(), line.find(':') + 2));
+  }
+  return "unknown";
+}
+
+std::vector<std::pair<std::string, std::string>> environment_facts(const comm::Communicator& world) {
+  char host[256] = "unknown";
+  gethostname(host, sizeof(host) - 1);
+  const std::vector<char> all = comm::all_gather_v<char>(world, std::span<const char>((std::string(host) + " ").c_str(), std::strlen(host) + 1));
+  char date[64] = "";
+  const std::time_t now = std::time(nullptr);
+  std::strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
+  const core::BuildInfo build = core::build_info();
+  std::vector<std::pair<std::string, std::string>> facts = {
+      {"started", date},         {"hosts", std::string(all.begin(), all.end()).substr(0, 8192)},
+      {"cpu", first_line_of_cpuinfo()}, {"mpi", comm::mpi_description()},
+      {"blas", ops::blas_description()}, {"hdf5", io::h5_description()},
+      {"compiler", std::string(build.compiler)}, {"build_type", std::string(build.build_type)},
+      {"flags", std::string(build.flags)}, {"numbers", k_real_name}};
+  for (const char* name : {"SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_NTASKS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}) {
+    if (const char* value = std::getenv(name)) facts.emplace_back(name, value);
+  }
+  return facts;
+}
+
+}  // namespace
+
+io::RunDescription describe_run(const TrainJob& job, const io::CheckpointInfo& saved) {
+  const ModelSetup& setup = job.setup;
+  const std::map<std::string, std::string> values = job.config.values();
+  io::RunDescription run;
+  run.config = job.config.resolved();
+  run.facts = environment_facts(setup.grid.world());
+  run.seed = static_cast<i64>(job.options.train.seed);
+  run.ranks = setup.grid.world().size();
+  run.moe_layers = setup.model->moe_layers();
+  run.init_checkpoint = saved.init_checkpoint;
+  run.init_step = saved.init_step;
+  if (const io::Corpus* corpus = job.data.corpus()) {
+    run.domains = corpus->domain_names();
+    run.has_floor = corpus->has_entropy();
+  }
+  for (const char* key : {"router", "preset"}) {
+    if (const auto it = values.find(std::string("moe.") + key); it != values.end()) run.facts.emplace_back(key, it->second);
+  }
+  const bool predicts_next = job.data.shape().task != model::Task::classifier, causal = predicts_next && setup.model->causal();
+  run.labels = job.data.labels();
+  run.numbers = {{"causal", causal}, {"allow_noncausal", setup.moe_config.allow_noncausal}, {"parameters_total", count_parameters(setup).total}};
+  if (predicts_next && !causal) run.facts.emplace_back("note", fmt::format("the router {} looks at later tokens although the model predicts the next one: its losses are not those of a language model", setup.moe_config.router));
+  if (run.moe_layers.empty()) return run;
+  const model::MoeLayer& moe = *setup.model->blocks()[run.moe_layers.front()].moe();
+  run.expert_widths = setup.moe_config.expert_widths;
+  run.layer = train::layer_facts(setup.moe_config, moe);
+  run.k_bins = model::k_bins(run.experts(), setup.moe_config.bank != routing::Bank::feed_forward);
+  run.places = model::position_places(setup.model_config.seq_len);
+  run.has_importance = moe.has_importance();
+  run.generates_experts = setup.moe_config.hyper.on;
+  for (const auto& [key, value] : values) {
+    if (key.starts_with("moe.") && key.ends_with("_loss") && value != "0") run.auxiliary.push_back(key.substr(4, key.size() - 9));
+  }
+  return run;
+}
+
+i64 peak_memory(const comm::Communicator& world) {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return comm::sum_over<i64>(world, i64{1024} * usage.ru_maxrss);
+}
+
+}  // namespace pleiad::app

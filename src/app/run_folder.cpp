@@ -1,0 +1,55 @@
+#include "pleiad/app/run_folder.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/error.hpp"
+#include "pleiad/io/checkpoint_h5.hpp"
+
+namespace pleiad::app {
+
+void make_run_folder(const comm::Communicator& world, const std::string& out) {
+  namespace fs = std::filesystem;
+  const bool checkpoints = !io::newest_checkpoint(world, out + "/checkpoints").empty();
+  std::string problem;
+  if (world.root()) {
+    std::error_code error;
+    if (fs::exists(out + "/run.h5", error) || checkpoints) {
+      problem = fmt::format("--out {}: already holds a run; choose another folder, or continue it with --resume", out);
+    } else {
+      fs::create_directories(out, error);
+      if (error) {
+        problem = fmt::format("--out {}: cannot be created ({})", out, error.message());
+      } else if (access(out.c_str(), W_OK) != 0) {
+        problem = fmt::format("--out {}: cannot be written to ({})", out, std::strerror(errno));
+      }
+    }
+  }
+  comm::agree(world, comm::broadcast(world, problem));
+}
+
+RunLock::RunLock(const comm::Communicator& world, const std::string& run) {
+  comm::agree_on(world, [&] {
+    if (world.root()) take(run);
+  });
+}
+
+void RunLock::take(const std::string& run) {
+  file_ = ::open((run + "/log.txt").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
+  if (file_ < 0) user_error("{}/log.txt: cannot be written ({})", run, std::strerror(errno));
+  if (::flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // a file system without locks is no reason to stop
+  ::close(file_);
+  user_error("{}: another process is writing this run at this moment", run);
+}
+
+RunLock::~RunLock() {
+  if (file_ >= 0) ::close(file_);
+}
+
+}  // namespace pleiad::app

@@ -1,0 +1,71 @@
+#include "pleiad/app/run_listeners.hpp"
+
+#include <filesystem>
+
+#include "pleiad/app/run_facts.hpp"
+#include "pleiad/comm/agree.hpp"
+
+namespace pleiad::app {
+
+RunListeners::RunListeners(const TrainJob& job, const io::CheckpointInfo& saved, i64 first_step) : job_(job), first_step_(first_step) {
+  const comm::Communicator& world = job.setup.grid.world();
+  const io::RunDescription run = describe_run(job, saved);
+  comm::agree_on(world, [&] {
+    if (world.root()) open_records(run);
+  });
+}
+
+void RunListeners::open_records(const io::RunDescription& run) {
+  const auto decode = [&job = job_](std::span<const std::int32_t> tokens) { return job.text_of(tokens); };
+  const train::TrainConfig& config = job_.options.train;
+  const std::string& out = job_.request.out;
+  const auto continued = [&](const std::string& path) { return job_.request.resume && std::filesystem::exists(path); };
+  const std::string path = out + "/run.h5", routes = out + "/routing.h5";
+  if (continued(path)) {
+    record_.emplace(path, run, decode, first_step_);
+  } else {
+    record_.emplace(path, run, decode);
+  }
+  const bool recorded = continued(routes);
+  if (!run.moe_layers.empty() && (config.record_every > 0 || recorded)) {
+    routing_.emplace(routes, run, config.batch, job_.setup.model_config.seq_len, config.lanes, recorded ? std::optional(first_step_) : std::nullopt);
+  }
+  terminal_.emplace(Terminal::Options{first_step_, job_.last_step(), run.ranks, decode, out + "/log.txt"});
+}
+
+std::vector<train::MetricSink*> RunListeners::sinks() {
+  std::vector<train::MetricSink*> sinks;
+  if (record_) sinks = {&*record_, &*terminal_};
+  if (routing_) sinks.push_back(&*routing_);
+  return sinks;
+}
+
+void RunListeners::greet() {
+  const ParameterCount n = count_parameters(job_.setup);
+  if (!terminal_) return;
+  const TrainRequest& request = job_.request;
+  const train::TrainConfig& config = job_.options.train;
+  const i64 ranks = job_.setup.grid.world().size();
+  terminal_->say(fmt::format("{} {:.2f} M parameters on {} rank{}, {} tokens a step, {} to {} of {} steps", request.resume ? "continuing" : "training",
+                             static_cast<double>(n.total) * 1e-6, ranks, ranks == 1 ? "" : "s", config.batch * job_.setup.model_config.seq_len, first_step_,
+                             job_.last_step(), config.steps));
+  if (!request.init.empty()) terminal_->say(fmt::format("starting from the weights of {} (step {})", job_.origin.checkpoint, job_.origin.info->step));
+  if (const std::string note = Data::note(*job_.source); !note.empty()) terminal_->say("note: " + note);
+  if (request.resume && !job_.origin.info) terminal_->say("no checkpoint was written yet: starting from step 0");
+  if (ranks > config.lanes) {
+    terminal_->say(fmt::format("note: train.lanes = {} is less than the number of ranks, so {} ranks have no tokens of their own", config.lanes, ranks - config.lanes));
+  }
+}
+
+void RunListeners::say_goodbye(i64 steps) {
+  const i64 memory = peak_memory(job_.setup.grid.world());
+  if (!terminal_) return;
+  record_->finish(steps, memory);
+  terminal_->phase_table();
+  terminal_->say(fmt::format("memory: {:.2f} GiB at the peak, all ranks together", static_cast<double>(memory) / static_cast<double>(i64{1} << 30)));
+  const model::MoeConfig& moe = job_.setup.moe_config;
+  if (!job_.setup.model->moe_layers().empty() && !moe.citation.empty()) terminal_->say("please cite: " + moe.citation);
+  terminal_->say(fmt::format("run record: {}/run.h5", job_.request.out));
+}
+
+}  // namespace pleiad::app

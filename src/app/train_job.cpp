@@ -1,0 +1,118 @@
+#include "pleiad/app/train_job.hpp"
+
+#include "pleiad/app/match.hpp"
+#include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/error.hpp"
+#include "pleiad/io/run_record.hpp"
+
+namespace pleiad::app {
+
+namespace {
+
+RunOrigin find_origin(const comm::Communicator& world, const TrainRequest& request) {
+  RunOrigin origin;
+  if (!request.init.empty()) {
+    origin.checkpoint = find_checkpoint(world, request.init);
+  } else if (request.resume) {
+    origin.checkpoint = io::newest_checkpoint(world, request.out + "/checkpoints");
+  } else {
+    return origin;
+  }
+  if (!origin.checkpoint.empty()) {
+    origin.info = io::read_checkpoint_info(world, origin.checkpoint);
+    origin.config = origin.info->config;
+  } else {
+    comm::agree_on(world, [&] { origin.config = world.root() ? io::read_run_config(request.out + "/run.h5") : ""; });
+    origin.config = comm::broadcast(world, origin.config);
+  }
+  return origin;
+}
+
+Config read_config(const comm::Communicator& world, const TrainRequest& request, const RunOrigin& origin) {
+  Config config = request.config.empty() ? Config::parse(origin.config, request.resume ? request.out : origin.checkpoint) : Config::load(world, request.config);
+  config.set_all(request.settings);
+  if (!request.match.empty()) set_match(world, request.match, config.section("moe"));
+  return config;
+}
+
+/// The data may be others than the weights were trained on; the meaning of tokens and labels may not.
+void require_same_meaning(const io::CheckpointInfo& info, const Data& data, const std::string& path, const std::string& init) {
+  if (info.vocab != data.shape().vocab || info.tokenizer.fingerprint() != data.tokenizer().fingerprint()) {
+    user_error("data.corpus = {}: has another tokenizer ({}, vocabulary {}) than --init {} ({}, vocabulary {})", path, data.tokenizer().kind(),
+               data.shape().vocab, init, info.tokenizer.kind(), info.vocab);
+  }
+  if (!info.labels.empty() && !data.labels().empty() && info.labels != data.labels()) {
+    user_error("data.corpus = {}: has the labels {}, --init {} has {}", path, fmt::join(data.labels(), ", "), init, fmt::join(info.labels, ", "));
+  }
+}
+
+Data open_data(const comm::Communicator& world, const TrainRequest& request, const RunOrigin& origin, const std::string& corpus) {
+  if (corpus.empty()) user_error("data.corpus is missing: give a file made by 'pleiad data build', 'synth', 'labelled' or 'pairs'");
+  Data data = Data::open(world, corpus);
+  if (!request.init.empty()) require_same_meaning(*origin.info, data, corpus, request.init);
+  return data;
+}
+
+/// Keys that may differ when a run is continued: where it runs and what it reports, not what it computes.
+bool may_change(const std::string& key) {
+  for (const char* prefix : {"parallel.", "exchange.", "checkpoint.", "metrics.", "train.eval_", "train.sample_", "train.steps", "data."}) {
+    if (key.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
+void require_same_run(const TrainJob& job) {
+  const std::string& run = job.request.out;
+  const auto now = job.config.values();
+  for (const auto& [key, was] : Config::parse(job.origin.config, run).given()) {
+    const auto it = now.find(key);
+    if (it != now.end() && it->second != was && !may_change(key)) {
+      user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.eval_* and train.sample_* may change", run, key, it->second, was);
+    }
+  }
+  if (job.origin.info && job.origin.info->corpus_fingerprint != job.data.fingerprint()) {
+    user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", job.options.corpus, job.data.fingerprint(),
+               job.origin.info->corpus_fingerprint);
+  }
+}
+
+}  // namespace
+
+TrainJob::TrainJob(const comm::Communicator& world, const TrainRequest& asked)
+    : request(asked),
+      origin(find_origin(world, request)),
+      config(read_config(world, request, origin)),
+      options(RunOptions::read(config)),
+      data(open_data(world, request, origin, options.corpus)),
+      setup(world, config, data.shape()) {
+  config.finish();
+  source = data.source(setup.model_config.seq_len, options.train.seed, io::Split::validation);
+  if (request.resume) require_same_run(*this);
+  if (!request.dry_run || !request.init.empty()) setup.params.allocate();
+  if (!request.init.empty()) io::load_checkpoint(setup.grid, origin.checkpoint, setup.params, nullptr);
+}
+
+i64 TrainJob::last_step() const { return request.stop_at >= 0 ? std::min(request.stop_at, options.train.steps) : options.train.steps; }
+
+train::SamplePlan TrainJob::samples() const {
+  return {data.prompt(options.prompt), data.shape().task == model::Task::seq2seq ? io::end_token(data.tokenizer()) : -1};
+}
+
+io::CheckpointInfo set_start(TrainJob& job, train::TrainState& state) {
+  const RunOrigin& origin = job.origin;
+  io::CheckpointInfo info{0, job.data.shape().vocab, job.config.resolved(), job.data.tokenizer(), job.data.fingerprint(), job.data.shape().task, job.data.labels()};
+  if (!origin.info) {
+    state.params.initialise(job.options.train.seed);
+  } else if (job.request.resume) {
+    io::load_checkpoint(job.setup.grid, origin.checkpoint, state.params, &state.adam);
+    state.step = origin.info->step;
+    info.init_checkpoint = origin.info->init_checkpoint;
+    info.init_step = origin.info->init_step;
+  } else {
+    info.start_from(origin.checkpoint, origin.info->step);
+  }
+  return info;
+}
+
+}  // namespace pleiad::app

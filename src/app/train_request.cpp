@@ -1,0 +1,47 @@
+#include "pleiad/app/train_request.hpp"
+
+#include "pleiad/app/arguments.hpp"
+#include "pleiad/core/error.hpp"
+
+namespace pleiad::app {
+
+bool read_train_request(const comm::Communicator& world, const Arguments& arguments, TrainRequest& r) {
+  namespace options = boost::program_options;
+  options::options_description description("options");
+  description.add_options()("config", options::value<std::string>(), "configuration file (INI)")(
+      "set", options::value<std::vector<std::string>>()->composing(), "section.key=value, overrides the file; may be repeated")(
+      "out", options::value<std::string>(), "run directory to make")(
+      "init", options::value<std::string>(), "start from the weights of this checkpoint or run, and without --config from its configuration")(
+      "match", options::value<std::string>(), "a run whose last evaluation sets moe.mean_k and moe.k_histogram, for controls")(
+      "resume", options::value<std::string>()->implicit_value(""), "continue the run in this directory (or that of --out) from its newest checkpoint")(
+      "stop-at", options::value<i64>(), "stop after this many updates, with a checkpoint; --resume goes on")(
+      "dry-run", options::bool_switch(), "check everything, print sizes and placement, train nothing")(
+      "run", options::value<std::string>(), "run directory, as plain argument after --resume");
+  Values values;
+  const std::string usage =
+      "usage: pleiad train --config F.ini [--set section.key=value ...] --out DIR\n"
+      "       pleiad train --init CHECKPOINT|RUN [--config F.ini] [--set ...] --out DIR\n"
+      "       pleiad train --resume DIR [--set ...]\nTrains a Mixture-of-Experts language model on all ranks; writes DIR/run.h5, DIR/checkpoints, DIR/log.txt.";
+  if (!parse_arguments(world, arguments, usage, description, "run", values)) return false;
+  r.config = value_or<std::string>(values, "config", "");
+  r.init = value_or<std::string>(values, "init", "");
+  r.match = value_or<std::string>(values, "match", "");
+  r.settings = value_or<std::vector<std::string>>(values, "set", {});
+  r.resume = values.count("resume") != 0;
+  r.dry_run = values["dry-run"].as<bool>();
+  r.stop_at = value_or<i64>(values, "stop-at", -1);
+  if (values.count("stop-at") && r.stop_at < 0) user_error("--stop-at {}: must be at least 0", r.stop_at);
+  const std::string resumed = value_or<std::string>(values, "resume", ""), plain = value_or<std::string>(values, "run", "");
+  if (!plain.empty() && (!r.resume || !resumed.empty())) user_error("train: '{}' is not understood; options start with --, see --help", plain);
+  r.out = !resumed.empty() ? resumed : !plain.empty() ? plain : value_or<std::string>(values, "out", "");
+  if (values.count("init") && r.init.empty()) user_error("train: --init: the name of a checkpoint or run directory is empty");
+  if (!r.init.empty() && r.resume) user_error("train: --init {} starts a new run and --resume continues one: give one of the two", r.init);
+  if (!r.match.empty() && r.resume) user_error("train: --match {} is for a new run; one that is resumed has its options", r.match);
+  if (r.config.empty() && r.init.empty() && !r.resume) {
+    user_error("train: --config is missing; give a configuration file, or --resume and a run directory, or --init and a checkpoint");
+  }
+  if (r.out.empty() && !r.dry_run) user_error("train: --out is missing; give the run directory to make");
+  return true;
+}
+
+}  // namespace pleiad::app
