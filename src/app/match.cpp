@@ -1,6 +1,7 @@
 #include "pleiad/app/match.hpp"
 
 #include <cmath>
+#include <filesystem>
 #include <numeric>
 
 #include "pleiad/app/config.hpp"
@@ -26,36 +27,58 @@ std::string histogram_of_last(const io::H5File& file) {
   return fmt::format("{}", fmt::join(sum.begin() + 1, sum.end(), ","));
 }
 
-}  // namespace
-
-Match read_match(const std::string& run) {
-  const std::string path = run + "/run.h5";
-  Config config = Config::parse(io::read_run_config(path), path);
+/// Section [moe] of a configuration as far as no router reads it.
+model::MoeConfig moe_of(Config& config, i64& width) {
   const std::map<std::string, std::string> given = config.given();
   const auto vocab = given.find("model.vocab");
   const model::ModelConfig model = model::ModelConfig::read(config.section("model"), vocab == given.end() ? 256 : std::stoll(vocab->second));
-  const model::MoeConfig moe = model::MoeConfig::read(config.section("moe"), model.layers);
-  if (moe.layers.empty() || moe.bank != routing::Bank::feed_forward) user_error("--match {}: the run has no feed-forward experts to match", run);
-  const double mean_width = static_cast<double>(std::reduce(moe.expert_widths.begin(), moe.expert_widths.end())) / static_cast<double>(moe.expert_widths.size());
-  const double one_expert = 2.0 * static_cast<double>(moe.expert_kind.matrices() * model.width) * mean_width;
-
-  const io::H5File file = io::H5File::open(path);
-  const std::vector<double> flops = file.read<double>("/evaluation/expert_flops_per_token");
-  if (flops.empty() || !std::isfinite(flops.back())) user_error("--match {}: its record has no evaluation yet", run);
-  return {flops.back() / one_expert / static_cast<double>(moe.layers.size()), histogram_of_last(file)};
+  width = model.width;
+  return model::MoeConfig::read(config.section("moe"), model.layers);
 }
 
-void set_match(const comm::Communicator& world, const std::string& run, Spec& moe) {
+}  // namespace
+
+Match read_match(const std::string& run) {
+  const std::string path = std::filesystem::is_directory(run) ? run + "/run.h5" : run;
+  const io::H5File file = io::H5File::open(path);
+  file.require_format(io::k_run_format);
+  const std::vector<double> flops = file.read<double>("/evaluation/expert_flops_per_token");
+  if (flops.empty() || !std::isfinite(flops.back())) user_error("--match {}: its record has no evaluation yet", run);
+  if (flops.back() <= 0) user_error("--match {}: the run has no experts to match", run);
+  return {flops.back(), histogram_of_last(file)};
+}
+
+double matched_mean_k(const Match& match, Config config) {
+  i64 width = 0;
+  const model::MoeConfig moe = moe_of(config, width);
+  if (moe.layers.empty()) return 0;
+  const double mean_width = static_cast<double>(std::reduce(moe.expert_widths.begin(), moe.expert_widths.end())) / static_cast<double>(moe.expert_widths.size());
+  const double one_expert = 2.0 * static_cast<double>(moe.expert_kind.matrices() * width) * mean_width;
+  return match.expert_flops_per_token / one_expert / static_cast<double>(moe.layers.size());
+}
+
+void set_match(const comm::Communicator& world, const std::string& run, Config& config) {
   Match match;
   comm::agree_on(world, [&] {
     if (world.root()) match = read_match(run);
   });
-  const std::string histogram = comm::broadcast(world, match.k_histogram);
-  moe.set_default("mean_k", comm::broadcast(world, fmt::format("{}", match.mean_k)));
-  if (!histogram.empty()) {
-    moe.set_default("k_histogram", histogram);
-  } else if (const auto router = moe.given().find("router"); router != moe.given().end() && router->second == "random_k" && !moe.has("k_histogram")) {
-    user_error("--match {}: its record has no /evaluation/k_histogram, which moe.router = random_k needs", run);
+  match = {std::stod(comm::broadcast(world, fmt::format("{}", match.expert_flops_per_token))), comm::broadcast(world, match.k_histogram)};
+  Config trial = config;
+  i64 width = 0;
+  const model::MoeConfig moe = moe_of(trial, width);
+  Spec& section = config.section("moe");
+  if (moe.router == "matched_topk") {
+    const double mean_k = matched_mean_k(match, config), most = static_cast<double>(moe.expert_widths.size());
+    if (!section.has("mean_k") && (mean_k < 1 || mean_k > most)) {
+      user_error("--match {}: its {:.0f} flops per token are those of {:.3f} of this run's experts per layer; from 1 to {} can be matched, by other widths or numbers of experts",
+                 run, match.expert_flops_per_token, mean_k, most);
+    }
+    section.set_default("mean_k", fmt::format("{}", mean_k));
+  } else if (moe.router == "random_k") {
+    if (match.k_histogram.empty() && !section.has("k_histogram")) user_error("--match {}: its record has no /evaluation/k_histogram, which moe.router = random_k needs", run);
+    section.set_default("k_histogram", match.k_histogram);
+  } else {
+    user_error("--match {}: goes with moe.router = matched_topk or random_k, not with {}", run, moe.router);
   }
 }
 

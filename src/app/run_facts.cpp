@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 
 #include "pleiad/comm/collectives.hpp"
@@ -66,6 +67,7 @@ io::RunDescription describe_run(const TrainJob& job, const io::CheckpointInfo& s
   const bool predicts_next = job.data.shape().task != model::Task::classifier, causal = predicts_next && setup.model->causal();
   run.labels = job.data.labels();
   run.numbers = {{"causal", causal}, {"allow_noncausal", setup.moe_config.allow_noncausal}, {"parameters_total", count_parameters(setup).total}};
+  if (!job.request.match.empty()) run.facts.emplace_back("matched_to", std::filesystem::path(job.request.match).lexically_normal().string());
   if (predicts_next && !causal) run.facts.emplace_back("note", fmt::format("the router {} looks at later tokens although the model predicts the next one: its losses are not those of a language model", setup.moe_config.router));
   if (run.moe_layers.empty()) return run;
   const model::MoeLayer& moe = *setup.model->blocks()[run.moe_layers.front()].moe();

@@ -45,6 +45,7 @@ SweepRow SweepRow::of(const std::vector<std::string>& point, const train::EvalRe
   for (const std::string& setting : point) row.values.push_back(setting.substr(setting.find('=') + 1));
   row.loss = r.loss;
   if (r.floor) row.above_floor = r.loss - *r.floor;
+  if (!r.confusion.empty()) row.accuracy = r.accuracy;
   for (const train::LayerFigures& layer : r.figures) row.mean_k += layer.mean_k / static_cast<double>(r.figures.size());
   row.expert_flops_per_token = r.expert_flops_per_token;
   return row;
@@ -54,6 +55,10 @@ namespace {
 
 bool has_floor(const std::vector<SweepRow>& rows) {
   return std::ranges::any_of(rows, [](const SweepRow& r) { return r.above_floor.has_value(); });
+}
+
+bool has_accuracy(const std::vector<SweepRow>& rows) {
+  return std::ranges::any_of(rows, [](const SweepRow& r) { return r.accuracy.has_value(); });
 }
 
 }  // namespace
@@ -66,12 +71,12 @@ std::string sweep_table(const std::vector<Sweep>& sweeps, const std::vector<Swee
     for (const std::string& v : s.values) width.back() = std::max(width.back(), v.size());
     table += fmt::format("{:>{}}  ", s.key, width.back());
   }
-  table += fmt::format("{:>8}  {}{:>10}  {:>7}  {:>18}\n", "loss", has_floor(rows) ? "above floor  " : "", "perplexity", "mean K", "expert flops/token");
+  table += fmt::format("{:>8}  {}{:>10}  {:>7}  {:>18}\n", "loss", has_floor(rows) ? "above floor  " : "", has_accuracy(rows) ? "accuracy %" : "perplexity", "mean K", "expert flops/token");
   for (const SweepRow& r : rows) {
     for (std::size_t i = 0; i < width.size(); ++i) table += fmt::format("{:>{}}  ", r.values[i], width[i]);
     table += fmt::format("{:>8.4f}  ", r.loss);
     if (has_floor(rows)) table += fmt::format("{:>11}  ", r.above_floor ? fmt::format("{:.4f}", *r.above_floor) : "");
-    table += fmt::format("{:>10.4f}  {:>7.3f}  {:>18.0f}\n", std::exp(r.loss), r.mean_k, r.expert_flops_per_token);
+    table += fmt::format("{:>10.4f}  {:>7.3f}  {:>18.0f}\n", r.accuracy ? 100 * *r.accuracy : std::exp(r.loss), r.mean_k, r.expert_flops_per_token);
   }
   return table;
 }
@@ -79,12 +84,12 @@ std::string sweep_table(const std::vector<Sweep>& sweeps, const std::vector<Swee
 std::string sweep_csv(const std::vector<Sweep>& sweeps, const std::vector<SweepRow>& rows) {
   std::string csv;
   for (const Sweep& s : sweeps) csv += s.key + ",";
-  csv += fmt::format("loss,{}perplexity,mean_k,expert_flops_per_token\n", has_floor(rows) ? "above_floor," : "");
+  csv += fmt::format("loss,{}{},mean_k,expert_flops_per_token\n", has_floor(rows) ? "above_floor," : "", has_accuracy(rows) ? "accuracy" : "perplexity");
   for (const SweepRow& r : rows) {
     for (const std::string& v : r.values) csv += v + ",";
     csv += fmt::format("{},", r.loss);
     if (has_floor(rows)) csv += (r.above_floor ? fmt::format("{}", *r.above_floor) : "") + ",";
-    csv += fmt::format("{},{},{}\n", std::exp(r.loss), r.mean_k, r.expert_flops_per_token);
+    csv += fmt::format("{},{},{}\n", r.accuracy ? *r.accuracy : std::exp(r.loss), r.mean_k, r.expert_flops_per_token);
   }
   return csv;
 }

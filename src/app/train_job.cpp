@@ -32,7 +32,7 @@ RunOrigin find_origin(const comm::Communicator& world, const TrainRequest& reque
 Config read_config(const comm::Communicator& world, const TrainRequest& request, const RunOrigin& origin) {
   Config config = request.config.empty() ? Config::parse(origin.config, request.resume ? request.out : origin.checkpoint) : Config::load(world, request.config);
   config.set_all(request.settings);
-  if (!request.match.empty()) set_match(world, request.match, config.section("moe"));
+  if (!request.match.empty()) set_match(world, request.match, config);
   return config;
 }
 
@@ -89,6 +89,9 @@ TrainJob::TrainJob(const comm::Communicator& world, const TrainRequest& asked)
   config.finish();
   source = data.source(setup.model_config.seq_len, options.train.seed, io::Split::validation);
   if (request.resume) require_same_run(*this);
+  if (request.resume && origin.info && request.stop_at >= 0 && request.stop_at < origin.info->step) {
+    user_error("--stop-at {}: the run {} has done {} updates already", request.stop_at, request.out, origin.info->step);
+  }
   if (!request.dry_run || !request.init.empty()) setup.params.allocate();
   if (!request.init.empty()) io::load_checkpoint(setup.grid, origin.checkpoint, setup.params, nullptr);
 }

@@ -159,6 +159,9 @@ void read_experts(Spec& moe, MoeConfig& c) {
 void read_side_experts(Spec& moe, MoeConfig& c) {
   using Kind = AdapterConfig::Kind;
   c.hyper = HyperConfig::read(moe);
+  if (c.hyper.on) c.citation += "; Zhao et al.: HyperMoE (ACL 2024, arXiv 2402.12656)";
+  if (std::ranges::adjacent_find(c.expert_widths, std::not_equal_to<>()) != c.expert_widths.end()) c.citation += "; Wang et al.: HMoE (EMNLP 2025, arXiv 2408.10681)";
+  if (c.citation.starts_with("; ")) c.citation.erase(0, 2);
   c.hyper.layers = std::max<i64>(1, static_cast<i64>(c.layers.size()));
   c.adapter = AdapterConfig::read(moe);
   const bool networks = c.bank == routing::Bank::feed_forward;

@@ -29,7 +29,9 @@ Trunk::Trunk(ParamSet& params, const ModelConfig& config, Spec& moe, const MoeCo
     blocks_.emplace_back(params, config, i, moe_layer, moe, moe_config, grid, exchanger, hyper_.get());
   }
   if (must_be_causal && !causal() && !moe_config.allow_noncausal) {
-    user_error("moe.router = {}: looks at later tokens with these options, which a causal model must not; moe.allow_noncausal = true lets it", moe_config.router);
+    const auto capacity = moe.given().find("eval_capacity");
+    user_error("moe.router = {}: looks at later tokens with these options{}, which a causal model must not; moe.allow_noncausal = true lets it", moe_config.router,
+               capacity != moe.given().end() && capacity->second == "train" ? " (moe.eval_capacity = train: they compete for the experts)" : "");
   }
   norm_final_ = params.add({.name = "norm_final", .shape = {config.width}, .init = Init::ones(), .decay = false});
 }

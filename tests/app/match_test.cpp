@@ -19,13 +19,20 @@ class MatchTest : public test::TemporaryFolder {
   }
 };
 
-TEST_F(MatchTest, MeanKCountsExpertsOfMeanWidthInTheLastEvaluation) {
+TEST_F(MatchTest, MeanKCountsExpertsOfTheControlInTheLastEvaluation) {
+  write("", {1, 2 * 192 * 1.25});
+  const Match match = read_match(folder_);
+  EXPECT_DOUBLE_EQ(match.expert_flops_per_token, 2 * 192 * 1.25);
+  EXPECT_EQ(read_match(at("run.h5")).expert_flops_per_token, match.expert_flops_per_token);
+  EXPECT_EQ(match.k_histogram, "");
+  const auto mean_k = [&](const std::string& moe) {
+    return matched_mean_k(match, Config::parse("[model]\nvocab = 300\nwidth = 8\nlayers = 3\nheads = 2\n[moe]\n" + moe, "control"));
+  };
   // Two layers, mean width 6, two matrices: 2 * 2 * 6 * 8 = 192 flops for one expert.
-  write("layers = 0,2\nexperts = 3\nexpert_widths = 4,6,8\n", {1, 2 * 192 * 1.25});
-  EXPECT_DOUBLE_EQ(read_match(folder_).mean_k, 1.25);
-  write("layers = 0,2\nexperts = 3\nexpert_width = 6\nactivation = swiglu\n", {1, 2 * 288 * 2});
-  EXPECT_DOUBLE_EQ(read_match(folder_).mean_k, 2);
-  EXPECT_EQ(read_match(folder_).k_histogram, "");
+  EXPECT_DOUBLE_EQ(mean_k("layers = 0,2\nexperts = 3\nexpert_widths = 4,6,8\n"), 1.25);
+  EXPECT_DOUBLE_EQ(mean_k("layers = 0,2\nexperts = 3\nexpert_width = 3\n"), 2.5);
+  EXPECT_DOUBLE_EQ(mean_k("layers = 0,2\nexperts = 3\nexpert_width = 6\nactivation = swiglu\n"), 1.25 * 2 / 3);
+  EXPECT_DOUBLE_EQ(mean_k("layers = 1\nexperts = 3\nexpert_width = 6\n"), 2.5);
 }
 
 TEST_F(MatchTest, HistogramIsTheLastEvaluationOverAllLayersFromOneExpertOn) {
@@ -35,10 +42,8 @@ TEST_F(MatchTest, HistogramIsTheLastEvaluationOverAllLayersFromOneExpertOn) {
 
 TEST_F(MatchTest, WhatCannotBeMatchedIsRefused) {
   EXPECT_THROW(read_match(folder_), UserError) << "no record";
-  write("preset = dense\n", {1});
+  write("preset = dense\n", {0});
   EXPECT_THROW(read_match(folder_), UserError) << "no experts";
-  write("router = peer\nk = 2\nsub_keys = 4\n", {1});
-  EXPECT_THROW(read_match(folder_), UserError) << "no feed-forward experts";
   write("experts = 3\n", {});
   EXPECT_THROW(read_match(folder_), UserError) << "no evaluation";
 }

@@ -59,7 +59,7 @@ compare gshard "2 4 8" moe.preset=gshard moe.capacity_order=probability moe.expe
     moe.expert_width=20 moe.placement=round_robin model.tied_head=true moe.z_loss=0.01
 compare mixtral "2 4 8" moe.preset=mixtral moe.experts=3 moe.expert_widths=24,8,33 moe.placement=balanced moe.layers=1
 compare noisy "2 4 8" moe.router=noisy_topk moe.k=2 moe.expert_widths=9,40,8,16,12 moe.importance_loss=0.1 moe.load_loss=0.1 \
-    moe.capacity_factor=1.2 moe.eval_capacity=train
+    moe.capacity_factor=1.2 moe.eval_capacity=train moe.allow_noncausal=true
 # Ranks without tokens (4 lanes, 7 sequences) and without experts.
 compare few_lanes "3 8" train.lanes=4 train.batch_sequences=7 moe.k=3 moe.expert_width=16 moe.penalty_loss=0.01 moe.entropy_loss=-0.01
 compare dense "8" moe.preset=dense

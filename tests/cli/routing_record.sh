@@ -51,7 +51,7 @@ variant() { # NAME SETTINGS...: every step recorded on 1, 2 and 3 ranks
 switch=(moe.preset=switch "moe.experts=5" "moe.expert_widths=24,40,8,16,1" moe.capacity_factor=0.8)
 variant switch "${switch[@]}"
 variant choice moe.router=expert_choice moe.experts=4 moe.expert_width=8 moe.choices=1 moe.allow_noncausal=true
-variant damoe moe.preset=damoe moe.experts=6 moe.expert_width=8 moe.capacity_factor=1 moe.eval_capacity=train
+variant damoe moe.preset=damoe moe.experts=6 moe.expert_width=8 moe.capacity_factor=1 moe.eval_capacity=train moe.allow_noncausal=true
 variant hyper moe.preset=hypermoe moe.experts=5 moe.k=2 moe.expert_width=8
 variant peer moe.router=peer moe.sub_keys=32 moe.heads=3 moe.k=5 moe.layers=1
 

@@ -95,6 +95,16 @@ TEST(Causality, RoutersThatLookAtLaterTokensAreRefusedUnlessAllowed) {
     EXPECT_TRUE(test::contains(message, "moe.allow_noncausal = true")) << message;
     EXPECT_FALSE(TinyModel(test::grid_of_me(), k_model, with(keys, {{"allow_noncausal", "true"}})).model->causal());
   }
+  // A capacity in evaluation: tokens compete with later ones.
+  const Keys capped = with(k_tiny_moe, {{"k", "2"}, {"capacity_factor", "0.5"}, {"eval_capacity", "train"}});
+  for (const char* router : {"topk", "threshold", "noisy_topk", "sigmoid_bias"}) {
+    Keys keys = with(capped, {{"router", router}});
+    if (std::string(router) == "threshold") keys.erase("k");
+    const std::string message = test::message_of<UserError>([&] { TinyModel(test::grid_of_me(), k_model, keys); });
+    EXPECT_TRUE(test::contains(message, "moe.eval_capacity = train")) << router << ": " << message;
+    keys["eval_capacity"] = "dropless";
+    EXPECT_TRUE(TinyModel(test::grid_of_me(), k_model, keys).model->causal()) << router;
+  }
   const Keys by_position = with(k_tiny_moe, {{"router", "expert_choice"}, {"choice_group", "position"}});
   EXPECT_TRUE(TinyModel(test::grid_of_me(), k_model, by_position).model->causal());
 }

@@ -23,7 +23,7 @@ std::vector<std::vector<std::string>> grid_of(const std::vector<Sweep>& sweeps);
 struct SweepRow {
   std::vector<std::string> values;  ///< of the swept keys
   double loss = 0;                  ///< nats per token
-  std::optional<double> above_floor;
+  std::optional<double> above_floor, accuracy;  ///< accuracy: of a classifier, in place of the perplexity
   double mean_k = 0;                ///< experts kept per token and MoE layer; 0 without MoE layers
   double expert_flops_per_token = 0;
   static SweepRow of(const std::vector<std::string>& point, const train::EvalReport& report);

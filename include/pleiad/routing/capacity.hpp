@@ -15,6 +15,8 @@ class Capacity {
   /// (XMoE, Yang et al. 2024: 8 x 3072 with factor 1 -> 64 x 384 with factor 8).
   Capacity(Spec& spec, i64 choices, i64 split = 1);
 
+  /// Whether it is in force in evaluation, where tokens then compete with later ones of their sequence.
+  bool in_evaluation() const { return factor_ > 0 && in_evaluation_; }
   /// The C in force for a batch of `tokens`; 0 means dropless.
   i64 limit(i64 tokens, i64 experts, bool training) const;
   /// Clears `kept` of what does not fit and returns C (0: dropless); p [T,N] are the probabilities that order and break ties. collective.

@@ -15,7 +15,7 @@ class DaMoeRouter : public SoftmaxRouter {
  public:
   DaMoeRouter(const RouterBuild& build, Spec& spec);
   /// What a later token pays, or a mean over the sequence, tells of later tokens.
-  bool causal() const override { return importance_ == Importance::row && rule_ != Rule::budget; }
+  bool causal() const override { return SoftmaxRouter::causal() && importance_ == Importance::row && rule_ != Rule::budget; }
   bool has_importance() const override { return true; }
 
  protected:

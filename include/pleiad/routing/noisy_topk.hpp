@@ -14,6 +14,7 @@ class NoisyTopKRouter : public Router {
   std::unique_ptr<RouterTrace> forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const override;
   void backward(ParamSet& params, ConstMatrixView x, const RoutingContext& context, const RouterTrace& trace,
                 std::span<const real> d_weight, double loss_scale, MatrixView d_x) const override;
+  bool causal() const override { return !capacity_.in_evaluation(); }
   double flops_per_token() const override { return 2 * gate_.flops_per_token(); }
 
  private:

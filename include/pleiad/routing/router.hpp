@@ -66,7 +66,7 @@ class Router {
   /// Moves what is learned without a gradient (balancing bias, running statistics) after an update, from what forward saw.
   /// collective over context.world.
   virtual void update_buffers(ParamSet&, const RouterTrace&, const RoutingContext&) const {}
-  /// Whether the experts of a token never depend on later tokens, in evaluation mode without a capacity.
+  /// Whether the experts of a token never depend on later tokens in evaluation.
   virtual bool causal() const { return true; }
   /// Whether forward fills RouterTrace::importance.
   virtual bool has_importance() const { return false; }

@@ -16,6 +16,7 @@ class SigmoidBiasRouter : public Router {
                 std::span<const real> d_weight, double loss_scale, MatrixView d_x) const override;
   /// bias_e += bias_rate * sign(mean load - load_e); load counts the selection of the whole batch.
   void update_buffers(ParamSet& params, const RouterTrace& trace, const RoutingContext& context) const override;
+  bool causal() const override { return !capacity_.in_evaluation(); }
   double flops_per_token() const override { return gate_.flops_per_token(); }
 
  private:

@@ -19,6 +19,7 @@ class SoftmaxRouter : public Router {
   void backward(ParamSet& params, ConstMatrixView x, const RoutingContext& context, const RouterTrace& trace,
                 std::span<const real> d_weight, double loss_scale, MatrixView d_x) const final;
   double flops_per_token() const override { return gate_.flops_per_token(); }
+  bool causal() const override { return !capacity_.in_evaluation(); }
 
  protected:
   /// Reads the options that all of them share; `capacity_choices` is the m of the capacity formula.
