@@ -1,7 +1,6 @@
 #include "pleiad/app/match.hpp"
 
 #include <cmath>
-#include <filesystem>
 #include <numeric>
 
 #include "pleiad/app/config.hpp"
@@ -39,7 +38,7 @@ model::MoeConfig moe_of(Config& config, i64& width) {
 }  // namespace
 
 Match read_match(const std::string& run) {
-  const std::string path = std::filesystem::is_directory(run) ? run + "/run.h5" : run;
+  const std::string path = run.ends_with(".h5") ? run : run + "/run.h5";
   const io::H5File file = io::H5File::open(path);
   file.require_format(io::k_run_format);
   const std::vector<double> flops = file.read<double>("/evaluation/expert_flops_per_token");

@@ -89,9 +89,6 @@ TrainJob::TrainJob(const comm::Communicator& world, const TrainRequest& asked)
   config.finish();
   source = data.source(setup.model_config.seq_len, options.train.seed, io::Split::validation);
   if (request.resume) require_same_run(*this);
-  if (request.resume && origin.info && request.stop_at >= 0 && request.stop_at < origin.info->step) {
-    user_error("--stop-at {}: the run {} has done {} updates already", request.stop_at, request.out, origin.info->step);
-  }
   if (!request.dry_run || !request.init.empty()) setup.params.allocate();
   if (!request.init.empty()) io::load_checkpoint(setup.grid, origin.checkpoint, setup.params, nullptr);
 }

@@ -338,7 +338,6 @@ case("match: no such run", "train --config tiny.ini --match none --out new", "no
 case("match: a dense run", "train --config tiny.ini --match dense --set moe.router=matched_topk --out new", "--match dense", "no experts")
 case("match: a router that takes nothing", "train --config tiny.ini --match run --out new", "--match run", "matched_topk or random_k", "topk")
 case("match: experts too wide to be matched", "train --config tiny.ini --match run --set moe.router=matched_topk --set moe.expert_width=800 --out new", "--match run", "from 1 to 3")
-case("stop before where the run is", "train --resume run --stop-at 1", "--stop-at 1", "3")
 case("capacity in evaluation", "train --config tiny.ini --set moe.capacity_factor=1 --set moe.eval_capacity=train --out new", "eval_capacity", "later tokens", "allow_noncausal")
 case("match: a record without a histogram", "train --config tiny.ini --match old --set moe.router=random_k --out new", "--match old", "k_histogram")
 case("match and resume", "train --resume run --match run", "--match run", "new run")

@@ -89,7 +89,7 @@ one_point() { # the sweep's loss is that of --set
     says one.txt "loss $(printf '%.4f' "$(column sweep.csv 3 loss)") nat"
 }
 check "a point is what --set gives" one_point
-check "the two capacity modes" pleiad_on 2 eval some.h5 --sweep moe.eval_capacity=dropless,train --set moe.threshold=0.5 --csv capacity.csv
+check "the two capacity modes" pleiad_on 2 eval some.h5 --sweep moe.eval_capacity=dropless,train --set moe.threshold=0.5 --set moe.allow_noncausal=true --csv capacity.csv
 check "... dropless keeps all 2 experts of a token" test "$(column capacity.csv 0 mean_k)" == 2
 check "... train keeps the fair share: experts 0 and 1 of 4, tied as they are, a quarter of the tokens each" test "$(column capacity.csv 1 mean_k)" == 0.5
 
