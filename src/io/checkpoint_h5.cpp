@@ -8,7 +8,7 @@
 
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
-#include "pleiad/core/build_info.hpp"
+#include "pleiad/io/identity.hpp"
 
 namespace pleiad::io {
 
@@ -264,12 +264,8 @@ i64 CheckpointFolder::save(const train::TrainState& state) {
 void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, const CheckpointInfo& info, ParamSet& params, train::Adam* adam) {
   const std::map<std::string, Family> families = families_of(grid, params);
   H5File file = H5File::create(grid.world(), temporary_name(path));
-  const core::BuildInfo build = core::build_info();
-  file.set_attribute("/", "format", k_checkpoint_format);
-  file.set_attribute("/", "description", adam ? "Pleiad checkpoint: weights, Adam moments and step; experts under their global number"
-                                              : "Pleiad checkpoint: weights; experts under their global number");
-  file.set_attribute("/", "pleiad_version", std::string(build.version));
-  file.set_attribute("/", "git_commit", std::string(build.git_commit));
+  set_identity(file, k_checkpoint_format, adam ? "Pleiad checkpoint: weights, Adam moments and step; experts under their global number"
+                                               : "Pleiad checkpoint: weights; experts under their global number");
   file.set_attribute("/", "step", info.step);
   file.set_attribute("/", "vocab", info.vocab);
   file.set_attribute("/", "corpus_fingerprint", info.corpus_fingerprint);

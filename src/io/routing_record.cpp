@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "pleiad/core/build_info.hpp"
+#include "pleiad/io/identity.hpp"
 
 namespace pleiad::io {
 
@@ -32,11 +32,7 @@ RoutingRecord::RoutingRecord(const std::string& path, const RunDescription& run,
 }
 
 void RoutingRecord::describe(const RunDescription& run, i64 sequences, i64 seq_len, i64 lanes) {
-  const core::BuildInfo build = core::build_info();
-  file_.set_attribute("/", "format", k_routing_format);
-  file_.set_attribute("/", "description", "Pleiad routing record: the experts of every token of the recorded steps");
-  file_.set_attribute("/", "pleiad_version", std::string(build.version));
-  file_.set_attribute("/", "git_commit", std::string(build.git_commit));
+  set_identity(file_, k_routing_format, "Pleiad routing record: the experts of every token of the recorded steps");
   file_.set_attribute("/", "seed", run.seed);
   file_.set_attribute("/", "experts", run.experts());
   file_.set_attribute("/", "sequences", sequences);

@@ -4,18 +4,14 @@
 #include <limits>
 #include <map>
 
-#include "pleiad/core/build_info.hpp"
+#include "pleiad/io/identity.hpp"
 
 namespace pleiad::io {
 
 namespace {
 
 void describe(H5File& file, const RunDescription& run) {
-  const core::BuildInfo build = core::build_info();
-  file.set_attribute("/", "format", k_run_format);
-  file.set_attribute("/", "description", "Pleiad run record: what a training run measured, step by step");
-  file.set_attribute("/", "pleiad_version", std::string(build.version));
-  file.set_attribute("/", "git_commit", std::string(build.git_commit));
+  set_identity(file, k_run_format, "Pleiad run record: what a training run measured, step by step");
   file.set_attribute("/", "seed", run.seed);
   file.set_attribute("/", "ranks", run.ranks);
   file.set_attribute("/", "finished_step", -1);

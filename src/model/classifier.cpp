@@ -9,12 +9,9 @@ namespace pleiad::model {
 
 namespace {
 
-/// Real tokens of a sequence of this rank.
-i64 length_of(const Batch& batch, const LaneLayout& lanes, i64 sequence) { return batch.length.empty() ? lanes.seq_len() : batch.length[sequence]; }
-
 std::vector<ops::Mask> masks_of(const Batch& batch, const LaneLayout& lanes) {
   std::vector<ops::Mask> masks;
-  for (i64 s = 0; s < lanes.my_sequences().count; ++s) masks.push_back(ops::Mask::bidirectional(length_of(batch, lanes, s)));
+  for (i64 s = 0; s < lanes.my_sequences().count; ++s) masks.push_back(ops::Mask::bidirectional(batch.length_of(s, lanes.seq_len())));
   return masks;
 }
 
@@ -41,7 +38,7 @@ void Classifier::forward(const ParamSet& params, const Batch& batch, const StepC
   PhaseTimes::Scope phase(context.times, Phase::head);
   trace.pooled.resize(sequences, config().width);
   for (i64 s = 0; s < sequences; ++s) {
-    const i64 real_tokens = length_of(batch, context.lanes, s);
+    const i64 real_tokens = batch.length_of(s, length);
     ops::add_column_sums(trace.normed.view().row_range(s * length, real_tokens), trace.pooled.view().row_range(s, 1));
     for (i64 j = 0; j < trace.pooled.cols(); ++j) trace.pooled(s, j) /= static_cast<real>(real_tokens);
   }
@@ -70,7 +67,7 @@ void Classifier::backward(ParamSet& params, const Batch& batch, const StepContex
                            d_pooled.view().row_range(begin, count), params.grad(head_, lane));
     });
     for (i64 s = 0; s < d_pooled.rows(); ++s) {
-      const i64 real_tokens = length_of(batch, context.lanes, s);
+      const i64 real_tokens = batch.length_of(s, length);
       for (i64 j = 0; j < d_pooled.cols(); ++j) d_pooled(s, j) /= static_cast<real>(real_tokens);
       ops::add_bias(d_normed.view().row_range(s * length, real_tokens), d_pooled.view().row_range(s, 1));
     }

@@ -14,8 +14,8 @@ double head_scale(const ModelConfig& c) { return 1 / std::sqrt(static_cast<doubl
 
 std::vector<ops::Mask> masks_of(const Batch& batch, const LaneLayout& lanes) {
   std::vector<ops::Mask> masks;
-  for (std::size_t s = 0; s < static_cast<std::size_t>(lanes.my_sequences().count); ++s) {
-    masks.push_back(ops::Mask::prefix_lm(batch.length.empty() ? lanes.seq_len() : batch.length[s], batch.prefix.empty() ? 0 : batch.prefix[s]));
+  for (i64 s = 0; s < lanes.my_sequences().count; ++s) {
+    masks.push_back(ops::Mask::prefix_lm(batch.length_of(s, lanes.seq_len()), batch.prefix.empty() ? 0 : batch.prefix[s]));
   }
   return masks;
 }

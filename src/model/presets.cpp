@@ -2,6 +2,16 @@
 
 namespace pleiad::model {
 
+namespace {
+
+/// HyperMoE's backbone with one more option: a small expert beside the others. Its controls differ in that option and in nothing else.
+std::vector<std::pair<std::string, std::string>> beside_switch(const std::string& key, const std::string& value) {
+  return {{"router", "topk"}, {"k", "1"}, {"renormalize", "false"}, {key, value}, {"balance_loss", "0.001"}, {"balance_mode", "first"},
+          {"z_loss", "0.001"}, {"input_noise", "0.01"}};
+}
+
+}  // namespace
+
 const std::vector<Preset>& presets() {
   static const std::vector<Preset> all = {
       {"none", "only what the section says", {}},
@@ -18,15 +28,9 @@ const std::vector<Preset>& presets() {
       {"hmoe", "HMoE: experts of arithmetic widths, top-p, parameter penalty and router entropy instead of balance",
        {{"router", "topp"}, {"p", "0.6"}, {"activation", "swiglu"}, {"width_distribution", "arithmetic"}, {"penalty_loss", "0.1"},
         {"entropy_loss", "0.03"}}},
-      {"hypermoe", "HyperMoE: Switch with an expert generated from the experts not chosen",
-       {{"router", "topk"}, {"k", "1"}, {"renormalize", "false"}, {"hyper", "true"}, {"balance_loss", "0.001"}, {"balance_mode", "first"},
-        {"z_loss", "0.001"}, {"input_noise", "0.01"}}},
-      {"moe_shared_adapter", "control of hypermoe: one free adapter for all tokens in place of the generated expert",
-       {{"router", "topk"}, {"k", "1"}, {"renormalize", "false"}, {"adapter", "shared"}, {"balance_loss", "0.001"}, {"balance_mode", "first"},
-        {"z_loss", "0.001"}, {"input_noise", "0.01"}}},
-      {"moe_expert_adapter", "control of hypermoe: a free adapter for each expert in place of the generated expert",
-       {{"router", "topk"}, {"k", "1"}, {"renormalize", "false"}, {"adapter", "per_expert"}, {"balance_loss", "0.001"}, {"balance_mode", "first"},
-        {"z_loss", "0.001"}, {"input_noise", "0.01"}}},
+      {"hypermoe", "HyperMoE: Switch with an expert generated from the experts not chosen", beside_switch("hyper", "true")},
+      {"moe_shared_adapter", "control of hypermoe: one free adapter for all tokens in place of the generated expert", beside_switch("adapter", "shared")},
+      {"moe_expert_adapter", "control of hypermoe: a free adapter for each expert in place of the generated expert", beside_switch("adapter", "per_expert")},
       {"xmoe", "XMoE: threshold router with raw weights, balance on first choices",
        {{"router", "threshold"}, {"threshold", "0.9"}, {"renormalize", "false"}, {"capacity_order", "probability"}, {"min_capacity", "4"},
         {"balance_loss", "0.01"}, {"balance_mode", "first"}}},

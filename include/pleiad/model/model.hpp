@@ -12,6 +12,9 @@ struct Batch {
   std::vector<std::int32_t> target;  ///< [T] next tokens, or [S] labels of a classifier; -1: not counted
   std::vector<i64> length;           ///< [S] real tokens, 1 to L; empty: no padding
   std::vector<i64> prefix;           ///< [S] tokens at the start that see each other; empty: none. Not for classifiers
+
+  /// Real tokens of this rank's sequence `s` of L = seq_len.
+  i64 length_of(i64 s, i64 seq_len) const { return length.empty() ? seq_len : length[s]; }
 };
 
 struct ModelTrace : TrunkTrace {
