@@ -9,14 +9,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-FLOOR = {"core": 0, "ops": 1, "comm": 1, "routing": 2, "experts": 2, "exchange": 3, "model": 4, "train": 5, "sim": 5, "io": 6, "app": 7}
+FLOOR = {"core": 0, "ops": 1, "comm": 1, "routing": 2, "experts": 2, "exchange": 3, "model": 4, "train": 5, "sim": 5, "io": 6, "sweep": 7, "report": 7, "app": 8}
 
 # Who may see which library: pattern of the header, rooms, name.
 GUARDED = [
     (r"hdf5(_hl)?\.h|H5\w+\.h", {"io"}, "HDF5"),
     (r"mpi\.h", {"comm", "io"}, "MPI"),
     (r"(cblas|lapacke|openblas_config|f77blas)\.h", {"ops"}, "BLAS"),
-    (r"boost/.*", {"app"}, "Boost"),
+    (r"boost/math/.*", {"report"}, "Boost.Math"),
+    (r"boost/(?!math/).*", {"app"}, "Boost"),
     (r"sentencepiece_\w+\.h", {"io"}, "SentencePiece"),
     (r"(dnnl|oneapi/).*", {"ops"}, "oneDNN"),
     (r"(simgrid|smpi|xbt)/.*", {"sim"}, "SimGrid"),

@@ -1,0 +1,13 @@
+// Small text files beside the HDF5 ones (JSON): read whole and replaced whole, so that a reader on another machine sees the old one or the
+// new one, never a part.
+#pragma once
+#include <string>
+
+namespace pleiad::io {
+
+/// The content of a small text file; empty optional-like: false if there is none. Tries again where a network file system lost its handle.
+bool read_whole(const std::string& path, std::string& text);
+/// Written beside and renamed. `durable`: also survives a power cut (fsync). UserError if it cannot be written.
+void replace_whole(const std::string& path, const std::string& text, bool durable);
+
+}  // namespace pleiad::io

@@ -1,0 +1,67 @@
+#include "pleiad/io/small_file.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "pleiad/core/error.hpp"
+#include "pleiad/io/h5.hpp"
+
+namespace pleiad::io {
+
+namespace {
+
+[[noreturn]] void cannot_write(const std::string& path) { user_error("{}: cannot be written ({})", path, std::strerror(errno)); }
+
+/// 0, or the error number.
+int read_once(const std::string& path, std::string& text) {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return errno;
+  text.clear();
+  char buffer[65536];
+  ssize_t count = 0;
+  while ((count = ::read(file, buffer, sizeof(buffer))) > 0) text.append(buffer, static_cast<std::size_t>(count));
+  const int problem = count < 0 ? errno : 0;
+  ::close(file);
+  return problem;
+}
+
+}  // namespace
+
+bool read_whole(const std::string& path, std::string& text) {
+  // ESTALE: the file was replaced while a network file system still had the old one open.
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    const int problem = read_once(path, text);
+    if (problem != ESTALE && problem != EINTR) return problem == 0;
+  }
+  return false;
+}
+
+void replace_whole(const std::string& path, const std::string& text, bool durable) {
+  const std::string partial = temporary_name(path);
+  const int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (file < 0) cannot_write(path);
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t count = ::write(file, text.data() + done, text.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      const int problem = errno;
+      ::close(file);
+      ::unlink(partial.c_str());
+      errno = problem;
+      cannot_write(path);
+    }
+    done += static_cast<std::size_t>(count);
+  }
+  if (::close(file) != 0) cannot_write(path);
+  if (durable) {
+    publish(partial, path);
+  } else if (std::rename(partial.c_str(), path.c_str()) != 0) {
+    cannot_write(path);
+  }
+}
+
+}  // namespace pleiad::io

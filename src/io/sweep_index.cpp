@@ -1,0 +1,69 @@
+#include "pleiad/io/sweep_index.hpp"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "pleiad/core/build_info.hpp"
+#include "pleiad/core/error.hpp"
+#include "pleiad/io/small_file.hpp"
+
+namespace pleiad::io {
+
+namespace {
+
+using Json = nlohmann::json;
+
+std::string file_of(const std::string& folder) { return folder + "/sweep.json"; }
+
+Json to_json(const SweepPoint& p) {
+  return {{"name", p.name}, {"id", p.id}, {"settings", p.settings}, {"seed", p.seed}, {"ranks", p.ranks}, {"sizes", p.sizes}};
+}
+
+SweepPoint point_of(const Json& j) {
+  SweepPoint p;
+  j.at("name").get_to(p.name);
+  j.at("id").get_to(p.id);
+  j.at("settings").get_to(p.settings);
+  j.at("seed").get_to(p.seed);
+  j.at("ranks").get_to(p.ranks);
+  j.at("sizes").get_to(p.sizes);
+  // A name becomes a path: nothing but one folder below points/.
+  if (p.name.empty() || p.name.find('/') != std::string::npos || p.name.starts_with('.')) throw std::runtime_error("a point has the name '" + p.name + "'");
+  if (p.ranks < 1) throw std::runtime_error(fmt::format("point {} has {} ranks", p.name, p.ranks));
+  return p;
+}
+
+}  // namespace
+
+bool is_sweep(const std::string& folder) { return std::filesystem::is_regular_file(file_of(folder)); }
+
+SweepIndex read_sweep_index(const std::string& folder) {
+  const std::string path = file_of(folder);
+  std::string text;
+  if (!read_whole(path, text)) user_error("{}: holds no sweep (there is no {}); 'pleiad sweep plan FILE --out {}' makes one", folder, path, folder);
+  SweepIndex s;
+  s.folder = folder;
+  try {
+    const Json j = Json::parse(text);
+    if (j.at("format") != k_sweep_index_format) throw std::runtime_error("format " + j.at("format").get<std::string>() + ", " + k_sweep_index_format + " is needed");
+    j.at("name").get_to(s.name);
+    j.at("definition").get_to(s.definition);
+    j.at("config").get_to(s.config);
+    j.at("keys").get_to(s.keys);
+    for (const Json& point : j.at("points")) s.points.push_back(point_of(point));
+  } catch (const std::exception& e) {  // of the JSON library, and our own
+    user_error("{}: is damaged or of another version ({})", path, e.what());
+  }
+  return s;
+}
+
+void write_sweep_index(const SweepIndex& s) {
+  const core::BuildInfo build = core::build_info();
+  Json points = Json::array();
+  for (const SweepPoint& p : s.points) points.push_back(to_json(p));
+  const Json j = {{"format", k_sweep_index_format}, {"description", "Pleiad sweep: its definition and its points"}, {"pleiad_version", build.version},
+                  {"git_commit", build.git_commit}, {"name", s.name}, {"definition", s.definition}, {"config", s.config}, {"keys", s.keys}, {"points", points}};
+  replace_whole(file_of(s.folder), j.dump(1) + "\n", true);
+}
+
+}  // namespace pleiad::io
