@@ -147,7 +147,7 @@ END
     for ((i = 1; i <= nodes; ++i)); do
         where="NodeHostname=n$i NodeAddr=10.77.0.$i"
         if [[ $kind == plain ]]; then where="NodeHostname=$(hostname -s) NodeAddr=127.0.0.1"; fi
-        echo "NodeName=n$i $where Port=${ports[i]} Sockets=1 CoresPerSocket=$cpus RealMemory=1000 State=UNKNOWN"
+        echo "NodeName=n$i $where Port=${ports[i]} Sockets=2 CoresPerSocket=$((cpus / 2)) RealMemory=1000 State=UNKNOWN"
     done
     echo "PartitionName=main Nodes=$list Default=YES MaxTime=INFINITE State=UP"
     echo "PartitionName=other Nodes=$list MaxTime=INFINITE State=UP"
