@@ -82,6 +82,12 @@ Communicator Communicator::split(i64 colour, i64 key) const {
   return Communicator(part);
 }
 
+Communicator Communicator::node() const {
+  MPI_Comm part = MPI_COMM_NULL;
+  PLEIAD_MPI(MPI_Comm_split_type, handle_, MPI_COMM_TYPE_SHARED, static_cast<int>(rank_), MPI_INFO_NULL, &part);
+  return Communicator(part);
+}
+
 Communicator::Communicator(Communicator&& other) noexcept
     : handle_(std::exchange(other.handle_, MPI_COMM_NULL)), rank_(other.rank_), size_(other.size_) {}
 

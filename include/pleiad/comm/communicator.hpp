@@ -36,6 +36,8 @@ class Communicator {
   static Communicator world();
   /// One communicator per colour, ranks ordered by key. collective.
   Communicator split(i64 colour, i64 key) const;
+  /// The ranks that share memory with this one. collective.
+  Communicator node() const;
 
   Communicator(Communicator&& other) noexcept;
   Communicator& operator=(Communicator&& other) noexcept;
