@@ -47,24 +47,22 @@ case $launcher in
         ;;
 esac
 
-# ---- folders of this job on each of its nodes ----
-# MPI jobs that start and end together in one temporary folder remove each other's files. The name is short: sockets are made below it.
-if [[ ! -d ${TMPDIR:-} || ! -w ${TMPDIR:-} ]]; then TMPDIR=/tmp; fi
-export TMPDIR=${TMPDIR%/}/pleiad.$SLURM_JOB_ID
-folders=("$TMPDIR")
-if [[ -n $scratch ]]; then
-    folders+=("${scratch%/}/pleiad.$SLURM_JOB_ID")
-    command+=(--scratch "${folders[1]}")
-fi
-on_each_node() {
-    if ((nodes == 1)); then
-        "$@"
-    else
-        TMPDIR=/tmp srun --mpi=none --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --cpus-per-task=1 "$@" </dev/null
-    fi
+# ---- a temporary folder for this job's mpirun ----
+# Jobs of mpirun that start and end together in one temporary folder remove each other's files. (srun has a folder for each step.) The name is
+# short: sockets are made below it. The helpers of mpirun make it on the other nodes; SLURM takes no step of a job that was cancelled, so
+# there it may stay behind, empty.
+remove_temporary_folder() {
+    if [[ $launcher != mpirun ]]; then return; fi
+    rm -rf -- "$TMPDIR"
+    if ((nodes > 1)); then srun --mpi=none --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --cpus-per-task=1 rm -rf -- "$TMPDIR" </dev/null 2>/dev/null || true; fi
 }
-trap 'on_each_node rm -rf -- "${folders[@]}" || true' EXIT
-on_each_node mkdir -p -- "${folders[@]}"
+if [[ $launcher == mpirun ]]; then
+    if [[ ! -d ${TMPDIR:-} || ! -w ${TMPDIR:-} ]]; then TMPDIR=/tmp; fi
+    export TMPDIR=${TMPDIR%/}/pleiad.$SLURM_JOB_ID
+    mkdir -p -- "$TMPDIR"
+    trap remove_temporary_folder EXIT
+fi
+if [[ -n $scratch ]]; then command+=(--scratch "$scratch"); fi
 
 # ---- signals ----
 # USR1 comes some time before the limit (#SBATCH --signal=B:USR1@seconds), TERM with scancel, scontrol requeue and preemption. Both reach
@@ -108,9 +106,9 @@ elif [[ $why == limit && $requeue == yes ]]; then
         echo "the time limit is too short for one step: not put back in the queue"
     else
         echo "saved before the time limit; back in the queue"
-        # SLURM ends this script now, so the folders go first.
+        # SLURM ends this script now, so the folder goes first.
         trap - EXIT
-        on_each_node rm -rf -- "${folders[@]}" || true
+        remove_temporary_folder
         scontrol requeue "$SLURM_JOB_ID" || echo "not put back in the queue: submit it again and it goes on"
     fi
 fi
