@@ -17,7 +17,7 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   TrainJob job(world, request);
   const train::TrainConfig& config = job.options.train;
   if (request.dry_run) {
-    print_sizes(job.setup, config, job.config.values());
+    print_sizes(job.setup, config);
     return k_exit_ok;
   }
   if (job.finished_before()) {

@@ -76,6 +76,12 @@ Communicator Communicator::world() {
   return Communicator(copy);
 }
 
+Communicator Communicator::alone() {
+  MPI_Comm copy = MPI_COMM_NULL;
+  PLEIAD_MPI(MPI_Comm_dup, MPI_COMM_SELF, &copy);
+  return Communicator(copy);
+}
+
 Communicator Communicator::split(i64 colour, i64 key) const {
   MPI_Comm part = MPI_COMM_NULL;
   PLEIAD_MPI(MPI_Comm_split, handle_, static_cast<int>(colour), static_cast<int>(key), &part);

@@ -34,6 +34,8 @@ class Communicator {
  public:
   /// Owns a duplicate of MPI_COMM_WORLD. collective.
   static Communicator world();
+  /// This rank by itself. Local.
+  static Communicator alone();
   /// One communicator per colour, ranks ordered by key. collective.
   Communicator split(i64 colour, i64 key) const;
   /// The ranks that share memory with this one. collective.

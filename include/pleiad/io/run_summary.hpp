@@ -1,7 +1,9 @@
 // The figures of a run that one compares with those of others, read from its run.h5.
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "pleiad/core/real.hpp"
 
@@ -25,5 +27,13 @@ struct RunSummary {
 
 /// `path` is a run directory or a run.h5; it may still be written. UserError if it is no run record. One rank only.
 RunSummary read_run_summary(const std::string& path);
+
+/// A figure of a summary that tables and files show under one name.
+struct SummaryFigure {
+  std::string name, units, description;
+  std::function<std::optional<double>(const RunSummary&)> value;
+};
+/// All of them, in the order in which tables show them.
+const std::vector<SummaryFigure>& summary_figures();
 
 }  // namespace pleiad::io
