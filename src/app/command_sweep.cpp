@@ -1,4 +1,4 @@
-// pleiad sweep plan | run | status | rerun | collect: many configurations, from a sweep file to one table of results (docs/sweeps.md).
+// pleiad sweep plan | run | submit | status | rerun | collect: many configurations, from a sweep file to one table of results (docs/sweeps.md).
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -10,10 +10,12 @@
 #include "pleiad/app/stop_signal.hpp"
 #include "pleiad/app/sweep_folder.hpp"
 #include "pleiad/app/sweep_progress.hpp"
+#include "pleiad/app/sweep_submit.hpp"
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/sweep/collect.hpp"
 #include "pleiad/sweep/local_runner.hpp"
+#include "pleiad/sweep/slurm_queue.hpp"
 
 namespace pleiad::app {
 
@@ -26,13 +28,15 @@ using sweep::PointStatus, sweep::State;
 const char* const k_usage =
     "usage: pleiad sweep plan FILE --out DIR [--set section.key=value]   make the folder of a sweep, or add new points to it\n"
     "       pleiad sweep run FILE --out DIR | DIR [--cores N]            run on this machine what is not finished\n"
+    "       pleiad sweep submit DIR [options]                            give it to SLURM, as job arrays (docs/cluster.md)\n"
     "       pleiad sweep status DIR [--all]                              how every point is doing\n"
     "       pleiad sweep rerun DIR [--cores N] [--fresh]                 run the failed points again\n"
     "       pleiad sweep collect DIR                                     results of all points to DIR/collected.h5 and collected.csv";
 
 std::vector<PointStatus> statuses(const io::SweepIndex& index) {
-  std::vector<PointStatus> all;
-  for (const io::SweepPoint& p : index.points) all.push_back(sweep::point_status(index, p));
+  std::string problem;
+  std::vector<PointStatus> all = sweep::point_statuses(index, &problem);
+  if (!problem.empty()) std::cerr << fmt::format("note: what SLURM is doing is not known ({})\n", problem);
   return all;
 }
 
@@ -198,10 +202,11 @@ int run_sweep(const comm::Communicator& world, const Arguments& arguments) {
   const Arguments rest(arguments.begin() + 1, arguments.end());
   if (arguments[0] == "plan") return plan(world, rest);
   if (arguments[0] == "run") return run(world, rest);
+  if (arguments[0] == "submit") return run_sweep_submit(world, rest);
   if (arguments[0] == "status") return status(world, rest);
   if (arguments[0] == "rerun") return rerun(world, rest);
   if (arguments[0] == "collect") return collect(world, rest);
-  user_error("sweep {}: must be plan, run, status, rerun or collect", arguments[0]);
+  user_error("sweep {}: must be plan, run, submit, status, rerun or collect", arguments[0]);
 }
 
 }  // namespace pleiad::app

@@ -78,7 +78,7 @@ bool is_alive(const std::string& point, const Attempts& a, const std::optional<i
   if (const std::string job = word("slurm"); !job.empty()) {
     s.job = job;
     const auto found = queue.find(job);
-    if (found != queue.end()) return found->second != "PENDING";
+    if (found != queue.end()) return found->second != "PENDING" && found->second != k_left_queue;
   } else if (word("host") == host_name() && !word("process").empty()) {
     return process_lives(word("process"), point);
   }

@@ -195,13 +195,6 @@ std::string next_submission_folder(const std::string& sweep) {
   return fmt::format("{}/slurm/{}", sweep, numbers.empty() ? 1 : numbers.back() + 1);
 }
 
-std::map<std::string, QueuedPoint> queued_points(const std::string& sweep) {
-  const std::vector<SubmittedJobs> submissions = read_all_jobs(sweep);
-  if (submissions.empty()) return {};
-  // All jobs of this user: asked for the number of one that it has forgotten, squeue fails.
-  return queued_points(submissions, output_of({"squeue", "--noheader", "--array", fmt::format("--user={}", ::getuid()), "--format=%F|%K|%T|%r"}));
-}
-
 std::map<std::string, QueuedPoint> queued_points(const std::vector<SubmittedJobs>& submissions, const std::string& squeue_output) {
   std::map<std::string, const SubmittedArray*> arrays;
   for (const SubmittedJobs& s : submissions) {
@@ -222,6 +215,39 @@ std::map<std::string, QueuedPoint> queued_points(const std::vector<SubmittedJobs
     queued[found->second->points[element]] = {job + "_" + index, state, reason};
   }
   return queued;
+}
+
+std::vector<PointStatus> point_statuses(const io::SweepIndex& index, std::string* problem) {
+  const std::vector<SubmittedJobs> submissions = read_all_jobs(index.folder);
+  std::map<std::string, QueuedPoint> queued;
+  std::map<std::string, std::string> states;  // of every element, by its id
+  if (!submissions.empty()) {
+    try {
+      // All jobs of this user: asked for the number of one that it has forgotten, squeue fails.
+      queued = queued_points(submissions, output_of({"squeue", "--noheader", "--array", fmt::format("--user={}", ::getuid()), "--format=%F|%K|%T|%r"}));
+      for (const SubmittedJobs& s : submissions) {
+        for (const SubmittedArray& a : s.arrays) {
+          for (std::size_t i = 0; i < a.points.size(); ++i) states[fmt::format("{}_{}", a.job, i)] = k_left_queue;
+        }
+      }
+      for (const auto& [name, q] : queued) states[q.element] = q.state;
+    } catch (const UserError& e) {
+      if (!problem) throw;
+      *problem = e.what();
+    }
+  }
+  std::vector<PointStatus> all;
+  for (const io::SweepPoint& point : index.points) {
+    PointStatus s = point_status(index, point, states);
+    const auto found = queued.find(point.name);
+    if (found != queued.end() && s.state != State::finished && s.state != State::running && s.state != State::damaged) {
+      s.state = State::waiting;
+      s.job = found->second.element;
+      s.note = found->second.reason;
+    }
+    all.push_back(std::move(s));
+  }
+  return all;
 }
 
 }  // namespace pleiad::sweep

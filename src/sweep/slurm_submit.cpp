@@ -1,34 +1,34 @@
 #include "pleiad/sweep/slurm_submit.hpp"
 
-#include <algorithm>
 #include <filesystem>
 
 #include "pleiad/core/error.hpp"
-#include "pleiad/io/run_marker.hpp"
 #include "pleiad/io/small_file.hpp"
 
 namespace pleiad::sweep {
 
 namespace {
 
-constexpr i64 k_default_array_size = 1001;  // of SLURM
-
 constexpr const char* k_collect_file = "collect.sbatch";
 
 }  // namespace
 
-SubmitPlan plan_submission(const io::SweepIndex& index, const SlurmOptions& options, const std::string& program, const std::vector<std::string>& only, bool offline) {
+SubmitPlan plan_submission(const io::SweepIndex& index, const std::vector<PointStatus>& status, const SlurmOptions& options, const std::string& program,
+                           i64 max_array_size) {
   check_slurm_options(options);
-  const std::map<std::string, QueuedPoint> queued = offline ? std::map<std::string, QueuedPoint>() : queued_points(index.folder);
   SubmitPlan plan;
   std::vector<std::string> names;
   std::vector<i64> ranks;
-  for (const io::SweepPoint& point : index.points) {
-    if (!only.empty() && std::find(only.begin(), only.end(), point.name) == only.end()) continue;
-    if (queued.contains(point.name)) {
-      ++plan.queued;
-    } else if (io::check_marker(index.path_of(point), point.identity).finished) {
+  for (std::size_t i = 0; i < index.points.size(); ++i) {
+    const io::SweepPoint& point = index.points[i];
+    const PointStatus& s = status[i];
+    if (s.config_changed) user_error("{}/point.ini: was changed since the sweep was planned; put it back, or plan another sweep", index.path_of(point));
+    if (s.state == State::finished) {
       ++plan.finished;
+    } else if (s.state == State::damaged) {
+      ++plan.damaged;
+    } else if (s.state == State::running || (s.state == State::waiting && !s.job.empty())) {
+      ++plan.queued;
     } else {
       names.push_back(point.name);
       ranks.push_back(point.ranks);
@@ -38,7 +38,7 @@ SubmitPlan plan_submission(const io::SweepIndex& index, const SlurmOptions& opti
   plan.common = {index.name, sweep.ends_with('/') ? sweep.substr(0, sweep.size() - 1) : sweep, "", program};
   plan.common.folder = next_submission_folder(plan.common.sweep);
   if (names.empty()) return plan;
-  plan.arrays = arrays_of(names, ranks, offline ? k_default_array_size : max_array_size());
+  plan.arrays = arrays_of(names, ranks, max_array_size);
   for (const ArrayJob& job : plan.arrays) {
     plan.files.push_back({job.points_file(), points_text(job)});
     plan.files.push_back({job.script_file(), array_script(options, plan.common, job)});

@@ -34,7 +34,6 @@ class SlurmJobs : public test::TemporaryFolder {};
 TEST_F(SlurmJobs, Remembered) {
   EXPECT_EQ(next_submission_folder(folder_), folder_ + "/slurm/1");
   EXPECT_TRUE(read_all_jobs(folder_).empty());
-  EXPECT_TRUE(queued_points(folder_).empty());  // and squeue is not asked
   for (const char* n : {"2", "10", "notes"}) std::filesystem::create_directories(at("slurm/" + std::string(n)));
   EXPECT_EQ(next_submission_folder(folder_), folder_ + "/slurm/11");
   write_jobs(at("slurm/10"), {{{"70", {"c"}}}, ""});
@@ -47,6 +46,16 @@ TEST_F(SlurmJobs, Remembered) {
   EXPECT_EQ(all[1].arrays[0].job, "70");
   text_file("slurm/2/jobs.json", "{");
   EXPECT_MENTIONS(problem_of([&] { read_all_jobs(folder_); }), "slurm/2/jobs.json: is damaged");
+}
+
+TEST_F(SlurmJobs, NeverSubmittedSoSqueueIsNotAsked) {
+  io::SweepIndex index;
+  index.folder = folder_;
+  index.points = {{"a", {}, {}, {}, {}, 1, 1, {}}};
+  const std::vector<PointStatus> status = point_statuses(index);
+  ASSERT_EQ(status.size(), 1u);
+  EXPECT_EQ(status[0].state, State::waiting);
+  EXPECT_EQ(status[0].job, "");
 }
 
 TEST(SlurmQueue, WhatSqueueSays) {

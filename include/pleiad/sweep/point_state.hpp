@@ -34,7 +34,9 @@ struct PointStatus {
   std::string job;             ///< of SLURM
 };
 
-/// `queue`: state of each SLURM job by its id (12 or 12_3), as squeue prints it. One rank only; never throws for what it finds.
+/// Of a job that SLURM no longer has.
+inline constexpr const char* k_left_queue = "GONE";
+/// `queue`: state of each SLURM job by its id (12 or 12_3), as squeue prints it, or k_left_queue. One rank only; never throws for what it finds.
 PointStatus point_status(const io::SweepIndex& index, const io::SweepPoint& point, const std::map<std::string, std::string>& queue = {});
 
 /// Appends a line to attempts.txt: the beginning of a try, with who makes it, and its end.

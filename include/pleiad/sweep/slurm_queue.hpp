@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "pleiad/sweep/point_state.hpp"
 #include "pleiad/sweep/slurm_script.hpp"
 
 namespace pleiad::sweep {
@@ -45,9 +46,11 @@ struct QueuedPoint {
   std::string state;    ///< as squeue says: RUNNING, PENDING, ...
   std::string reason;   ///< why it waits; empty: it does not
 };
-/// By name of the point; asks squeue once, and not at all if nothing was ever submitted. UserError if SLURM does not answer.
-std::map<std::string, QueuedPoint> queued_points(const std::string& sweep);
-/// The same from what squeue printed, lines "JOB|INDEX|STATE|REASON".
+/// By name of the point, from what squeue printed: lines "JOB|INDEX|STATE|REASON".
 std::map<std::string, QueuedPoint> queued_points(const std::vector<SubmittedJobs>& submissions, const std::string& squeue_output);
+
+/// How every point of a sweep is doing, as its folder and the queue say. squeue is asked once, and not at all if nothing was ever submitted. If it
+/// does not answer, `problem` says why and the folders have to do; without `problem` that is a UserError.
+std::vector<PointStatus> point_statuses(const io::SweepIndex& index, std::string* problem = nullptr);
 
 }  // namespace pleiad::sweep
