@@ -186,6 +186,18 @@ void RunRecord::on_checkpoint(i64 step, double seconds, i64 bytes) {
   impl_->flush();
 }
 
+RunSoFar RunRecord::so_far() const {
+  const H5File& file = impl_->file;
+  RunSoFar s;
+  s.losses = file.read<double>("/steps/task_loss");
+  if (const std::vector<i64> evaluated = file.read<i64>("/evaluation/step"); !evaluated.empty()) {
+    s.evaluated = evaluated.back();
+    s.evaluation_loss = file.read<double>("/evaluation/loss").back();
+    if (file.exists("/evaluation/above_floor")) s.above_floor = file.read<double>("/evaluation/above_floor").back();
+  }
+  return s;
+}
+
 void RunRecord::finish(i64 step, i64 peak_memory) {
   // In SWMR mode no attribute can be written: close and open once more.
   impl_->series.clear();
