@@ -110,6 +110,30 @@ check "... groups them" watched curve peer
 pleiad_on 1 watch peer --once >peer.txt
 check "... and shows them" says peer.txt '^ +1 .* % '
 
+# ---- readers of run.h5 ----
+cat >hold.py <<'PY'
+"""Holds run.h5 open, with all the locks that h5py and its library take, until a file is there."""
+import fcntl, os, sys, time
+import h5py
+
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.002)
+held = h5py.File(sys.argv[1], "r", libver="latest", swmr=True)
+lock = open(sys.argv[1])
+fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+open("holding", "w").close()
+while not os.path.exists("release"):
+    time.sleep(0.01)
+PY
+HDF5_USE_FILE_LOCKING=TRUE "$PYTHON" hold.py held/run.h5 >hold.log 2>&1 &
+holder=$!
+check "a run whose record somebody holds from the start" env HDF5_USE_FILE_LOCKING=TRUE "$PLEIAD" train --config tiny.ini --out held --stop-at 100
+check "... who really holds it" test -e holding
+check "... is resumed" env HDF5_USE_FILE_LOCKING=TRUE "$PLEIAD" train --resume held
+check "... to the same bits" runs continued alone held
+touch release
+check "... the reader saw no error" wait "$holder"
+
 # ---- trouble ----
 check "a new run" pleiad_on 1 train --config tiny.ini --out blocked --stop-at 1
 rm blocked/live.json && mkdir -p blocked/live.json/in_the_way
