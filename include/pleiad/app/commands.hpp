@@ -26,6 +26,7 @@ int run_verify(const comm::Communicator& world, const Arguments& arguments);
 int run_data(const comm::Communicator& world, const Arguments& arguments);
 int run_inspect(const comm::Communicator& world, const Arguments& arguments);
 int run_sweep(const comm::Communicator& world, const Arguments& arguments);
+int run_watch(const comm::Communicator& world, const Arguments& arguments);
 int run_report(const comm::Communicator& world, const Arguments& arguments);
 
 const std::vector<Command>& commands();
