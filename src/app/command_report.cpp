@@ -12,7 +12,13 @@ int run_report(const comm::Communicator& world, const Arguments& arguments) {
   options::options_description description("options");
   description.add_options()("run", options::value<std::vector<std::string>>(), "run and sweep directories, also without --run")(
       "runs", options::bool_switch(), "one row per run, also of a sweep and of runs that differ in their seed only")(
-      "csv", options::value<std::string>(), "write the table to this file as well, with all digits");
+      "csv", options::value<std::string>(), "write the table to this file as well, with all digits")(
+      "html", options::value<std::string>(), "write one self-contained page with tables and plots to this new file (needs gnuplot)")(
+      "keep", options::value<std::string>(), "with --html: keep script (.gp) and numbers (.dat) of each plot in this folder")(
+      "details", options::value<i64>(), "with --html: runs drawn one by one; if not given, all of up to 12 and 4 of more")(
+      "gnuplot", options::value<std::string>()->default_value("gnuplot"), "the gnuplot program")(
+      "confidence", options::value<double>()->default_value(0.95, "0.95"), "of the intervals")(
+      "force", options::bool_switch(), "replace files that exist");
   Values values;
   const std::string usage =
       "usage: pleiad report RUN...|SWEEP...\nRuns side by side: held-out loss, parameters, forward flops per token (kept assignments), load, bytes sent per token.";
@@ -21,6 +27,16 @@ int run_report(const comm::Communicator& world, const Arguments& arguments) {
   request.paths = value_or<std::vector<std::string>>(values, "run", {});
   request.csv = value_or<std::string>(values, "csv", "");
   request.single_runs = values["runs"].as<bool>();
+  request.html = value_or<std::string>(values, "html", "");
+  request.keep = value_or<std::string>(values, "keep", "");
+  request.details = value_or<i64>(values, "details", -1);
+  request.gnuplot = values["gnuplot"].as<std::string>();
+  request.confidence = values["confidence"].as<double>();
+  request.force = values["force"].as<bool>();
+  request.command = "pleiad report";
+  for (const std::string& a : arguments) request.command += " " + a;
+  if (values.count("details") && request.details < 0) user_error("--details {}: must be at least 0", request.details);
+  if (!(request.confidence > 0 && request.confidence < 1)) user_error("--confidence {}: must be between 0 and 1", request.confidence);
   if (request.paths.empty()) user_error("report: no run given; usage: pleiad report RUN...|SWEEP...");
   std::cout << report::make_report(request);
   return k_exit_ok;

@@ -12,8 +12,7 @@ struct ReportRequest {
   bool single_runs = false;        ///< rows are runs, also of a sweep
   std::string csv, html, keep;     ///< files and folder to write; empty: none
   std::string gnuplot = "gnuplot"; ///< program, looked for in PATH if it has no slash
-  i64 details = 4;                 ///< runs drawn one by one; fewer than that if the page would become too large
-  bool details_given = false;      ///< otherwise all runs of a small report are drawn
+  i64 details = -1;                ///< runs drawn one by one; negative: all of up to 12 runs, 4 of more. Fewer if the page would become too large
   bool force = false;              ///< may replace html and keep
   double confidence = 0.95;
   std::string command;             ///< as it was typed, for the page
