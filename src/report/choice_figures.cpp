@@ -45,6 +45,8 @@ Figure histogram_figure(const RunData& d) {
   b.rows.resize(std::min(bins, last + 2));
   f.add(std::move(b));
   Panel p{.x_label = "experts kept per token, K", .y_label = "tokens [%]"};
+  const std::string router = d.run.value("moe.router");
+  const bool open_end = last + 1 == bins && (d.run.experts > static_cast<double>(last) || router == "peer" || router == "pkm");
   const double width = 0.8 / static_cast<double>(shown);
   std::vector<std::string> names;
   for (std::size_t i = 0; i < shown; ++i) {
@@ -52,11 +54,10 @@ Figure histogram_figure(const RunData& d) {
     p.elements.push_back(fmt::format("data index 0 using ($1+{:.4f}):{}:({:.4f}) with boxes fs solid 1 border lc rgb '#ffffff' fc rgb '{}' title {}",
                                      (static_cast<double>(i) + 0.5) * width - 0.4, i + 2, width, ordered_color(i, shown + 1), quote(names.back())));
   }
-  p.settings = {"set yrange [0:*]", "set xtics 1", "unset grid", "set grid y"};
-  if (last > 20) p.settings.push_back("set xtics auto");
+  p.settings = {"set yrange [0:*]", fmt::format("set xrange [-0.6:{}.6]", std::min(bins, last + 2) - 1), fmt::format("set xtics 0,{:g}", nice_step(static_cast<double>(last + 1), 16)), "unset grid", "set grid y"};
   f.settings = {legend_below(f, names)};
   f.panels = {p};
-  f.caption = fmt::format("Share of the tokens by their number of kept experts, in {}.{}{}", when, last + 1 == bins ? fmt::format(" K = {} stands for that or more.", bins - 1) : "", d.layers_note());
+  f.caption = fmt::format("Share of the tokens by their number of kept experts, in {}.{}{}", when, open_end ? fmt::format(" K = {} stands for that or more.", bins - 1) : "", d.layers_note());
   return f;
 }
 
@@ -96,7 +97,9 @@ Figure width_figure(const RunData& d) {
         std::partial_sum(b.rows.back().begin() + 1, b.rows.back().end(), b.rows.back().begin() + 1);
       }
       const std::size_t at = f.add(std::move(b));
-      Panel p{.title = d.layer_name(layer) + (flops ? ", FLOPs" : ", tokens"), .x_label = "training step", .y_label = "share [%]", .settings = {"set yrange [0:100]", "set autoscale xfix"}};
+      Panel p{.title = d.layer_name(layer) + (flops ? ", FLOPs" : ", tokens"), .y_label = "share [%]"};
+      set_lines(p, rows.step.back());
+      p.settings.push_back("set yrange [0:100]");
       for (std::size_t c = n; c-- > 0;) {  // from the highest down, so that each covers the rest of the one before
         p.elements.push_back(fmt::format("data index {} using 1:{} with filledcurves y1=0 fs solid 1 noborder fc rgb '{}' title {}", at, c + 2, ordered_color(c, n), quote(classes.names[c])));
       }
@@ -150,7 +153,9 @@ Figure drops_figure(const RunData& d) {
       for (const std::size_t l : d.layers) b.rows.back().push_back(100 * rows.mean[i][l] / real);
     }
     const std::size_t at = f.add(std::move(b));
-    Panel p{.title = title, .x_label = "training step", .y_label = "per 100 tokens [1]", .settings = {"set yrange [0:*]", "set key tmargin center horizontal samplen 2 font ',12'"}};
+    Panel p{.title = title, .y_label = "per 100 tokens [1]"};
+    set_lines(p, rows.step.empty() ? 1 : rows.step.back());
+    p.settings.push_back("set yrange [0:*]");
     for (std::size_t i = 0; i < d.layers.size(); ++i) {
       p.elements.push_back(fmt::format("data index {} using 1:{} with lines lc rgb '{}' lw 2 dt {} title {}", at, i + 2, color_of(i), i % 4 + 1, quote(d.layer_name(d.layers[i]))));
     }

@@ -42,7 +42,9 @@ set tics nomirror out scale 0.5
 set grid lt 1 lc rgb '#dddddd' lw 0.7 dt 1
 set style fill solid 1 noborder
 set bars 0.5
+set pointintervalbox 0
 set key off
+set tics font ',13'
 )",
       head_of(f), f.id, f.width / 40.0, f.height / 40.0, f.width, f.height);
 }
@@ -50,7 +52,7 @@ set key off
 std::string panel_script(const Panel& p) {
   std::string s;
   if (!p.title.empty()) s += "set title " + quote(p.title) + " font ',14'\n";
-  s += "set xlabel " + quote(p.x_label) + "\nset ylabel " + quote(p.y_label) + "\n";
+  s += "set xlabel " + quote(p.x_label) + " offset 0,0.5\nset ylabel " + quote(p.y_label) + "\n";
   for (const std::string& line : p.settings) s += line + "\n";
   s += "plot ";
   for (std::size_t i = 0; i < p.elements.size(); ++i) s += (i ? ", \\\n     " : "") + p.elements[i];
@@ -74,7 +76,7 @@ std::string script_of(const Figure& f) {
   std::string s = preamble(f);
   for (const std::string& line : f.settings) s += line + "\n";
   const i64 panels = static_cast<i64>(f.panels.size()), rows = (panels + f.panel_columns - 1) / f.panel_columns;
-  if (panels > 1) s += fmt::format("set multiplot layout {},{}\n", rows, f.panel_columns);
+  if (panels > 1) s += fmt::format("set bmargin 3.2\nset multiplot layout {},{}\n", rows, f.panel_columns);
   for (const Panel& p : f.panels) s += panel_script(p);
   if (panels > 1) s += "unset multiplot\n";
   return s + "unset output\n";
@@ -134,15 +136,46 @@ std::string ordered_color(std::size_t i, std::size_t n) {
 std::string heat_palette() {
   std::string s = "set palette defined (";
   for (std::size_t i = 0; i < k_viridis.size(); ++i) s += fmt::format("{}{} '{}'", i ? ", " : "", i, k_viridis[i]);
-  return s + ") maxcolors 64";  // each colour is a rectangle of the colour box
+  return s + ") maxcolors 32";  // each colour is a rectangle of the colour box
 }
 
 std::string legend_below(Figure& f, const std::vector<std::string>& entries) {
   std::size_t longest = 1;
   for (const std::string& e : entries) longest = std::max(longest, e.size());
-  const std::size_t fitting = static_cast<std::size_t>(f.width - 20) / (7 * longest + 60), columns = std::clamp<std::size_t>(fitting, 1, std::max<std::size_t>(1, entries.size()));
-  f.height += 19 * static_cast<int>((entries.size() + columns - 1) / columns);
-  return fmt::format("set key bmargin center horizontal Left reverse samplen 3 spacing 1.1 maxcols {} font ',13'", columns);
+  const std::size_t fitting = static_cast<std::size_t>(f.width - 20) / (8 * longest + 75), columns = std::clamp<std::size_t>(fitting, 1, std::max<std::size_t>(1, entries.size()));
+  const int below = 19 * static_cast<int>((entries.size() + columns - 1) / columns);
+  f.height += below;
+  // Margins in parts of the picture: gnuplot's own would let the legend run into the label of the axis.
+  return fmt::format("set bmargin at screen {:.4f}\nset key at screen 0.5,{:.4f} center bottom horizontal Left reverse samplen 3 spacing 1.1 maxcols {} font ',13'",
+                     (below + 60.0) / f.height, 4.0 / f.height, columns);
+}
+
+double nice_step(double range, int most) {
+  if (!(range > 0)) return 1;
+  const double least = range / most, power = std::pow(10, std::floor(std::log10(least)));
+  for (const double factor : {1.0, 2.0, 5.0}) {
+    if (factor * power >= least) return factor * power;
+  }
+  return 10 * power;
+}
+
+std::string log_tics(const std::string& axis, double low, double high) {
+  const double decades = std::log10(high / low);
+  if (!(decades > 0) || decades > 4) return "set " + axis + "tics auto";
+  std::string tics;
+  for (double power = std::pow(10, std::floor(std::log10(low))); power <= high; power *= 10) {
+    for (const double factor : {1.0, 2.0, 5.0}) {
+      if (decades > 2 && factor != 1) continue;
+      if (factor * power >= low && factor * power <= high) tics += fmt::format("{}{:.6g}", tics.empty() ? "" : ", ", factor * power);
+    }
+  }
+  return "set " + axis + "tics (" + tics + ")";
+}
+
+std::vector<std::string> step_axis(double last) {
+  std::vector<std::string> commands = {fmt::format("set xrange [0:{:g}]", std::max(1.0, last)), fmt::format("set xtics {:g}", std::max(1.0, nice_step(last, 5)))};
+  if (last >= 20000) commands.push_back("set format x '%.0s%c'");
+  return commands;
 }
 
 Prefix prefix_for(double largest) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "pleiad/core/error.hpp"
 #include "pleiad/report/comparison_figures.hpp"
@@ -60,6 +61,7 @@ Figure iso_flop_figure(const Collection& c, const std::string& id, const std::st
   const std::vector<std::size_t> level = levels(flops, k_level);
   Panel panel{.x_label = what, .y_label = axis_label(q)};
   std::vector<std::string> labels;
+  std::set<double> places;
   for (std::size_t l = 0; !level.empty() && l <= std::ranges::max(level); ++l) {
     const std::map<double, IsoPoint> curve = best_by_x(points, level, l);
     if (curve.size() < 2) continue;
@@ -67,6 +69,7 @@ Figure iso_flop_figure(const Collection& c, const std::string& id, const std::st
     double total = 0;
     for (const auto& [place, p] : curve) {
       block.rows.push_back({place, p.loss.mean, p.loss.deviation, p.flops, static_cast<double>(p.loss.n)});
+      places.insert(place);
       total += p.flops / static_cast<double>(curve.size());
     }
     const Prefix prefix = prefix_for(total);
@@ -83,7 +86,11 @@ Figure iso_flop_figure(const Collection& c, const std::string& id, const std::st
   f.caption = fmt::format("Final {} against {} of a MoE layer; each curve joins configurations trained with the same FLOPs (forward and backward, within {:g} %). Bars: one sample "
                           "standard deviation over seeds. Where several configurations have the same place, the best of them.",
                           q.better == Better::higher ? "held-out accuracy" : "held-out loss", what, 100 * k_level);
-  f.settings = {legend_below(f, labels), "set logscale x 2", "set xtics 2", "set offsets graph 0.05, graph 0.05, graph 0.05, graph 0.05"};
+  f.settings = {legend_below(f, labels), "set logscale x 2", fmt::format("set xrange [{:.6g}:{:.6g}]", *places.begin() / 1.2, *places.rbegin() * 1.2),
+                "set offsets 0, 0, graph 0.05, graph 0.05"};
+  std::string tics;
+  for (const double place : places) tics += fmt::format("{}{:g}", tics.empty() ? "" : ", ", place);
+  f.settings.push_back(places.size() <= 10 ? "set xtics (" + tics + ")" : "set xtics 2");
   f.panels = {panel};
   return f;
 }
@@ -160,7 +167,7 @@ Figure front_figure(const Collection& c) {
   f.add(all);
   f.add(front);
   f.settings = {legend_below(f, entries), "set offsets graph 0.07, graph 0.05, graph 0.05, graph 0.08"};
-  if (most > 5 * least) f.settings.push_back("set logscale x");
+  if (most > 5 * least) f.settings.insert(f.settings.end(), {"set logscale x", log_tics("x", 0.5 * least / prefix.factor, 2 * most / prefix.factor)});
   f.caption = "Final held-out quality against the forward FLOPs of the whole model per token, counting assignments that were kept. Circles: configurations, with one sample standard "
               "deviation over seeds. The line joins those that no other one beats in both; their numbers stand below.";
   if (c.configurations.size() > cost.size()) f.caption += " Models that look at later tokens, and runs without an evaluation, are left out.";

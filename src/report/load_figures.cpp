@@ -49,7 +49,7 @@ Figure load_heat_map(const RunData& d, bool flops) {
   const double top = color_top(maps);
   for (HeatMap& map : maps) {
     map.top = top;
-    add_heat_map(f, map, {"set ytics auto", "set format y '%.0f'"});
+    add_heat_map(f, map, {fmt::format("set ytics {:g}", std::max(1.0, nice_step(static_cast<double>(groups.experts), 8))), fmt::format("set xtics {:g}", std::max(1.0, nice_step(rows.step.back(), 5)))});
   }
   lay_out_panels(f);
   f.caption = fmt::format("Load: the expert's share of the {} of a training step over the fair share 1/{}; 1 is even. Means over {} stretches of steps{}; larger loads have the last colour.{}",
@@ -80,16 +80,17 @@ bool add_rank_lines(const RunData& d, Figure& f, Panel& p, const std::string& na
   for (std::size_t i = 0; i < d.layers.size(); ++i) {
     p.elements.push_back(fmt::format("data index {} using 1:{} with lines lc rgb '{}' lw 2 dt {} title {}", at, i + 2, color_of(i), i % 4 + 1, quote(d.layer_name(d.layers[i]))));
   }
-  p.x_label = "training step";
-  p.settings = {"set key tmargin center horizontal samplen 2 font ',12'", "set autoscale", "set offsets 0, 0, graph 0.05, graph 0.05"};
+  set_lines(p, steps.mean.empty() ? 1 : steps.mean.back()[0]);
   return true;
 }
 
 Figure balance_figure(const RunData& d) {
   Figure f{.id = d.id + "-balance", .title = "Load balance"};
-  const std::vector<std::array<std::string, 3>> of_experts = {{"imbalance", "experts, tokens", "largest / mean [1]"}, {"flops_imbalance", "experts, FLOPs", "largest / mean [1]"},
-                                                             {"load_variation", "coefficient of variation", "deviation / mean [1]"}, {"load_entropy", "normalised entropy", "entropy / ln N [1]"},
-                                                             {"load_divergence", "divergence from even", "KL divergence [nat]"}};
+  const std::vector<std::array<std::string, 4>> of_experts = {{"imbalance", "experts, tokens", "largest / mean [1]", "[1:*]"},
+                                                                 {"flops_imbalance", "experts, FLOPs", "largest / mean [1]", "[1:*]"},
+                                                                 {"load_variation", "coefficient of variation", "deviation / mean [1]", "[0:*]"},
+                                                                 {"load_entropy", "normalised entropy", "entropy / ln N [1]", "[*:1]"},
+                                                                 {"load_divergence", "divergence from even", "KL divergence [nat]", "[0:*]"}};
   const std::vector<std::array<std::string, 2>> of_ranks = {{"overload", "ranks, tokens"}, {"flops_overload", "ranks, FLOPs"}};
   for (const auto& [name, title] : of_ranks) {
     Panel p{.title = title, .y_label = "largest / mean [1]"};
@@ -97,9 +98,10 @@ Figure balance_figure(const RunData& d) {
   }
   const bool ranks = !f.panels.empty();
   std::size_t place = 0;
-  for (const auto& [name, title, unit] : of_experts) {
+  for (const auto& [name, title, unit, range] : of_experts) {
     Panel p{.title = title, .y_label = unit};
     if (!add_layer_lines(d, f, p, name)) continue;
+    p.settings.push_back("set yrange " + range);
     f.panels.insert(f.panels.begin() + static_cast<std::ptrdiff_t>(place < 2 ? place : f.panels.size()), std::move(p));
     ++place;
   }
@@ -119,6 +121,7 @@ Figure usage_figure(const RunData& d) {
   Panel usage{.title = "usage", .y_label = "experts in use [%]"}, unevenness{.title = "unevenness", .y_label = "divergence [nat]"};
   if (add_layer_lines(d, f, usage, "usage", 100)) f.panels.push_back(usage);
   if (add_layer_lines(d, f, unevenness, "unevenness")) f.panels.push_back(unevenness);
+  for (Panel& p : f.panels) p.settings.insert(p.settings.end(), {"set offsets 0, 0, graph 0.05, 0", p.title == "usage" ? "set yrange [0:100]" : "set yrange [0:*]"});
   if (f.panels.empty()) return absent_figure(f.id, f.title, "The run has made no step and no evaluation yet.");
   lay_out_panels(f);
   f.caption = "Usage: share of experts with any weight. Unevenness: divergence of the experts' summed weights from an even use, 0 to ln N. Thin lines: training; points: held-out." + d.layers_note();

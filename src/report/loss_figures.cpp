@@ -29,13 +29,13 @@ Block block_of(const std::string& title, const Of& of, const std::string& y, con
   return b;
 }
 
-/// Smoothed training loss: means over 1/50 of the run.
+/// Smoothed training loss: means over 1/20 of the run.
 Band training_band(const Drawn& d, const Of& of) {
   std::vector<Curve> curves;
   for (const RunCurves& run : d.runs) {
     Curve c{{}, run.train_loss};
     for (std::size_t i = 0; i < run.train_loss.size(); ++i) c.x.push_back(run.done(of.axis, static_cast<double>(i + 1)));
-    curves.push_back(smooth(c, k_points, static_cast<i64>(run.train_loss.size()) / 50));
+    curves.push_back(smooth(c, k_points, static_cast<i64>(run.train_loss.size()) / 20));
   }
   // A run alone needs no common grid, and keeps its own points.
   if (curves.size() == 1) return {curves[0].x, curves[0].y, std::vector<double>(curves[0].x.size(), 0.0)};
@@ -64,19 +64,21 @@ Band held_out_band(const Drawn& d, const Of& of, std::vector<double> RunCurves::
   return band;
 }
 
-/// Range of y that leaves out the steep beginning: all held-out values, and the training loss after a tenth of the way.
+/// Range of y that leaves out the steep beginning: all held-out values, and the last three quarters of the training loss. Its upper end is that
+/// of the held-out values where there are some.
 struct YRange {
-  double low = INFINITY, high = -INFINITY;
-  void take(const Band& band, double from) {
+  double low = INFINITY, high_held = -INFINITY, high_trained = -INFINITY;
+  void take(const Band& band, double from, double& high) {
     for (std::size_t i = 0; i < band.x.size(); ++i) {
-      if (band.x[i] < from) continue;
+      if (band.x[i] < from || band.x[i] == 0) continue;
       low = std::min(low, band.mean[i] - band.deviation[i]);
       high = std::max(high, band.mean[i] + band.deviation[i]);
     }
   }
   std::string command() const {
+    const double high = high_held > low ? high_held : high_trained;
     if (!(high > low)) return "set autoscale y";
-    return fmt::format("set yrange [{:.6g}:{:.6g}]", low - 0.04 * (high - low), high + 0.04 * (high - low));
+    return fmt::format("set yrange [{:.6g}:{:.6g}]", low - 0.04 * (high - low), high + 0.08 * (high - low));
   }
 };
 
@@ -85,11 +87,11 @@ double last_of(const Band& band) { return band.x.empty() ? 0 : band.x.back(); }
 /// Adds the elements of one configuration: band, smoothed training loss (thin), held-out points with their line.
 void add_elements(Panel& p, std::size_t color, const std::string& label, const std::string& x, i64 training, i64 held_out, bool banded) {
   if (training >= 0 && banded) {
-    p.elements.push_back(fmt::format("data index {} using ({}):($2-$3):($2+$3) with filledcurves fs transparent solid 0.15 noborder lc rgb '{}' notitle", training, x, color_of(color)));
+    p.elements.push_back(fmt::format("data index {} using ({}):($2-$3):($2+$3) with filledcurves fs transparent solid 0.12 noborder lc rgb '{}' notitle", training, x, color_of(color)));
   }
   if (training >= 0) {
     const std::string title = held_out < 0 ? "title " + quote(label) : "notitle";
-    p.elements.push_back(fmt::format("data index {} using ({}):2 with lines lc rgb '{}' lw 1 dt 1 {}", training, x, color_of(color), title));
+    p.elements.push_back(fmt::format("data index {} using ({}):2 with lines lc rgb '#90{}' lw 1 dt 1 {}", training, x, color_of(color).substr(1), title));
   }
   if (held_out >= 0) {
     if (banded) p.elements.push_back(fmt::format("data index {} using ({}):2:3 with yerrorbars lc rgb '{}' lw 1 pt 0 notitle", held_out, x, color_of(color)));
@@ -108,8 +110,8 @@ Figure loss_figure(const std::vector<Drawn>& drawn, const Of& of, std::vector<do
     const Band held = held_out_band(d, of, values), trained = with_training ? training_band(d, of) : Band{};
     const double end = std::max(last_of(held), last_of(trained));
     furthest = std::max(furthest, end);
-    range.take(held, 1e-300);
-    range.take(trained, 0.1 * end);
+    range.take(held, 0, range.high_held);
+    range.take(trained, 0.25 * end, range.high_trained);
     places.push_back({-1, -1});
     if (!trained.x.empty()) places.back()[0] = static_cast<i64>(f.add(block_of(d.label + ": training, smoothed", of, y, trained)));
     if (!held.x.empty()) places.back()[1] = static_cast<i64>(f.add(block_of(d.label + ": held-out", of, y, held)));
@@ -124,7 +126,11 @@ Figure loss_figure(const std::vector<Drawn>& drawn, const Of& of, std::vector<do
     add_elements(panel, i, labels[i], of.axis == Axis::flops ? fmt::format("$1>0 ? $1/{:g} : NaN", factor) : fmt::format("$1/{:g}", factor), places[i][0], places[i][1], drawn[i].runs.size() > 1);
   }
   f.settings = {legend_below(f, labels), range.command()};
-  if (of.axis == Axis::flops) f.settings.push_back("set logscale x");
+  if (of.axis == Axis::flops) {
+    f.settings.insert(f.settings.end(), {"set logscale x", fmt::format("set xrange [{:.4g}:{:.4g}]", 0.03 * furthest / factor, 1.1 * furthest / factor), log_tics("x", 0.03 * furthest / factor, 1.1 * furthest / factor)});
+  } else {
+    f.settings.push_back(fmt::format("set xrange [0:{:.6g}]", 1.02 * furthest / factor));
+  }
   f.panels = {panel};
   if (f.blocks.empty()) f.absent = "No run has made a step or an evaluation yet.";
   return f;
@@ -156,7 +162,7 @@ std::vector<Figure> loss_figures(const Collection& c) {
   const bool seeds = std::ranges::any_of(drawn, [](const Drawn& d) { return d.runs.size() > 1; });
   const bool labels = std::ranges::all_of(c.runs, [](const Run& run) { return run.summary.accuracy.has_value(); });
   const std::string unit = labels ? "nat/label" : "nat/token";
-  std::string caption = "Points: held-out loss. Thin lines: training loss before the update, mean over 1/50 of the run.";
+  std::string caption = "Points: held-out loss. Thin lines: training loss before the update, mean over 1/20 of the run.";
   if (seeds) caption += " Where a configuration has several seeds: mean, and band and bars of one sample standard deviation to each side.";
   if (c.configurations.size() > drawn.size()) caption += fmt::format(" The best {} of {} configurations.", drawn.size(), c.configurations.size());
   const std::vector<Of> all = {{Axis::steps, "loss-steps", "step", "1", "training steps"},

@@ -16,8 +16,8 @@ a { color: #0072B2; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; vertical-align: top; white-space: nowrap; }
 th { border-bottom: 1px solid #444; }
-.w { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-th.w, td.w:first-child { white-space: nowrap; }
+.w { text-align: left; }
+.wrap .w { white-space: normal; overflow-wrap: anywhere; }
 tr.marked td { font-weight: 600; background: #eef5fa; }
 .wide { overflow-x: auto; }
 .note, figcaption, .tc { font-size: .85rem; color: #444; }
@@ -57,9 +57,9 @@ void Page::list(const std::vector<std::string>& items) {
   body_ += "</ul>\n";
 }
 
-void Page::table(const Table& table, const std::string& caption) {
+void Page::table(const Table& table, const std::string& caption, bool wrap) {
   if (!caption.empty()) body_ += "<p class=\"tc\">" + escape_html(caption) + "</p>\n";
-  body_ += as_html(table);
+  body_ += (wrap ? "<div class=\"wrap\">" : "<div>") + as_html(table) + "</div>\n";
 }
 
 void Page::figures(const std::vector<Figure>& figures, const std::vector<std::string>& pictures) {

@@ -68,7 +68,7 @@ std::set<std::string> distinct(const Collection& c, const std::function<std::str
 void add_configuration(Page& page, const Collection& c) {
   const std::vector<std::string> keys = differing_keys(all_runs(c));
   page.heading("Configuration");
-  if (!keys.empty()) page.table(differences(c, keys), "What differs, beside the seed.");
+  if (!keys.empty()) page.table(differences(c, keys), "What differs, beside the seed.", true);
   std::map<std::string, std::string> sections;
   for (const auto& [key, value] : c.runs.front().config) {
     if (key == "train.seed" || std::ranges::find(keys, key) != keys.end()) continue;

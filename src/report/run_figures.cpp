@@ -50,6 +50,12 @@ std::vector<Figure> run_figures(const Run& run, const std::string& id) {
   return figures;
 }
 
+void set_lines(Panel& p, double last_step) {
+  p.x_label = "training step";
+  p.settings = {"set key tmargin center horizontal Left reverse samplen 2 font ',12'", p.title.empty() ? "set tmargin 2" : "set tmargin 3.6", "set autoscale y", "set offsets 0, 0, graph 0.05, graph 0.05"};
+  for (std::string& command : step_axis(last_step)) p.settings.push_back(std::move(command));
+}
+
 bool add_layer_lines(const RunData& d, Figure& f, Panel& p, const std::string& name, double scale) {
   const Binned trained = read_binned(d.file, "/routing/" + name, k_line_points);
   const std::vector<std::vector<double>> held = read_all_rows(d.file, "/evaluation/" + name);
@@ -72,8 +78,8 @@ bool add_layer_lines(const RunData& d, Figure& f, Panel& p, const std::string& n
     if (has_training) p.elements.push_back(fmt::format("data index {} using 1:{} with lines lc rgb '{}' lw 1 dt 1 {}", training, y, color_of(i), has_held_out ? "notitle" : title));
     if (has_held_out) p.elements.push_back(fmt::format("data index {} using 1:{} with linespoints {} {}", held_out, y, line_style(i, 2), title));
   }
-  p.x_label = "training step";
-  p.settings.insert(p.settings.begin(), {"set key tmargin center horizontal samplen 2 font ',12'", "set autoscale", "set offsets 0, 0, graph 0.05, graph 0.05"});
+  const double last = std::max(has_training ? trained.step.back() : 0, has_held_out && !d.eval_step.empty() ? d.eval_step.back() : 0);
+  set_lines(p, last);
   return true;
 }
 
@@ -91,7 +97,7 @@ void add_heat_map(Figure& f, const HeatMap& map, std::vector<std::string> settin
     }
   }
   Panel p{.title = map.title, .x_label = map.x_label, .y_label = map.y_label, .settings = std::move(settings)};
-  p.settings.insert(p.settings.begin(), {heat_palette(), "unset grid", "set border 15", fmt::format("set cbrange [0:{:.6g}]", map.top), "set cblabel " + quote(map.value_label),
+  p.settings.insert(p.settings.begin(), {heat_palette(), "unset grid", map.title.empty() ? "set tmargin 1" : "set tmargin 2", "set border 15", fmt::format("set cbrange [0:{:.6g}]", map.top), "set cblabel " + quote(map.value_label),
                                          fmt::format("set xrange [{:.8g}:{:.8g}]", map.x.front() - dx, map.x.back() + dx),
                                          fmt::format("set yrange [{:.8g}:{:.8g}]", map.y.front() - dy, map.y.back() + dy)});
   const std::size_t at = f.add(std::move(b));

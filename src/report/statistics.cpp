@@ -95,10 +95,9 @@ Curve smooth(const Curve& curve, i64 points, i64 window) {
   std::partial_sum(kept.y.begin(), kept.y.end(), sum_y.begin() + 1);
   for (i64 s = 0; s < stretches; ++s) {
     i64 first = s * n / stretches, last = (s + 1) * n / stretches;
-    // Widened evenly on both sides, so that x stays the centre of what is averaged.
-    const i64 more = std::min({std::max<i64>(0, window - (last - first)) / 2, first, n - last});
-    first -= more;
-    last += more;
+    const i64 more = std::max<i64>(0, window - (last - first)) / 2;
+    first = std::max<i64>(0, first - more);
+    last = std::min(n, last + more);
     const double count = static_cast<double>(last - first);
     result.x.push_back((sum_x[last] - sum_x[first]) / count);
     result.y.push_back((sum_y[last] - sum_y[first]) / count);

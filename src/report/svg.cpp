@@ -1,4 +1,7 @@
 // gnuplot's SVG made fit for a page: smaller by half, and free of what two pictures in one document would quarrel about.
+#include <fmt/format.h>
+
+#include <cstdio>
 #include <set>
 
 #include "pleiad/report/draw.hpp"
@@ -76,6 +79,25 @@ void drop_unused(std::string& text) {
   }
 }
 
+/// rgb( 68,   1,  84) -> #440154.
+void shorten_colors(std::string& text) {
+  std::string result;
+  std::size_t done = 0;
+  for (std::size_t at = text.find("rgb("); at != std::string::npos; at = text.find("rgb(", done)) {
+    int r = 0, g = 0, b = 0;
+    const std::size_t end = text.find(')', at);
+    result.append(text, done, at - done);
+    if (end != std::string::npos && std::sscanf(text.c_str() + at, "rgb( %d, %d, %d)", &r, &g, &b) == 3) {
+      result += fmt::format("#{:02x}{:02x}{:02x}", r, g, b);
+      done = end + 1;
+    } else {
+      result += "rgb(";
+      done = at + 4;
+    }
+  }
+  text = result.append(text, done);
+}
+
 /// White space between elements; text elements keep theirs.
 void squeeze(std::string& text) {
   std::string result;
@@ -102,14 +124,21 @@ std::string inline_svg(const std::string& file, const std::string& prefix, const
   std::string svg = file.substr(begin, end + 6 - begin);
   cut_out(svg, "<title>", "</title>");
   cut_out(svg, "<desc>", "</desc>");
+  cut_out(svg, "<rect x=\"0\" y=\"0\"", "/>");  // the background: the page has one
   squeeze(svg);
   drop_empty_groups(svg);
   drop_unused(svg);
   for (const std::string mark : {" id='", " id=\"", "href='#", "url(#"}) replace_all(svg, mark, mark + prefix + "-");
   replace_all(svg, "<image ", "<image style='image-rendering:pixelated' ");
-  replace_all(svg, " stroke-linecap=\"butt\"", "");
+  shorten_colors(svg);
+  // What nearly every group repeats stands once, at the root.
+  for (const char* common : {" stroke-linecap=\"round\"", " stroke-linejoin=\"round\"", " font-family=\"Helvetica\"", " color=\"black\"", " stroke=\"currentColor\" stroke-width=\"1.00\""}) {
+    replace_all(svg, common, "");
+  }
   const std::size_t head = svg.find('>');
-  return svg.substr(0, head) + " role=\"img\"><title>" + escape_html(title) + "</title>" + svg.substr(head + 1);
+  return svg.substr(0, head) +
+         " role=\"img\" color=\"black\" stroke=\"currentColor\" stroke-width=\"1\" stroke-linecap=\"round\" stroke-linejoin=\"round\" font-family=\"Helvetica\"><title>" +
+         escape_html(title) + "</title>" + svg.substr(head + 1);
 }
 
 }  // namespace pleiad::report

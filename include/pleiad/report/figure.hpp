@@ -56,7 +56,13 @@ std::string color_of(std::size_t i);
 std::string ordered_color(std::size_t i, std::size_t n);
 /// gnuplot command that sets the palette of heat maps.
 std::string heat_palette();
-/// Command for a legend below the plot; adds its height to the figure's.
+/// The step of at most `most` tics in a range: 1, 2 or 5 times a power of ten.
+double nice_step(double range, int most);
+/// Command for the tics of a logarithmic axis (x or y) of a few decades: 1, 2 and 5 times powers of ten.
+std::string log_tics(const std::string& axis, double low, double high);
+/// Commands for an x axis of training steps up to `last`, with few tics.
+std::vector<std::string> step_axis(double last);
+/// Commands for a legend below a plot without panels; adds its height to the figure's.
 std::string legend_below(Figure& figure, const std::vector<std::string>& entries);
 
 /// Prefix of a unit that brings numbers up to `largest` to between 1 and 1000: {1e12, "T"}.

@@ -17,7 +17,8 @@ class Page {
   void paragraph(const std::string& text);
   /// A short list of remarks.
   void list(const std::vector<std::string>& items);
-  void table(const Table& table, const std::string& caption);
+  /// `wrap`: long words may be broken into lines.
+  void table(const Table& table, const std::string& caption, bool wrap = false);
   /// Figures side by side where there is room; `pictures` are their SVG elements, empty where one is absent.
   void figures(const std::vector<Figure>& figures, const std::vector<std::string>& pictures);
 

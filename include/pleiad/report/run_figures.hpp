@@ -29,6 +29,8 @@ std::vector<Figure> choice_figures(const RunData& data);     // choice_figures.c
 std::vector<Figure> alignment_figures(const RunData& data);  // alignment_figures.cpp: experts and domains, tokens
 std::vector<Figure> cost_figures(const RunData& data);       // cost_figures.cpp: phases, bytes
 
+/// Axes and legend of a panel of lines over training steps.
+void set_lines(Panel& panel, double last_step);
 /// A dataset of /routing or /evaluation with one number per layer and row, as lines over steps: training (thin, averaged) and held-out (points).
 /// `name` is the dataset; nothing is added, and false returned, if it is in neither group or nowhere has a value.
 bool add_layer_lines(const RunData& data, Figure& figure, Panel& panel, const std::string& name, double scale = 1);
