@@ -73,6 +73,8 @@ io::RunDescription describe_run(const TrainJob& job, const io::CheckpointInfo& s
   const model::MoeLayer& moe = *setup.model->blocks()[run.moe_layers.front()].moe();
   run.expert_widths = setup.moe_config.expert_widths;
   run.layer = train::layer_facts(setup.moe_config, moe);
+  const i64 paired = setup.exchange_config.kind == "dry_run" ? setup.exchange_config.pretend_ranks : run.ranks;
+  run.pair_ranks = paired <= exchange::k_most_paired_ranks ? paired : 0;
   run.k_bins = model::k_bins(run.experts(), setup.moe_config.bank != routing::Bank::feed_forward);
   run.places = model::position_places(setup.model_config.seq_len);
   run.has_importance = moe.has_importance();

@@ -31,11 +31,14 @@ void RunListeners::open_records(const io::RunDescription& run) {
     routing_.emplace(routes, run, config.batch, job_.setup.model_config.seq_len, config.lanes, recorded ? std::optional(first_step_) : std::nullopt);
   }
   terminal_.emplace(Terminal::Options{first_step_, job_.last_step(), run.ranks, decode, out + "/log.txt"});
+  const io::LiveRecord::About about{.ranks = run.ranks, .first_step = first_step_, .last_step = job_.last_step(), .steps = config.steps,
+                                    .blocks = run.moe_layers, .before = record_->so_far()};
+  live_.emplace(out, about, [this](const std::string& line) { terminal_->say(line); });
 }
 
 std::vector<train::MetricSink*> RunListeners::sinks() {
   std::vector<train::MetricSink*> sinks;
-  if (record_) sinks = {&*record_, &*terminal_};
+  if (record_) sinks = {&*record_, &*terminal_, &*live_};
   if (routing_) sinks.push_back(&*routing_);
   return sinks;
 }
@@ -61,6 +64,7 @@ void RunListeners::say_goodbye(i64 steps) {
   const i64 memory = peak_memory(job_.setup.grid.world());
   if (!terminal_) return;
   record_->finish(steps, memory);
+  live_->finish();
   terminal_->phase_table();
   terminal_->say(fmt::format("memory: {:.2f} GiB at the peak, all ranks together", static_cast<double>(memory) / static_cast<double>(i64{1} << 30)));
   const model::MoeConfig& moe = job_.setup.moe_config;

@@ -21,12 +21,13 @@ i64 sum(std::span<const i64> v) { return std::accumulate(v.begin(), v.end(), i64
 
 }  // namespace
 
-Traffic traffic_of(std::span<const i64> send_rows, std::span<const i64> send_entries, std::span<const i64> recv_rows,
-                   std::span<const i64> recv_entries, i64 me, i64 width, Combine combine) {
+std::vector<Traffic> traffic_to(std::span<const i64> send_rows, std::span<const i64> send_entries, std::span<const i64> recv_rows,
+                                std::span<const i64> recv_entries, i64 me, i64 width, Combine combine) {
   const i64 row_bytes = width * static_cast<i64>(sizeof(real));
-  Traffic t;
+  std::vector<Traffic> all(send_rows.size());
   for (std::size_t r = 0; r < send_rows.size(); ++r) {
     if (static_cast<i64>(r) == me) continue;
+    Traffic& t = all[r];
     // Counts always; then tickets and rows there, and rows back from what arrived from rank r. Backward: rows there, rows back and
     // one weight gradient per assignment back.
     t.forward_bytes += 2 * static_cast<i64>(sizeof(i64));
@@ -45,7 +46,7 @@ Traffic traffic_of(std::span<const i64> send_rows, std::span<const i64> send_ent
       t.backward_messages += 2;
     }
   }
-  return t;
+  return all;
 }
 
 ExchangePlan AllToAllExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout&, i64 width) const {
@@ -109,7 +110,10 @@ ExchangePlan AllToAllExchanger::make_plan(const routing::Assignment& a, const Ex
     first_row += plan.recv_rows[r];
   }
   order_by_expert(plan, expert, weight, static_cast<i64>(map.owned_by(group_.rank()).size()));
-  plan.traffic = traffic_of(plan.send_rows, plan.send_entries, plan.recv_rows, plan.recv_entries, group_.rank(), width, combine_);
+  for (const Traffic& t : traffic_to(plan.send_rows, plan.send_entries, plan.recv_rows, plan.recv_entries, group_.rank(), width, combine_)) {
+    plan.traffic += t;
+    if (group_.size() <= k_most_paired_ranks) plan.bytes_to.push_back(t.bytes());
+  }
   return plan;
 }
 

@@ -4,7 +4,8 @@
 
 namespace pleiad::exchange {
 
-std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment& a, const ExpertMap& own_map, const LaneLayout& lanes, i64 width) const {
+std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment& a, const ExpertMap& own_map, const LaneLayout& lanes, i64 width,
+                                                       std::vector<i64>* bytes_to) const {
   const std::size_t n = static_cast<std::size_t>(ranks_);
   const ExpertMap map = own_map.for_owners(ranks_);
   std::vector<i64> rows(n * n, 0), entries(n * n, 0);  // [from][to]
@@ -30,7 +31,11 @@ std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment
       recv_entries[s] = entries[s * n + r];
     }
     const std::span<const i64> send_rows(rows.data() + r * n, n), send_entries(entries.data() + r * n, n);
-    all.push_back(traffic_of(send_rows, send_entries, recv_rows, recv_entries, static_cast<i64>(r), width, combine_));
+    Traffic& sent = all.emplace_back();
+    for (const Traffic& t : traffic_to(send_rows, send_entries, recv_rows, recv_entries, static_cast<i64>(r), width, combine_)) {
+      sent += t;
+      if (bytes_to && ranks_ <= k_most_paired_ranks) bytes_to->push_back(t.bytes());
+    }
   }
   return all;
 }
@@ -38,12 +43,7 @@ std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment
 ExchangePlan DryRunExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const {
   ExchangePlan plan = LocalExchanger::make_plan(a, map, lanes, width);
   const LaneLayout pretended(lanes.lanes(), lanes.sequences(), lanes.seq_len(), ranks_, 0);
-  for (const Traffic& t : traffic_per_rank(a, map, pretended, width)) {
-    plan.traffic.forward_bytes += t.forward_bytes;
-    plan.traffic.backward_bytes += t.backward_bytes;
-    plan.traffic.forward_messages += t.forward_messages;
-    plan.traffic.backward_messages += t.backward_messages;
-  }
+  for (const Traffic& t : traffic_per_rank(a, map, pretended, width, &plan.bytes_to)) plan.traffic += t;
   return plan;
 }
 

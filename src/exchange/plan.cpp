@@ -4,6 +4,14 @@
 
 namespace pleiad::exchange {
 
+Traffic& Traffic::operator+=(const Traffic& more) {
+  forward_bytes += more.forward_bytes;
+  backward_bytes += more.backward_bytes;
+  forward_messages += more.forward_messages;
+  backward_messages += more.backward_messages;
+  return *this;
+}
+
 i64 ExchangePlan::arrived() const { return std::accumulate(recv_rows.begin(), recv_rows.end(), i64{0}); }
 
 void order_by_expert(ExchangePlan& plan, const std::vector<std::int32_t>& local_expert, const std::vector<real>& weight, i64 local_experts) {

@@ -12,8 +12,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <thread>
 #include <utility>
 
 namespace pleiad::io {
@@ -34,6 +37,10 @@ herr_t keep_first(unsigned n, const H5E_error2_t* entry, void* out) {
 }  // namespace
 
 void silence() {
+  // No locks, whatever the environment of this process says about them (it would win over the property below): see access_list(). Once,
+  // before the first call of the library.
+  static const int no_locks = setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
+  static_cast<void>(no_locks);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
 
@@ -140,8 +147,9 @@ void check_writable(const std::string& path, bool create) {
 H5Id access_list(const comm::Communicator* comm, H5F_libver_t oldest) {
   H5Id list = plist_id(H5Pcreate(H5P_FILE_ACCESS));
   H5Pset_libver_bounds(list.get(), oldest, H5F_LIBVER_LATEST);
-  // Locks where the file system has them; a lock-less one (some parallel file systems) is no error.
-  if (!comm) H5Pset_file_locking(list.get(), true, true);
+  // A reader that follows a run, ours or anybody's, may hold the file when its writer opens it again (finish, resume): a lock would end the
+  // run for that, and on a network file system it may hang. That there is one writer sees app/run_folder.hpp to.
+  if (!comm) H5Pset_file_locking(list.get(), false, true);
   if (comm) {
     H5Pset_fapl_mpio(list.get(), comm->native(), MPI_INFO_NULL);
     H5Pset_all_coll_metadata_ops(list.get(), true);
@@ -194,18 +202,22 @@ H5File H5File::create(const std::string& path, bool for_swmr) {
 
 H5File H5File::open(const std::string& path) {
   check_readable(path);
-  const H5Id access = access_list(nullptr, H5F_LIBVER_EARLIEST);
-  hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
-  if (id < 0) {
+  std::string why;
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    // For a moment at its beginning and at its end a run has the file for itself alone.
+    if (attempt > 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const H5Id access = access_list(nullptr, H5F_LIBVER_EARLIEST);
+    hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+    if (id >= 0) return {H5Id(id, H5Fclose), path, nullptr};
     // Perhaps a run is writing it. If following it fails too, the first reason is the one to tell. Only then: in SWMR
     // mode HDF5 reads damaged blocks again and again, and sleeps in between, in the hope that the writer mends them.
-    const std::string why = reason();
+    why = reason();
+    if (why.find("already open") == std::string::npos) break;
     H5Pset_metadata_read_attempts(access.get(), 20);
-    if (why.find("already open") != std::string::npos)
-      id = H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access.get());
-    if (id < 0) user_error("cannot open '{}': {}", path, why);
+    id = H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access.get());
+    if (id >= 0) return {H5Id(id, H5Fclose), path, nullptr};
   }
-  return {H5Id(id, H5Fclose), path, nullptr};
+  user_error("cannot open '{}': {}", path, why);
 }
 
 H5File H5File::open_append(const std::string& path) {

@@ -47,6 +47,7 @@ std::vector<LayerColumn> layer_columns(const RunDescription& run) {
       {{"flops_imbalance", float64, {}, "1", "largest over mean of flops per expert"}, [](const L& l, Row& r) { r.add(l.figures.load.flops_imbalance); }},
       {{"load_variation", float64, {}, "1", "coefficient of variation of tokens per expert"}, [](const L& l, Row& r) { r.add(l.figures.load.variation); }},
       {{"load_entropy", float64, {}, "1", "entropy of the token shares over ln(experts)"}, [](const L& l, Row& r) { r.add(l.figures.load.entropy); }},
+      {{"load_divergence", float64, {}, "nat", "divergence of the token shares from even ones"}, [](const L& l, Row& r) { r.add(l.figures.load.divergence); }},
       {{"usage", float64, {}, "1", "share of experts whose kept weights are not all zero"}, [](const L& l, Row& r) { r.add(l.figures.use.usage); }},
       {{"unevenness", float64, {}, "nat", "divergence of the experts' summed weights from an even use"},
        [](const L& l, Row& r) { r.add(l.figures.use.unevenness); }},
@@ -88,6 +89,28 @@ void add_layer_columns(const RunDescription& run, const std::string& group, std:
                          for (std::size_t l = 0; l < layers; ++l) fill(layer_of(record, l), row);
                        }});
   }
+}
+
+/// Largest over mean over the ranks, layer by layer. values [layers x ranks].
+template <class T>
+void add_overload(const std::vector<T>& values, i64 ranks, Row& row) {
+  const std::vector<double> all(values.begin(), values.end());
+  const std::size_t width = static_cast<std::size_t>(ranks);
+  for (std::size_t at = 0; at < all.size(); at += width) row.add(train::peak_over_mean(std::span(all).subspan(at, width)));
+}
+
+/// What the experts of each rank had to do. `group`: of this number of ranks.
+void add_rank_load_columns(const RunDescription& run, const std::string& group, std::vector<Column<StepRecord>>& c) {
+  using R = StepRecord;
+  const i64 layers = static_cast<i64>(run.moe_layers.size()), ranks = run.ranks;
+  c.push_back({{group + "expert_rows", int64, {layers, ranks}, "row", "rows that the experts of each rank computed, forward"},
+               [](const R& s, Row& r) { r.add(s.expert_rows); }});
+  c.push_back({{group + "expert_flops", float64, {layers, ranks}, "flop", "forward flops of the experts of each rank"},
+               [](const R& s, Row& r) { r.add(s.expert_flops); }});
+  c.push_back({{group + "overload", float64, {layers}, "1", "largest over mean over the ranks of expert_rows"},
+               [ranks](const R& s, Row& r) { add_overload(s.expert_rows, ranks, r); }});
+  c.push_back({{group + "flops_overload", float64, {layers}, "1", "largest over mean over the ranks of expert_flops"},
+               [ranks](const R& s, Row& r) { add_overload(s.expert_flops, ranks, r); }});
 }
 
 double auxiliary_of(const StepRecord& r, const std::string& name) {
@@ -137,6 +160,7 @@ std::vector<Column<StepRecord>> step_columns(const RunDescription& run) {
                [](const R& s, Row& r) { r.add(s.bytes); }});
   c.push_back({{ranks + "messages", int64, {layers, run.ranks}, "1", "messages sent by each rank, forward and backward"},
                [](const R& s, Row& r) { r.add(s.messages); }});
+  add_rank_load_columns(run, ranks, c);
   add_layer_columns(run, "/routing/", c);
   return c;
 }
@@ -190,6 +214,16 @@ std::vector<Column<EvaluationRow>> evaluation_columns(const RunDescription& run)
   }
   add_layer_columns(run, "/evaluation/", c);
   return c;
+}
+
+std::vector<Column<PairRow>> pair_columns(const RunDescription& run) {
+  using P = PairRow;
+  const i64 ranks = run.pair_ranks;
+  if (ranks == 0) return {};
+  const std::string group = fmt::format("/pairs/{}/", ranks);
+  return {{{group + "step", int64, {}, "1", "updates done; the row counts the steps since the row before"}, [](const P& p, Row& r) { r.add(p.step); }},
+          {{group + "bytes", int64, {ranks, ranks}, "byte", "sent over the network from rank (first axis) to rank, forward and backward, all layers"},
+           [](const P& p, Row& r) { r.add(p.bytes); }}};
 }
 
 std::vector<Column<CheckpointRow>> checkpoint_columns() {

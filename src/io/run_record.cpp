@@ -41,22 +41,26 @@ void describe(H5File& file, const RunDescription& run) {
 
 struct RunRecord::Impl {
   Impl(const std::string& where, const RunDescription& run, Decode decoder, H5File open)
-      : path(where), decode(std::move(decoder)), file(std::move(open)), steps(step_columns(run)), evaluations(evaluation_columns(run)) {}
+      : path(where), decode(std::move(decoder)), file(std::move(open)), steps(step_columns(run)), evaluations(evaluation_columns(run)), pairs(pair_columns(run)) {}
 
   std::string path;
   Decode decode;
   H5File file;
   std::vector<Column<train::StepRecord>> steps;
   std::vector<Column<EvaluationRow>> evaluations;
+  std::vector<Column<PairRow>> pairs;
   std::vector<Column<CheckpointRow>> checkpoints = checkpoint_columns();
   std::vector<Column<SampleRow>> samples = sample_columns();
   std::map<std::string, H5Series> series;
   Stopwatch since_flush;
+  i64 pairs_until = 0;           // last step in pair_bytes; 0: nothing since the last row
+  std::vector<i64> pair_bytes;   // since the last row of /pairs
 
   std::vector<const ColumnHead*> heads() const {
     std::vector<const ColumnHead*> all;
     for (const auto& c : steps) all.push_back(&c);
     for (const auto& c : evaluations) all.push_back(&c);
+    for (const auto& c : pairs) all.push_back(&c);
     for (const auto& c : checkpoints) all.push_back(&c);
     for (const auto& c : samples) all.push_back(&c);
     return all;
@@ -80,6 +84,23 @@ struct RunRecord::Impl {
       c.fill(record, row);
       append(c, row);
     }
+  }
+
+  void add_pairs(const train::StepRecord& r) {
+    if (pairs.empty()) return;
+    pair_bytes.resize(r.pair_bytes.size(), 0);
+    for (std::size_t i = 0; i < pair_bytes.size(); ++i) pair_bytes[i] += r.pair_bytes[i];
+    pairs_until = r.step;
+  }
+  void write_pairs() {
+    if (pairs_until == 0) return;
+    append_all(pairs, PairRow{pairs_until, pair_bytes});
+    pair_bytes.clear();
+    pairs_until = 0;
+  }
+  void flush() {
+    file.flush();
+    since_flush.restart();
   }
 
   /// Brings a series to `rows` rows: later ones are forgotten, missing ones (lost in a crash) filled with NaN or -1.
@@ -112,16 +133,19 @@ RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode 
     const std::vector<i64> steps = file.exists(group + "/step") ? file.read<i64>(group + "/step") : std::vector<i64>{};
     return static_cast<i64>(std::ranges::count_if(steps, [&](i64 s) { return s >= 0 && s <= step; }));
   };
-  for (const std::string& ranks : file.list("/ranks")) {
-    const std::string group = "/ranks/" + ranks;
-    const i64 keep = rows_kept(group);
-    for (const std::string& name : file.list(group)) {
-      const Shape shape = file.shape(group + "/" + name);
-      H5Series(file, group + "/" + name, Shape(shape.begin() + 1, shape.end())).truncate(keep);
-    }
-  }
   std::map<std::string, i64> rows{{"/steps", step}, {"/steps/auxiliary", step}, {"/routing", step}};
   for (const char* group : {"/evaluation", "/checkpoints", "/samples"}) rows[group] = rows_kept(group);
+  // One group for each number of ranks that the run has had.
+  for (const std::string kind : {"/ranks", "/pairs"}) {
+    for (const std::string& ranks : file.exists(kind) ? file.list(kind) : std::vector<std::string>{}) {
+      const std::string group = kind + "/" + ranks;
+      rows[group] = rows_kept(group);
+      for (const std::string& name : file.list(group)) {
+        const Shape shape = file.shape(group + "/" + name);
+        H5Series(file, group + "/" + name, Shape(shape.begin() + 1, shape.end())).truncate(rows[group]);
+      }
+    }
+  }
   for (const ColumnHead* c : impl_->heads()) {
     const std::string group = c->name.substr(0, c->name.rfind('/'));
     if (file.exists(c->name)) {
@@ -139,13 +163,15 @@ RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode 
 RunRecord::~RunRecord() = default;
 
 void RunRecord::flush() {
-  impl_->file.flush();
-  impl_->since_flush.restart();
+  // Before a checkpoint: whatever is resumed from it begins with a new row.
+  impl_->write_pairs();
+  impl_->flush();
 }
 
 void RunRecord::on_step(const train::StepRecord& r) {
   impl_->append_all(impl_->steps, r);
-  if (impl_->since_flush.seconds() > 2) flush();
+  impl_->add_pairs(r);
+  if (impl_->since_flush.seconds() > 2) impl_->flush();
 }
 
 void RunRecord::on_evaluation(i64 step, const train::EvalReport& r) {
@@ -157,7 +183,19 @@ void RunRecord::on_sample(const train::Sample& sample) { impl_->append_all(impl_
 
 void RunRecord::on_checkpoint(i64 step, double seconds, i64 bytes) {
   impl_->append_all(impl_->checkpoints, CheckpointRow{step, seconds, bytes});
-  flush();
+  impl_->flush();
+}
+
+RunSoFar RunRecord::so_far() const {
+  const H5File& file = impl_->file;
+  RunSoFar s;
+  s.losses = file.read<double>("/steps/task_loss");
+  if (const std::vector<i64> evaluated = file.read<i64>("/evaluation/step"); !evaluated.empty()) {
+    s.evaluated = evaluated.back();
+    s.evaluation_loss = file.read<double>("/evaluation/loss").back();
+    if (file.exists("/evaluation/above_floor")) s.above_floor = file.read<double>("/evaluation/above_floor").back();
+  }
+  return s;
 }
 
 void RunRecord::finish(i64 step, i64 peak_memory) {

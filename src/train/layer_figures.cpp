@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace pleiad::train {
 
@@ -31,6 +32,7 @@ LoadFigures load_figures(std::span<const i64> tokens, std::span<const double> fl
     f.overloaded += t * flops_per_row[e] > 2 * mean_flops;
   }
   if (tokens.size() > 1) f.entropy = h / std::log(n);
+  f.divergence = std::max(0.0, std::log(n) - h);
   return f;
 }
 
@@ -113,6 +115,19 @@ LayerFigures layer_figures(const model::LayerStatistics& s, const LayerFacts& fa
     f.importance_by_position.push_back(static_cast<double>(s.position_importance[i]) * model::k_fixed_unit * over);
   }
   return f;
+}
+
+double rows_flops(std::span<const i64> offset, std::span<const i64> experts, const LayerFacts& facts) {
+  // Experts of one width need no look at each of them, and there may be a million.
+  if (facts.widths.size() < 2) return static_cast<double>(offset.back() - offset.front()) * facts.flops_per_row.front();
+  double flops = 0;
+  for (std::size_t e = 0; e < experts.size(); ++e) flops += static_cast<double>(offset[e + 1] - offset[e]) * facts.flops_per_row[experts[e]];
+  return flops;
+}
+
+double peak_over_mean(std::span<const double> values) {
+  const double sum = std::accumulate(values.begin(), values.end(), 0.0);
+  return sum > 0 ? *std::ranges::max_element(values) * static_cast<double>(values.size()) / sum : 1;
 }
 
 double step_flops(double fixed_per_token, const LayerFacts& facts, const std::vector<const model::LayerStatistics*>& layers, i64 tokens) {

@@ -96,26 +96,55 @@ void Trainer::report(const TrainState& state, const model::Batch& batch, double 
   for (MetricSink* sink : sinks_) sink->on_step(r);
 }
 
+/// Bytes of the step from this rank to each rank of the world, all layers; in a dry run between all pretended ranks. Empty where there are
+/// too many ranks.
+std::vector<i64> Trainer::own_pairs() const {
+  const i64 ranks = grid_.world().size(), first = grid_.world().rank() - grid_.expert_group().rank();  // of this rank's expert group
+  if (ranks > exchange::k_most_paired_ranks) return {};
+  std::vector<i64> sent(static_cast<std::size_t>(ranks), 0);
+  for (const i64 block : model_.moe_layers()) {
+    const std::vector<i64>& to = trace_.blocks[block].moe.plan.bytes_to;
+    if (to.size() > sent.size()) sent.resize(to.size(), 0);
+    for (std::size_t r = 0; r < to.size(); ++r) sent[static_cast<std::size_t>(first) + r] += to[r];
+  }
+  return sent;
+}
+
+/// What each rank did, in one message.
+void Trainer::report_ranks(StepRecord& r) const {
+  constexpr std::size_t each = 4;
+  std::vector<i64> mine;
+  for (std::size_t l = 0; l < r.layers.size(); ++l) {
+    const model::BlockTrace& block = trace_.blocks[model_.moe_layers()[l]];
+    const std::vector<i64>& experts = model_.blocks()[model_.moe_layers()[l]].moe()->expert_map().owned_by(grid_.expert_group().rank());
+    const double flops = rows_flops(block.moe.plan.expert_offset, experts, facts_);
+    mine.insert(mine.end(), {r.layers[l]->traffic.bytes(), r.layers[l]->traffic.messages(), block.moe.plan.rows(), std::bit_cast<i64>(flops)});
+  }
+  const std::vector<i64> pairs = own_pairs();
+  mine.insert(mine.end(), pairs.begin(), pairs.end());
+  const std::vector<i64> all = comm::all_gather<i64>(grid_.world(), mine);
+  for (std::size_t l = 0; l < r.layers.size(); ++l) {
+    for (std::size_t at = each * l; at < all.size(); at += mine.size()) {
+      r.bytes.push_back(all[at]);
+      r.messages.push_back(all[at + 1]);
+      r.expert_rows.push_back(all[at + 2]);
+      r.expert_flops.push_back(std::bit_cast<double>(all[at + 3]));
+    }
+  }
+  const std::size_t counts = each * r.layers.size();
+  for (std::size_t at = counts; at < all.size(); at += mine.size()) r.pair_bytes.insert(r.pair_bytes.end(), &all[at], &all[at] + pairs.size());
+}
+
 void Trainer::report_layers(const model::Batch& batch, StepRecord& r) const {
   r.layers = model_.statistics(trace_);
   r.flops_per_token = model_.fixed_flops_per_token();
   r.flops = step_flops(r.flops_per_token, facts_, r.layers, r.tokens);
-  std::vector<i64> mine;
   for (const auto* layer : r.layers) {
-    mine.push_back(layer->traffic.forward_bytes + layer->traffic.backward_bytes);
-    mine.push_back(layer->traffic.forward_messages + layer->traffic.backward_messages);
-    if (sinks_.empty()) continue;  // nobody looks at the figures here
+    if (sinks_.empty()) break;  // nobody looks at the figures here
     r.figures.push_back(layer_figures(*layer, facts_));
     r.flops_per_token += r.figures.back().expert_flops_per_token + r.figures.back().selection_flops_per_token;
   }
-  const std::vector<i64> all = comm::all_gather<i64>(grid_.world(), mine);
-  for (std::size_t l = 0; l < r.layers.size(); ++l) {
-    for (i64 rank = 0; rank < grid_.world().size(); ++rank) {
-      const std::size_t at = static_cast<std::size_t>(rank) * mine.size() + 2 * l;
-      r.bytes.push_back(all[at]);
-      r.messages.push_back(all[at + 1]);
-    }
-  }
+  if (!r.layers.empty()) report_ranks(r);
   if (config_.record_every == 0 || r.step % config_.record_every != 0 || r.layers.empty()) return;
   std::vector<const routing::Assignment*> routed;
   for (const i64 block : model_.moe_layers()) routed.push_back(&trace_.blocks[block].moe.router->assignment);

@@ -1,4 +1,6 @@
 // The exchange on one rank, on a problem small enough to write down, and the dry run that counts for more ranks.
+#include <numeric>
+
 #include "exchange/sample_problem.hpp"
 #include "pleiad/exchange/dry_run.hpp"
 
@@ -71,7 +73,8 @@ TEST(LocalExchanger, TakesTheSameExpertTwiceInOneToken) {
 
 TEST(LocalExchanger, SendsNothing) {
   const ExchangePlan plan = LocalExchanger().make_plan(three_tokens(), k_three, k_lanes, 1);
-  EXPECT_EQ(plan.traffic.forward_bytes + plan.traffic.backward_bytes + plan.traffic.forward_messages + plan.traffic.backward_messages, 0);
+  EXPECT_EQ(plan.traffic.bytes() + plan.traffic.messages(), 0);
+  EXPECT_TRUE(plan.bytes_to.empty());
 }
 
 TEST(ExpertOrder, RefusesAnExpertThatIsNotThere) {
@@ -105,7 +108,12 @@ TEST(DryRun, PlanHoldsTheSumOverPretendedRanks) {
     sum.forward_bytes += t.forward_bytes;
     sum.backward_messages += t.backward_messages;
   }
-  const Traffic total = dry.make_plan(a, map, alone, c.width).traffic;
+  const ExchangePlan plan = dry.make_plan(a, map, alone, c.width);
+  const Traffic& total = plan.traffic;
+  EXPECT_EQ(plan.bytes_to.size(), 9u) << "three ranks, pair by pair";
+  EXPECT_EQ(std::accumulate(plan.bytes_to.begin(), plan.bytes_to.end(), i64{0}), total.bytes());
+  for (std::size_t r = 0; r < 3; ++r) EXPECT_EQ(plan.bytes_to[4 * r], 0) << "nothing to itself";
+  EXPECT_TRUE(DryRunExchanger(k_most_paired_ranks + 1, Combine::owner).make_plan(a, map, alone, c.width).bytes_to.empty());
   EXPECT_GT(total.forward_bytes, 0);
   EXPECT_EQ(total.forward_bytes, sum.forward_bytes);
   EXPECT_EQ(total.backward_messages, sum.backward_messages);

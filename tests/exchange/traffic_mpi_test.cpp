@@ -1,16 +1,21 @@
 // Bytes and messages: what the plan claims and what the dry run predicts, against what really goes through MPI. The two MPI calls that
 // carry an exchange are intercepted (the profiling interface of the MPI standard) and counted.
+#include <map>
+
 #include "exchange/sample_problem.hpp"
+#include "pleiad/comm/collectives.hpp"
 #include "pleiad/exchange/dry_run.hpp"
 
 namespace {
 
 struct Seen {
   long long bytes = 0, messages = 0;
-  void add(int count, MPI_Datatype type) {
+  std::map<int, long long> to;  // bytes by destination
+  void add(int count, MPI_Datatype type, int rank) {
     int size = 0;
     PMPI_Type_size(type, &size);
     bytes += static_cast<long long>(count) * size;
+    to[rank] += static_cast<long long>(count) * size;
     messages += count > 0;
   }
 } seen;
@@ -19,9 +24,12 @@ struct Seen {
 
 extern "C" int MPI_Alltoall(const void* send, int send_count, MPI_Datatype send_type, void* recv, int recv_count, MPI_Datatype recv_type,
                             MPI_Comm comm) {
-  int ranks = 0;
+  int ranks = 0, me = 0;
   PMPI_Comm_size(comm, &ranks);
-  for (int r = 1; r < ranks; ++r) seen.add(send_count, send_type);
+  PMPI_Comm_rank(comm, &me);
+  for (int r = 0; r < ranks; ++r) {
+    if (r != me) seen.add(send_count, send_type, r);
+  }
   return PMPI_Alltoall(send, send_count, send_type, recv, recv_count, recv_type, comm);
 }
 
@@ -31,7 +39,7 @@ extern "C" int MPI_Alltoallv(const void* send, const int send_counts[], const in
   PMPI_Comm_size(comm, &ranks);
   PMPI_Comm_rank(comm, &me);
   for (int r = 0; r < ranks; ++r) {
-    if (r != me) seen.add(send_counts[r], send_type);
+    if (r != me) seen.add(send_counts[r], send_type, r);
   }
   return PMPI_Alltoallv(send, send_counts, send_places, send_type, recv, recv_counts, recv_places, recv_type, comm);
 }
@@ -63,6 +71,7 @@ TEST_P(TrafficOf, PlanDryRunAndMpiAgree) {
     EXPECT_EQ(plan.traffic.forward_bytes, seen.bytes);
     EXPECT_EQ(plan.traffic.forward_messages, seen.messages);
 
+    std::map<int, long long> to = seen.to;
     seen = {};
     exchanger.combine_adjoint(y, plan, d_rows);
     const std::vector<real> d_row_weight(static_cast<std::size_t>(d_rows.rows()));
@@ -70,7 +79,14 @@ TEST_P(TrafficOf, PlanDryRunAndMpiAgree) {
     EXPECT_EQ(plan.traffic.backward_bytes, seen.bytes);
     EXPECT_EQ(plan.traffic.backward_messages, seen.messages);
 
-    const std::vector<Traffic> predicted = DryRunExchanger(ranks, combine).traffic_per_rank(all, map, lanes, c.width);
+    std::vector<i64> counted(static_cast<std::size_t>(ranks), 0), pretended;
+    for (const auto& part : {to, seen.to}) {
+      for (const auto& [rank, bytes] : part) counted[rank] += bytes;
+    }
+    EXPECT_EQ(plan.bytes_to, counted);
+
+    const std::vector<Traffic> predicted = DryRunExchanger(ranks, combine).traffic_per_rank(all, map, lanes, c.width, &pretended);
+    EXPECT_EQ(pretended, comm::all_gather<i64>(comm, plan.bytes_to)) << "every pair of ranks";
     ASSERT_EQ(static_cast<i64>(predicted.size()), ranks);
     const Traffic& t = predicted[comm.rank()];
     EXPECT_EQ(t.forward_bytes, plan.traffic.forward_bytes);

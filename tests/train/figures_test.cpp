@@ -37,6 +37,7 @@ TEST(LoadFigures, OfAnEvenLoadAreNeutral) {
   EXPECT_DOUBLE_EQ(f.flops_imbalance, 1);
   EXPECT_DOUBLE_EQ(f.variation, 0);
   EXPECT_DOUBLE_EQ(f.entropy, 1);
+  EXPECT_NEAR(f.divergence, 0, 1e-15);
 }
 
 TEST(LoadFigures, OfAnUnevenLoadAreWhatTheHandFinds) {
@@ -45,13 +46,29 @@ TEST(LoadFigures, OfAnUnevenLoadAreWhatTheHandFinds) {
   EXPECT_DOUBLE_EQ(f.flops_imbalance, 18.0 / 6) << "flops 6, 18, 0, 0";
   EXPECT_NEAR(f.variation, std::sqrt(6.0) / 2, 1e-12);
   EXPECT_NEAR(f.entropy, -(0.75 * std::log(0.75) + 0.25 * std::log(0.25)) / std::log(4.0), 1e-12);
+  EXPECT_NEAR(f.divergence, 0.75 * std::log(0.75 * 4) + 0.25 * std::log(0.25 * 4), 1e-12);
 }
 
 TEST(LoadFigures, OfOneExpertOrNoTokensAreFinite) {
   EXPECT_EQ(load_figures(std::vector<i64>{9}, std::vector<double>{3}).entropy, 1);
+  EXPECT_EQ(load_figures(std::vector<i64>{9}, std::vector<double>{3}).divergence, 0);
   const LoadFigures none = load_figures(std::vector<i64>{0, 0}, std::vector<double>{3, 3});
   EXPECT_EQ(none.imbalance, 1);
   EXPECT_EQ(none.variation, 0);
+  EXPECT_EQ(none.divergence, 0);
+}
+
+TEST(RankLoad, IsWhatTheExpertsOfARankHaveToDo) {
+  LayerFacts facts;
+  facts.flops_per_row = {10, 1, 100};
+  const std::vector<i64> offset = {0, 3, 5}, experts = {0, 2};
+  facts.widths = {1, 10, 100};
+  EXPECT_EQ(rows_flops(offset, experts, facts), 3 * 10 + 2 * 100);
+  facts.widths = {10};
+  EXPECT_EQ(rows_flops(offset, experts, facts), 5 * 10) << "all of one width";
+  EXPECT_EQ(rows_flops(std::vector<i64>{0}, {}, facts), 0) << "a rank without experts";
+  EXPECT_EQ(peak_over_mean(std::vector<double>{1, 5, 0}), 2.5);
+  EXPECT_EQ(peak_over_mean(std::vector<double>{0, 0}), 1);
 }
 
 TEST(LoadFigures, CountDeadAndOverloadedExperts) {

@@ -194,6 +194,49 @@ TEST(Trainer, ReportsEvaluatesSamplesAndSavesWhenItShould) {
   }
 }
 
+// Whatever the grid: rows of each rank's experts, and bytes from rank to rank, add up to what is known of the layers.
+void expect_ranks_add_up(comm::ProcessGrid grid, const Keys& moe) {
+  const std::size_t ranks = static_cast<std::size_t>(grid.world().size());
+  TinyRun run(std::move(grid), moe, {{"steps", "2"}});
+  run.trainer->run(*run.state, 2);
+  const LayerFacts facts = layer_facts(run.tiny.model->moe_config(), *run.tiny.model->blocks()[run.tiny.model->moe_layers().front()].moe());
+  for (const StepRecord& r : run.sink.records) {
+    const std::size_t layers = r.figures.size();
+    EXPECT_EQ(r.expert_rows.size(), layers * ranks);
+    EXPECT_EQ(r.pair_bytes.size(), ranks * ranks);
+    for (std::size_t l = 0; l < layers; ++l) {
+      i64 rows = 0;
+      double flops = 0;
+      for (std::size_t rank = 0; rank < ranks; ++rank) rows += r.expert_rows[l * ranks + rank], flops += r.expert_flops[l * ranks + rank];
+      EXPECT_DOUBLE_EQ(static_cast<double>(rows), r.figures[l].mean_k * static_cast<double>(r.tokens));
+      EXPECT_DOUBLE_EQ(flops, r.figures[l].expert_flops_per_token * static_cast<double>(r.tokens));
+    }
+    for (std::size_t from = 0; from < ranks; ++from) {
+      i64 sent = 0, pairs = 0;
+      for (std::size_t l = 0; l < layers; ++l) sent += r.bytes[l * ranks + from];
+      for (std::size_t to = 0; to < ranks; ++to) pairs += r.pair_bytes[from * ranks + to];
+      EXPECT_EQ(pairs, sent) << "rank " << from;
+      EXPECT_EQ(r.pair_bytes[from * ranks + from], 0);
+    }
+  }
+}
+
+TEST(Trainer, ReportsRowsOfEachRankAndBytesOfEachPairOfRanks) {
+  for (const Keys& moe : {k_runs[0], with(k_tiny_moe, {{"preset", "mixtral"}, {"expert_widths", "3,9,4,1"}}), k_peer}) {
+    expect_ranks_add_up(test::grid_of_all(), moe);
+    if (comm::Communicator::world().size() == 4) expect_ranks_add_up(comm::ProcessGrid(comm::Communicator::world(), 2), moe);
+  }
+}
+
+TEST(Trainer, CountsBytesBetweenRanksOfOneExpertGroupOnly) {
+  if (comm::Communicator::world().size() != 4) return;
+  TinyRun run(comm::ProcessGrid(comm::Communicator::world(), 2), k_runs[0], {{"steps", "1"}});
+  run.trainer->run(*run.state, 1);
+  for (std::size_t from = 0; from < 4; ++from) {
+    for (std::size_t to = 0; to < 4; ++to) EXPECT_EQ(run.sink.records[0].pair_bytes[4 * from + to] > 0, from / 2 == to / 2 && from != to) << from << " to " << to;
+  }
+}
+
 TEST(Trainer, EveryPhaseOfAStepIsTimedAndTogetherTheyFitIntoIt) {
   TinyRun run(test::grid_of_all(), k_runs[1], {{"steps", "3"}});
   run.trainer->run(*run.state, 3);

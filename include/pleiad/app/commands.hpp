@@ -25,6 +25,7 @@ int run_sample(const comm::Communicator& world, const Arguments& arguments);
 int run_verify(const comm::Communicator& world, const Arguments& arguments);
 int run_data(const comm::Communicator& world, const Arguments& arguments);
 int run_inspect(const comm::Communicator& world, const Arguments& arguments);
+int run_watch(const comm::Communicator& world, const Arguments& arguments);
 int run_report(const comm::Communicator& world, const Arguments& arguments);
 
 const std::vector<Command>& commands();

@@ -1,9 +1,10 @@
-// Who listens to a run: its record run.h5, routing.h5 where routing is recorded, and the terminal with log.txt.
+// Who listens to a run: its record run.h5, routing.h5 where routing is recorded, live.json for who watches it from elsewhere, and the
+// terminal with log.txt.
 #pragma once
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/app/train_job.hpp"
+#include "pleiad/io/live_record.hpp"
 #include "pleiad/io/routing_record.hpp"
-#include "pleiad/io/run_record.hpp"
 
 namespace pleiad::app {
 
@@ -28,6 +29,7 @@ class RunListeners {
   std::optional<io::RunRecord> record_;
   std::optional<io::RoutingRecord> routing_;
   std::optional<Terminal> terminal_;
+  std::optional<io::LiveRecord> live_;
 };
 
 }  // namespace pleiad::app

@@ -23,9 +23,9 @@ class AllToAllExchanger : public Exchanger {
   Combine combine_;
 };
 
-/// What this rank sends in one layer and step, given rows and assignments per rank both ways. Messages to itself and empty ones
-/// are not counted. One formula for the real exchange and for the dry run.
-Traffic traffic_of(std::span<const i64> send_rows, std::span<const i64> send_entries, std::span<const i64> recv_rows,
-                   std::span<const i64> recv_entries, i64 me, i64 width, Combine combine);
+/// What this rank sends to each rank in one layer and step, given rows and assignments per rank both ways. Messages to itself and empty
+/// ones are not counted. One formula for the real exchange and for the dry run.
+std::vector<Traffic> traffic_to(std::span<const i64> send_rows, std::span<const i64> send_entries, std::span<const i64> recv_rows,
+                                std::span<const i64> recv_entries, i64 me, i64 width, Combine combine);
 
 }  // namespace pleiad::exchange

@@ -8,10 +8,11 @@ namespace pleiad::exchange {
 class DryRunExchanger : public LocalExchanger {
  public:
   DryRunExchanger(i64 ranks, Combine combine) : ranks_(ranks), combine_(combine) {}
-  /// `plan.traffic` is the total over all pretended ranks.
+  /// `plan.traffic` is the total over all pretended ranks, `plan.bytes_to` counts each pair of them.
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
-  /// What each pretended rank would send; the experts of `map` are dealt out among them by its rule.
-  std::vector<Traffic> traffic_per_rank(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const;
+  /// What each pretended rank would send; the experts of `map` are dealt out among them by its rule. `bytes_to` as in the plan.
+  std::vector<Traffic> traffic_per_rank(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width,
+                                        std::vector<i64>* bytes_to = nullptr) const;
 
  private:
   i64 ranks_;

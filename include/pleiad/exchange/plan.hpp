@@ -16,7 +16,14 @@ enum class Combine { home, owner };
 struct Traffic {
   i64 forward_bytes = 0, backward_bytes = 0;
   i64 forward_messages = 0, backward_messages = 0;
+
+  i64 bytes() const { return forward_bytes + backward_bytes; }
+  i64 messages() const { return forward_messages + backward_messages; }
+  Traffic& operator+=(const Traffic& more);
 };
+
+/// Up to so many ranks bytes are counted for each pair of them; more ranks would need as many numbers as their square.
+inline constexpr i64 k_most_paired_ranks = 64;
 
 struct ExchangePlan {
   // At home.
@@ -35,6 +42,9 @@ struct ExchangePlan {
   std::vector<i64> expert_offset;   // [local experts + 1]
 
   Traffic traffic;
+  // Bytes to each rank of the group, forward and backward: [P] of this rank; [P*P], sender after sender, in a dry run. Empty where
+  // nothing travels, and beyond k_most_paired_ranks.
+  std::vector<i64> bytes_to;
 
   i64 rows() const { return static_cast<i64>(row_token.size()); }
   i64 arrived() const;

@@ -15,6 +15,7 @@ struct RunDescription {
   std::vector<i64> moe_layers, expert_widths;
   train::LayerFacts layer;                                    ///< of every MoE layer
   i64 k_bins = 0, places = 0;                                 ///< of model::LayerStatistics
+  i64 pair_ranks = 0;                                         ///< ranks whose bytes are counted pair by pair; pretended ones in a dry run; 0: none
   bool has_importance = false, generates_experts = false;
   std::vector<std::string> auxiliary;                         ///< names of the auxiliary losses
   std::vector<std::string> domains;
@@ -56,6 +57,11 @@ struct EvaluationRow {
   i64 step;
   const train::EvalReport& report;
 };
+/// Since the row before.
+struct PairRow {
+  i64 step;
+  const std::vector<i64>& bytes;  ///< [ranks x ranks]
+};
 struct CheckpointRow {
   i64 step;
   double seconds;
@@ -68,6 +74,7 @@ struct SampleRow {
 
 std::vector<Column<train::StepRecord>> step_columns(const RunDescription& run);
 std::vector<Column<EvaluationRow>> evaluation_columns(const RunDescription& run);
+std::vector<Column<PairRow>> pair_columns(const RunDescription& run);
 std::vector<Column<CheckpointRow>> checkpoint_columns();
 std::vector<Column<SampleRow>> sample_columns();
 

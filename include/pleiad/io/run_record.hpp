@@ -12,6 +12,14 @@ inline constexpr const char* k_run_format = "pleiad-run/1";
 /// Turns sampled tokens into text.
 using Decode = std::function<std::string(std::span<const std::int32_t>)>;
 
+/// What earlier parts of a run have left.
+struct RunSoFar {
+  std::vector<double> losses;    ///< task loss of steps 1, 2, ...; NaN where lost
+  std::optional<i64> evaluated;  ///< step of the last evaluation
+  double evaluation_loss = 0;
+  std::optional<double> above_floor;
+};
+
 class RunRecord : public train::MetricSink {
  public:
   /// A new record. UserError if it cannot be written.
@@ -25,6 +33,8 @@ class RunRecord : public train::MetricSink {
   void on_sample(const train::Sample& sample) override;
   void on_checkpoint(i64 step, double seconds, i64 bytes) override;
   void flush() override;
+  /// What the file holds at this moment.
+  RunSoFar so_far() const;
   /// Marks the run as finished after `step` updates, notes the memory it took (bytes, all ranks) and closes the file.
   void finish(i64 step, i64 peak_memory);
 

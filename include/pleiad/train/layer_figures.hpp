@@ -11,6 +11,7 @@ struct LoadFigures {
   double flops_imbalance = 1;      ///< largest over mean, of floating-point operations per expert
   double variation = 0;            ///< coefficient of variation of tokens per expert
   double entropy = 1;              ///< entropy of the token shares over ln(experts)
+  double divergence = 0;           ///< of the token shares from even ones (Kullback-Leibler), nats
   i64 dead = 0;                    ///< experts without a token
   i64 overloaded = 0;              ///< experts with more than twice the mean of floating-point operations
 };
@@ -49,6 +50,12 @@ struct LayerFigures {
   std::vector<double> k_by_position, importance_by_position;  ///< [places] means; NaN where no token stands
 };
 LayerFigures layer_figures(const model::LayerStatistics& s, const LayerFacts& facts);
+
+/// Forward floating-point operations of a rank's experts: expert_offset [experts + 1] of its rows, by expert; experts: their global numbers.
+double rows_flops(std::span<const i64> expert_offset, std::span<const i64> experts, const LayerFacts& facts);
+
+/// Largest over mean; 1 where nothing is there.
+double peak_over_mean(std::span<const double> values);
 
 /// Floating-point operations of one step over the whole batch of `tokens`: forward and twice that backward, for assignments kept.
 double step_flops(double fixed_per_token, const LayerFacts& facts, const std::vector<const model::LayerStatistics*>& layers, i64 tokens);

@@ -42,6 +42,8 @@ class Trainer {
   void step(TrainState& state);
   void report(const TrainState& state, const model::Batch& batch, double rate, double norm, double seconds);
   void report_layers(const model::Batch& batch, StepRecord& record) const;
+  std::vector<i64> own_pairs() const;
+  void report_ranks(StepRecord& record) const;
   void after_step(TrainState& state, bool last);
   std::vector<std::int32_t> sample_text(const ParamSet& params) const;
 
