@@ -66,6 +66,7 @@ Figure knowledge_figure(const RunData& d) {
   if (missing.empty() && add_layer_lines(d, f, domains, "alignment")) f.panels.push_back(domains);
   if (add_layer_lines(d, f, tokens, "token_alignment")) f.panels.push_back(tokens);
   if (f.panels.empty()) return absent_figure(f.id, f.title, "The run has not been evaluated yet.");
+  for (Panel& p : f.panels) p.settings.push_back("set yrange [0:*]");
   lay_out_panels(f);
   f.caption = "Mutual information of expert and domain over the entropy of the domain, and of expert and input token over the entropy of the token; 0: experts know nothing of it, 1: everything. "
               "Held-out." + std::string(missing.empty() ? "" : " " + missing) + d.layers_note();

@@ -54,7 +54,7 @@ Figure histogram_figure(const RunData& d) {
     p.elements.push_back(fmt::format("data index 0 using ($1+{:.4f}):{}:({:.4f}) with boxes fs solid 1 border lc rgb '#ffffff' fc rgb '{}' title {}",
                                      (static_cast<double>(i) + 0.5) * width - 0.4, i + 2, width, ordered_color(i, shown + 1), quote(names.back())));
   }
-  p.settings = {"set yrange [0:*]", fmt::format("set xrange [-0.6:{}.6]", std::min(bins, last + 2) - 1), fmt::format("set xtics 0,{:g}", nice_step(static_cast<double>(last + 1), 16)), "unset grid", "set grid y"};
+  p.settings = {"set yrange [0:*]", fmt::format("set xrange [-0.6:{}.6]", std::min(bins, last + 2) - 1), fmt::format("set xtics 0,{:g}", std::max(1.0, nice_step(static_cast<double>(last + 1), 16))), "unset grid", "set grid y"};
   f.settings = {legend_below(f, names)};
   f.panels = {p};
   f.caption = fmt::format("Share of the tokens by their number of kept experts, in {}.{}{}", when, open_end ? fmt::format(" K = {} stands for that or more.", bins - 1) : "", d.layers_note());
@@ -103,12 +103,12 @@ Figure width_figure(const RunData& d) {
       for (std::size_t c = n; c-- > 0;) {  // from the highest down, so that each covers the rest of the one before
         p.elements.push_back(fmt::format("data index {} using 1:{} with filledcurves y1=0 fs solid 1 noborder fc rgb '{}' title {}", at, c + 2, ordered_color(c, n), quote(classes.names[c])));
       }
-      p.settings.push_back("set key tmargin center horizontal samplen 1 width -1 font ',11'");
       f.panels.push_back(std::move(p));
     }
   }
   if (f.panels.empty()) return absent_figure(f.id, f.title, "The run has made no step yet.");
   lay_out_panels(f);
+  f.legend.assign(classes.names.rbegin(), classes.names.rend());
   f.caption = "Share of the kept assignments, and of the experts' FLOPs, that goes to experts of each hidden width, in training; means over 1/100 of the run." + d.layers_note();
   return f;
 }
@@ -162,6 +162,7 @@ Figure drops_figure(const RunData& d) {
     f.panels.push_back(std::move(p));
   }
   lay_out_panels(f);
+  f.legend = d.layer_names();
   f.caption = "Per 100 tokens of the training batch: assignments that the capacity removed, those of them that were a token's first choice, tokens it left without any expert, and tokens "
               "that no expert chose; what never happened is left out. Means over 1/100 of the run." + d.layers_note();
   return f;
@@ -183,8 +184,10 @@ bool add_position_lines(const RunData& d, Figure& f, Panel& p, const std::string
   for (std::size_t i = 0; i < d.layers.size(); ++i) {
     p.elements.push_back(fmt::format("data index {} using 1:{} with linespoints {} title {}", at, i + 2, line_style(i, 2), quote(d.layer_name(d.layers[i]))));
   }
+  const auto [least, most] = std::ranges::minmax(row);
   p.x_label = "position in the sequence [token]";
-  p.settings = {fmt::format("set xrange [0:{:g}]", length), "set autoscale y", "set offsets 0, 0, graph 0.05, graph 0.05", "set key tmargin center horizontal samplen 2 font ',12'"};
+  p.settings = {fmt::format("set xrange [0:{:g}]", length), least < most ? "set autoscale y" : "set yrange [0:*]", "set offsets 0, 0, graph 0.05, graph 0.05", "set tmargin 2"};
+  f.legend = d.layer_names();
   return true;
 }
 

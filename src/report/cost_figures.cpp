@@ -74,10 +74,10 @@ Figure phase_figure(const RunData& d) {
   }
   f.add(std::move(b));
   Panel p{.x_label = "rank", .y_label = "time per step [ms]"};
-  p.settings = {"set style data histograms", "set style histogram rowstacked", "set boxwidth 0.7", "set yrange [0:*]", "unset grid", "set grid y"};
+  p.settings = {"set style data histograms", "set style histogram rowstacked", "set boxwidth 0.7", "set style fill solid 1 border rgb '#ffffff'", "set yrange [0:*]", "unset grid", "set grid y"};
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const std::string color = i < shown.size() ? color_of(i) : "#bbbbbb";
-    p.elements.push_back(fmt::format("data index 0 using {}{} fs solid 1 border lc rgb '#ffffff' fc rgb '{}' title {}", i + 2, i == 0 ? ":xtic(1)" : "", color, quote(entries[i])));
+    p.elements.push_back(fmt::format("data index 0 using {}{} lc rgb '{}' title {}", i + 2, i == 0 ? ":xtic(1)" : "", color, quote(entries[i])));
   }
   f.settings = {legend_below(f, entries)};
   f.panels = {p};
@@ -121,8 +121,9 @@ Figure pairs_figure(const RunData& d) {
   const Prefix prefix = prefix_for(most);
   map.scale = prefix.factor;
   map.top = most / prefix.factor;
+  map.downward = true;
   map.numbers = n <= 8;
-  add_heat_map(f, map, {"set cblabel " + quote(prefix.name + "byte per step"), n <= 16 ? "set xtics 1" : "set xtics auto", n <= 16 ? "set ytics 1" : "set ytics auto", "set yrange [] reverse"});
+  add_heat_map(f, map, {"set cblabel " + quote(prefix.name + "byte per step"), n <= 16 ? "set xtics 1" : "set xtics auto", n <= 16 ? "set ytics 1" : "set ytics auto"});
   f.height = 420;
   f.caption = fmt::format("Bytes that the expert exchange sends from one rank to another, forward and backward, all layers, mean over {:.0f} steps on {} ranks.", steps, ranks);
   return f;

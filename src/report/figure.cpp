@@ -49,6 +49,13 @@ set tics font ',13'
       head_of(f), f.id, f.width / 40.0, f.height / 40.0, f.width, f.height);
 }
 
+/// How many entries of a legend stand side by side.
+std::size_t legend_columns(const Figure& f, const std::vector<std::string>& entries) {
+  std::size_t longest = 1;
+  for (const std::string& e : entries) longest = std::max(longest, e.size());
+  return std::clamp<std::size_t>(static_cast<std::size_t>(f.width - 20) / (8 * longest + 75), 1, std::max<std::size_t>(1, entries.size()));
+}
+
 std::string panel_script(const Panel& p) {
   std::string s;
   if (!p.title.empty()) s += "set title " + quote(p.title) + " font ',14'\n";
@@ -76,8 +83,22 @@ std::string script_of(const Figure& f) {
   std::string s = preamble(f);
   for (const std::string& line : f.settings) s += line + "\n";
   const i64 panels = static_cast<i64>(f.panels.size()), rows = (panels + f.panel_columns - 1) / f.panel_columns;
-  if (panels > 1) s += fmt::format("set bmargin 3.2\nset multiplot layout {},{}\n", rows, f.panel_columns);
-  for (const Panel& p : f.panels) s += panel_script(p);
+  const std::size_t columns = legend_columns(f, f.legend), lines = (f.legend.size() + columns - 1) / columns;
+  if (panels > 1) {
+    // A title of blanks keeps the room in which the legend of the first panel stands.
+    std::string room;
+    for (std::size_t i = 0; i < lines; ++i) room += i ? "\\n " : " ";
+    s += fmt::format("set bmargin 3.2\nset multiplot layout {},{}{}\n", rows, f.panel_columns, lines > 0 ? " title \"" + room + "\" font ',13'" : "");
+  }
+  for (std::size_t i = 0; i < f.panels.size(); ++i) {
+    if (lines > 0 && i == 0) {
+      // Horizontal legends are kept as narrow as the panel they belong to; vertical ones are not.
+      s += panels > 1 ? fmt::format("set key at screen 0.5,0.995 center top vertical maxrows {}", lines) : fmt::format("set key tmargin center horizontal maxcols {}", columns);
+      s += " Left reverse samplen 3 spacing 1.1 font ',13'\n";
+    }
+    s += panel_script(f.panels[i]);
+    if (i == 0 && panels > 1 && lines > 0) s += "set key off\n";
+  }
   if (panels > 1) s += "unset multiplot\n";
   return s + "unset output\n";
 }
@@ -140,10 +161,8 @@ std::string heat_palette() {
 }
 
 std::string legend_below(Figure& f, const std::vector<std::string>& entries) {
-  std::size_t longest = 1;
-  for (const std::string& e : entries) longest = std::max(longest, e.size());
-  const std::size_t fitting = static_cast<std::size_t>(f.width - 20) / (8 * longest + 75), columns = std::clamp<std::size_t>(fitting, 1, std::max<std::size_t>(1, entries.size()));
-  const int below = 19 * static_cast<int>((entries.size() + columns - 1) / columns);
+  const std::size_t columns = legend_columns(f, entries);
+  const int below = 22 * static_cast<int>((entries.size() + columns - 1) / columns);
   f.height += below;
   // Margins in parts of the picture: gnuplot's own would let the legend run into the label of the axis.
   return fmt::format("set bmargin at screen {:.4f}\nset key at screen 0.5,{:.4f} center bottom horizontal Left reverse samplen 3 spacing 1.1 maxcols {} font ',13'",

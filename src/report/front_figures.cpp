@@ -76,7 +76,7 @@ Figure iso_flop_figure(const Collection& c, const std::string& id, const std::st
     labels.push_back(fmt::format("{:.3g} {}flop", total / prefix.factor, prefix.name));
     block.title = "training FLOPs about " + labels.back();
     const std::size_t at = f.add(block), i = labels.size() - 1;
-    panel.elements.push_back(fmt::format("data index {} using 1:2:3 with yerrorbars lc rgb '{}' lw 1 pt 0 notitle", at, color_of(i)));
+    panel.elements.push_back(fmt::format("data index {} using 1:($2-$3):(0):(2*$3) with vectors nohead lc rgb '{}' lw 1.5 notitle", at, color_of(i)));
     panel.elements.push_back(fmt::format("data index {} using 1:2 with linespoints {} title {}", at, line_style(i, 2), quote(labels.back())));
   }
   if (labels.empty()) {

@@ -80,6 +80,7 @@ bool add_rank_lines(const RunData& d, Figure& f, Panel& p, const std::string& na
   for (std::size_t i = 0; i < d.layers.size(); ++i) {
     p.elements.push_back(fmt::format("data index {} using 1:{} with lines lc rgb '{}' lw 2 dt {} title {}", at, i + 2, color_of(i), i % 4 + 1, quote(d.layer_name(d.layers[i]))));
   }
+  f.legend = d.layer_names();
   set_lines(p, steps.mean.empty() ? 1 : steps.mean.back()[0]);
   return true;
 }
@@ -94,7 +95,9 @@ Figure balance_figure(const RunData& d) {
   const std::vector<std::array<std::string, 2>> of_ranks = {{"overload", "ranks, tokens"}, {"flops_overload", "ranks, FLOPs"}};
   for (const auto& [name, title] : of_ranks) {
     Panel p{.title = title, .y_label = "largest / mean [1]"};
-    if (add_rank_lines(d, f, p, name)) f.panels.push_back(std::move(p));
+    if (!add_rank_lines(d, f, p, name)) continue;
+    p.settings.push_back("set yrange [1:*]");
+    f.panels.push_back(std::move(p));
   }
   const bool ranks = !f.panels.empty();
   std::size_t place = 0;

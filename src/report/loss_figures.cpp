@@ -78,7 +78,7 @@ struct YRange {
   std::string command() const {
     const double high = high_held > low ? high_held : high_trained;
     if (!(high > low)) return "set autoscale y";
-    return fmt::format("set yrange [{:.6g}:{:.6g}]", low - 0.04 * (high - low), high + 0.08 * (high - low));
+    return fmt::format("set yrange [{:.6g}:{:.6g}]", std::max(0.0, low - 0.04 * (high - low)), high + 0.08 * (high - low));
   }
 };
 
@@ -94,7 +94,7 @@ void add_elements(Panel& p, std::size_t color, const std::string& label, const s
     p.elements.push_back(fmt::format("data index {} using ({}):2 with lines lc rgb '#90{}' lw 1 dt 1 {}", training, x, color_of(color).substr(1), title));
   }
   if (held_out >= 0) {
-    if (banded) p.elements.push_back(fmt::format("data index {} using ({}):2:3 with yerrorbars lc rgb '{}' lw 1 pt 0 notitle", held_out, x, color_of(color)));
+    if (banded) p.elements.push_back(fmt::format("data index {} using ({}):($2-$3):(0):(2*$3) with vectors nohead lc rgb '{}' lw 1.5 notitle", held_out, x, color_of(color)));
     p.elements.push_back(fmt::format("data index {} using ({}):2 with linespoints {} title {}", held_out, x, line_style(color, 2), quote(label)));
   }
 }

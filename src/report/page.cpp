@@ -23,6 +23,7 @@ tr.marked td { font-weight: 600; background: #eef5fa; }
 .note, figcaption, .tc { font-size: .85rem; color: #444; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 560px), 1fr)); gap: 1.4rem; align-items: start; }
 figure { margin: 0; min-width: 0; break-inside: avoid; }
+figure.full { grid-column: 1 / -1; }
 figure h3 { font-size: 1rem; margin: 0 0 .3rem; }
 figure svg { width: 100%; height: auto; display: block; }
 figure svg text { font-family: "Helvetica Neue", Helvetica, Arial, "Liberation Sans", sans-serif; }
@@ -66,7 +67,7 @@ void Page::figures(const std::vector<Figure>& figures, const std::vector<std::st
   body_ += "<div class=\"grid\">\n";
   for (std::size_t i = 0; i < figures.size(); ++i) {
     const Figure& f = figures[i];
-    body_ += fmt::format("<figure id=\"{}\">\n<h3>{}</h3>\n", escape_html(f.id), escape_html(f.title));
+    body_ += fmt::format("<figure id=\"{}\"{}>\n<h3>{}</h3>\n", escape_html(f.id), f.width == k_wide ? " class=\"full\"" : "", escape_html(f.title));
     if (f.absent.empty()) {
       body_ += pictures[i] + "\n<figcaption>" + escape_html(f.caption) + "</figcaption>\n";
     } else {

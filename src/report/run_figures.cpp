@@ -52,11 +52,18 @@ std::vector<Figure> run_figures(const Run& run, const std::string& id) {
 
 void set_lines(Panel& p, double last_step) {
   p.x_label = "training step";
-  p.settings = {"set key tmargin center horizontal Left reverse samplen 2 font ',12'", p.title.empty() ? "set tmargin 2" : "set tmargin 3.6", "set autoscale y", "set offsets 0, 0, graph 0.05, graph 0.05"};
+  p.settings = {"set tmargin 2", "set autoscale y", "set offsets 0, 0, graph 0.05, graph 0.05"};
   for (std::string& command : step_axis(last_step)) p.settings.push_back(std::move(command));
 }
 
+std::vector<std::string> RunData::layer_names() const {
+  std::vector<std::string> names;
+  for (const std::size_t l : layers) names.push_back(layer_name(l));
+  return names;
+}
+
 bool add_layer_lines(const RunData& d, Figure& f, Panel& p, const std::string& name, double scale) {
+  f.legend = d.layer_names();
   const Binned trained = read_binned(d.file, "/routing/" + name, k_line_points);
   const std::vector<std::vector<double>> held = read_all_rows(d.file, "/evaluation/" + name);
   const bool has_training = has_value(trained.mean), has_held_out = has_value(held);
@@ -99,7 +106,8 @@ void add_heat_map(Figure& f, const HeatMap& map, std::vector<std::string> settin
   Panel p{.title = map.title, .x_label = map.x_label, .y_label = map.y_label, .settings = std::move(settings)};
   p.settings.insert(p.settings.begin(), {heat_palette(), "unset grid", map.title.empty() ? "set tmargin 1" : "set tmargin 2", "set border 15", fmt::format("set cbrange [0:{:.6g}]", map.top), "set cblabel " + quote(map.value_label),
                                          fmt::format("set xrange [{:.8g}:{:.8g}]", map.x.front() - dx, map.x.back() + dx),
-                                         fmt::format("set yrange [{:.8g}:{:.8g}]", map.y.front() - dy, map.y.back() + dy)});
+                                         map.downward ? fmt::format("set yrange [{:.8g}:{:.8g}]", map.y.back() + dy, map.y.front() - dy)
+                                                      : fmt::format("set yrange [{:.8g}:{:.8g}]", map.y.front() - dy, map.y.back() + dy)});
   const std::size_t at = f.add(std::move(b));
   p.elements = {fmt::format("data index {} using 1:2:($3/{:g}) with image notitle", at, map.scale)};
   if (map.numbers) {
@@ -123,8 +131,10 @@ double color_top(const std::vector<HeatMap>& maps) {
 }
 
 void lay_out_panels(Figure& f) {
-  f.panel_columns = f.panels.size() > 1 ? 2 : 1;
-  f.height = f.panels.size() > 1 ? 290 * static_cast<int>((f.panels.size() + 1) / 2) : 380;
+  const int panels = static_cast<int>(f.panels.size());
+  f.panel_columns = panels > 4 ? 4 : panels > 1 ? 2 : 1;
+  if (panels > 4) f.width = k_wide;
+  f.height = panels > 1 ? 25 + 280 * ((panels + f.panel_columns - 1) / f.panel_columns) : 380;
 }
 
 ExpertGroups::ExpertGroups(i64 n) : experts(n), size((n + 63) / 64) {}

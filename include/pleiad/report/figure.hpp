@@ -15,6 +15,8 @@ struct Block {
   std::vector<std::vector<double>> rows = {};
 };
 
+inline constexpr int k_wide = 1300;  ///< pixels of a figure over the whole width of the page
+
 /// Part of a figure with axes of its own.
 struct Panel {
   std::string title = {}, x_label = {}, y_label = {};
@@ -29,6 +31,7 @@ struct Figure {
   std::string absent = {};          ///< why it is not drawn, one sentence; empty: it is
   int width = 640, height = 400;    ///< pixels, of the SVG
   int panel_columns = 1;
+  std::vector<std::string> legend = {};    ///< of all panels alike, above them; none: a panel without settings of its own has no legend
   std::vector<Block> blocks = {};
   std::vector<Panel> panels = {};
   std::vector<std::string> settings = {};  ///< gnuplot commands before the panels

@@ -16,6 +16,7 @@ struct RunData {
   std::vector<double> eval_step;
 
   std::string layer_name(std::size_t layer) const;
+  std::vector<std::string> layer_names() const;  ///< of those that are drawn
   /// What a caption adds where not all layers are drawn.
   std::string layers_note() const;
 };
@@ -29,7 +30,7 @@ std::vector<Figure> choice_figures(const RunData& data);     // choice_figures.c
 std::vector<Figure> alignment_figures(const RunData& data);  // alignment_figures.cpp: experts and domains, tokens
 std::vector<Figure> cost_figures(const RunData& data);       // cost_figures.cpp: phases, bytes
 
-/// Axes and legend of a panel of lines over training steps.
+/// Axes of a panel of lines over training steps.
 void set_lines(Panel& panel, double last_step);
 /// A dataset of /routing or /evaluation with one number per layer and row, as lines over steps: training (thin, averaged) and held-out (points).
 /// `name` is the dataset; nothing is added, and false returned, if it is in neither group or nowhere has a value.
@@ -42,13 +43,14 @@ struct HeatMap {
   std::vector<std::vector<double>> value = {};  ///< [rows][columns]
   double top = 1;                          ///< end of the colour scale, in the unit shown
   double scale = 1;                        ///< the data file has value, the figure value / scale
+  bool downward = false;                   ///< the first row on top, as in a matrix
   bool numbers = false;                    ///< written into the cells, where there is room
 };
 /// Where the colours of these maps end: at the largest value, but not far above what all but a few places have.
 double color_top(const std::vector<HeatMap>& maps);
 void add_heat_map(Figure& figure, const HeatMap& map, std::vector<std::string> settings = {});
 
-/// Two columns of panels of one size, or one panel.
+/// Panels of one size: alone, in two columns, or in four over the whole width.
 void lay_out_panels(Figure& figure);
 
 /// Experts in groups of consecutive ones, at most 64.
