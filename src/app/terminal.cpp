@@ -10,13 +10,6 @@
 
 namespace pleiad::app {
 
-std::string duration(double seconds) {
-  const i64 s = static_cast<i64>(seconds + 0.5);
-  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
-  if (s >= 60) return fmt::format("{}:{:02}", s / 60, s % 60);
-  return fmt::format("{} s", s);
-}
-
 namespace {
 
 /// Whether a person watches. Under mpirun every rank has a pseudo-terminal of its own, so it is the launcher's output that counts.

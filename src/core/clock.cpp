@@ -1,6 +1,17 @@
 #include "pleiad/core/clock.hpp"
 
+#include <fmt/format.h>
+
+#include "pleiad/core/real.hpp"
+
 namespace pleiad {
+
+std::string duration(double seconds) {
+  const i64 s = static_cast<i64>(seconds + 0.5);
+  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+  if (s >= 60) return fmt::format("{}:{:02}", s / 60, s % 60);
+  return fmt::format("{} s", s);
+}
 
 const char* phase_name(Phase p) {
   switch (p) {

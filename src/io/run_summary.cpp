@@ -31,14 +31,24 @@ double sum(const H5File& file, const std::string& dataset) {
 
 }  // namespace
 
-RunSummary read_run_summary(const std::string& path) {
+std::string run_folder(const std::string& path) {
   namespace fs = std::filesystem;
-  const fs::path folder = fs::is_directory(path) ? fs::path(path) : fs::path(path).parent_path();
-  const H5File file = H5File::open(fs::is_directory(path) ? path + "/run.h5" : path);
+  return (fs::is_directory(path) ? fs::path(path) : fs::path(path).parent_path()).string();
+}
+
+H5File open_run(const std::string& path) {
+  H5File file = H5File::open(std::filesystem::is_directory(path) ? path + "/run.h5" : path);
   file.require_format(k_run_format);
+  return file;
+}
+
+RunSummary read_run_summary(const std::string& path) { return read_run_summary(open_run(path), run_folder(path)); }
+
+RunSummary read_run_summary(const H5File& file, const std::string& in) {
+  const std::filesystem::path folder = std::filesystem::path(in).lexically_normal();
   RunSummary s;
-  s.name = folder.lexically_normal().filename().string();
-  if (s.name.empty()) s.name = folder.lexically_normal().parent_path().filename().string();
+  s.name = folder.filename().string();
+  if (s.name.empty()) s.name = folder.parent_path().filename().string();
   if (file.exists("/layers/block") && file.has_attribute("/", "router")) s.router = file.text("/", "router");
   s.steps = file.shape("/steps/step").at(0);
   s.finished = file.integer("/", "finished_step") >= 0;
@@ -51,8 +61,12 @@ RunSummary read_run_summary(const std::string& path) {
   s.flops_per_token = last(file, "/evaluation/model_flops_per_token");
   s.mean_k = last(file, "/evaluation/mean_k");
   s.flops_imbalance = last(file, "/evaluation/flops_imbalance");
-  const double tokens = sum(file, "/steps/tokens");
-  if (tokens > 0) s.bytes_per_token = sum(file, "/steps/exchange_bytes") / tokens;
+  s.expert_flops_per_token = last(file, "/evaluation/expert_flops_per_token");
+  s.targets = last(file, "/evaluation/targets");
+  s.floor = last(file, "/evaluation/floor");
+  s.tokens = sum(file, "/steps/tokens");
+  s.training_flops = sum(file, "/steps/flops");
+  if (s.tokens > 0) s.bytes_per_token = sum(file, "/steps/exchange_bytes") / s.tokens;
   s.seconds = sum(file, "/steps/seconds");
   return s;
 }

@@ -89,7 +89,7 @@ class Constraint {
     const i64 n = solve_whole(at, target_, start(options, ranks), equal_.multiple_of);
     const double deviation = std::abs(at(n) - target_) / target_;
     if (deviation > equal_.tolerance) {
-      user_error("[equal] {} = {:.6g}: with {} no {}{} comes within {} %; {} gives {:.6g}", equal_.quantity, target_, in_words(point), equal_.solve,
+      user_error("[equal] {} = {:.6g}: no {}{} comes within {} %; {} gives {:.6g}", equal_.quantity, target_, equal_.solve,
                  equal_.multiple_of > 1 ? fmt::format(" that is a multiple of {}", equal_.multiple_of) : "", 100 * equal_.tolerance, n, at(n));
     }
     return fmt::format("{}", n);

@@ -40,7 +40,4 @@ class Terminal : public train::MetricSink {
   std::vector<double> phases_;  // [ranks x phases]
 };
 
-/// 1:02:03, 4:05 or 12 s.
-std::string duration(double seconds);
-
 }  // namespace pleiad::app

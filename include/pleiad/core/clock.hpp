@@ -21,6 +21,9 @@ class Stopwatch {
   double start_;
 };
 
+/// 1:02:03, 4:05 or 12 s.
+std::string duration(double seconds);
+
 enum class Phase { data, embed, attention, norm, router, plan, exchange, expert, dense_ffn, head, grad_sync, optimizer, evaluate, checkpoint, metrics, count };
 
 inline constexpr int k_phase_count = static_cast<int>(Phase::count);

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "pleiad/core/real.hpp"
+#include "pleiad/io/h5.hpp"
 
 namespace pleiad::io {
 
@@ -23,10 +23,18 @@ struct RunSummary {
   std::optional<double> mean_k, flops_imbalance;             ///< means over the MoE layers; the imbalance is largest over mean of flops per expert
   std::optional<double> bytes_per_token;      ///< sent over the network by all ranks, forward and backward, mean over the run
   double seconds = 0;                         ///< sum of the steps
+  double tokens = 0, training_flops = 0;      ///< of all steps; forward and backward
+  std::optional<double> expert_flops_per_token;              ///< forward, kept entries, all layers
+  std::optional<double> targets, floor;                      ///< of an evaluation: predictions; mean true entropy of what is predicted, nats
 };
 
 /// `path` is a run directory or a run.h5; it may still be written. UserError if it is no run record. One rank only.
 RunSummary read_run_summary(const std::string& path);
+/// Of an open record that lies in `folder`.
+RunSummary read_run_summary(const H5File& file, const std::string& folder);
+/// The record that `path`, a run directory or a run.h5, means, opened and its format checked; and the directory it lies in.
+H5File open_run(const std::string& path);
+std::string run_folder(const std::string& path);
 
 /// A figure of a summary that tables and files show under one name.
 struct SummaryFigure {

@@ -1,0 +1,105 @@
+#include "pleiad/report/table.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "pleiad/core/error.hpp"
+
+namespace pleiad::report {
+
+namespace {
+
+/// Characters of UTF-8 text: bytes that do not continue one.
+std::size_t width(const std::string& text) {
+  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+std::string mark_of(const Table& table, std::size_t row) { return row < table.marks.size() ? table.marks[row] : ""; }
+
+std::string quoted(const std::string& text) {
+  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
+  std::string result = "\"";
+  for (const char c : text) result += c == '"' ? "\"\"" : std::string(1, c);
+  return result + "\"";
+}
+
+}  // namespace
+
+std::string as_text(const Table& table) {
+  std::vector<std::size_t> widths;
+  for (std::size_t i = 0; i < table.columns.size(); ++i) {
+    widths.push_back(width(table.columns[i].title));
+    for (const auto& row : table.rows) widths[i] = std::max(widths[i], width(row[i].shown));
+  }
+  std::string text;
+  const auto line = [&](const auto& cell, const std::string& mark) {
+    for (std::size_t i = 0; i < widths.size(); ++i) {
+      if (table.columns[i].csv_only) continue;
+      const std::string padding(widths[i] - width(cell(i)), ' ');
+      text += (i ? "  " : "") + (table.columns[i].left ? cell(i) + padding : padding + cell(i));
+    }
+    text += mark.empty() ? "\n" : "  " + mark + "\n";
+  };
+  line([&](std::size_t i) { return table.columns[i].title; }, "");
+  for (std::size_t r = 0; r < table.rows.size(); ++r) line([&](std::size_t i) { return table.rows[r][i].shown; }, mark_of(table, r));
+  for (const std::string& note : table.notes) text += note + "\n";
+  return text;
+}
+
+std::string as_csv(const Table& table) {
+  std::string text;
+  for (std::size_t i = 0; i < table.columns.size(); ++i) text += (i ? "," : "") + table.columns[i].csv;
+  text += "\n";
+  for (const auto& row : table.rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) text += (i ? "," : "") + quoted(row[i].plain);
+    text += "\n";
+  }
+  return text;
+}
+
+std::string escape_html(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    switch (c) {
+      case '&': result += "&amp;"; break;
+      case '<': result += "&lt;"; break;
+      case '>': result += "&gt;"; break;
+      case '"': result += "&quot;"; break;
+      case '\'': result += "&#39;"; break;
+      default: result += static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' ? ' ' : c;  // XML knows no other control characters
+    }
+  }
+  return result;
+}
+
+std::string as_html(const Table& table) {
+  const auto cell = [](const char* tag, bool left, const std::string& text) {
+    return fmt::format("<{}{}>{}</{}>", tag, left ? " class=\"w\"" : "", escape_html(text), tag);
+  };
+  std::string html = "<div class=\"wide\"><table>\n<thead><tr>";
+  for (const Table::Column& c : table.columns) html += c.csv_only ? "" : cell("th", c.left, c.title);
+  html += "</tr></thead>\n<tbody>\n";
+  for (std::size_t r = 0; r < table.rows.size(); ++r) {
+    const std::string mark = mark_of(table, r);
+    html += mark.empty() ? "<tr>" : "<tr class=\"marked\">";
+    for (std::size_t i = 0; i < table.columns.size(); ++i) {
+      if (table.columns[i].csv_only) continue;
+      html += cell("td", table.columns[i].left, table.rows[r][i].shown + (i == 0 && !mark.empty() ? " (" + mark + ")" : ""));
+    }
+    html += "</tr>\n";
+  }
+  html += "</tbody></table></div>\n";
+  for (const std::string& note : table.notes) html += "<p class=\"note\">" + escape_html(note) + "</p>\n";
+  return html;
+}
+
+void write_file(const std::string& option, const std::string& path, const std::string& content) {
+  std::ofstream out(path, std::ios::binary);
+  out << content;
+  out.close();
+  if (!out) user_error("{} {}: cannot be written ({})", option, path, std::strerror(errno));
+}
+
+}  // namespace pleiad::report
