@@ -105,7 +105,9 @@ int run_sweep_submit(const comm::Communicator& world, const Arguments& arguments
   }
   const sweep::SubmittedJobs jobs = sweep::submit(plan);
   for (std::size_t i = 0; i < jobs.arrays.size(); ++i) {
-    std::cout << fmt::format("job {}: {} points on {} rank{} each\n", jobs.arrays[i].job, jobs.arrays[i].points.size(), plan.arrays[i].ranks, plan.arrays[i].ranks == 1 ? "" : "s");
+    const auto counted = [](i64 n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); };
+    const sweep::ArrayJob& array = plan.arrays[i];
+    std::cout << fmt::format("job {}: {} of {}\n", jobs.arrays[i].job, counted(static_cast<i64>(array.points.size()), "point"), counted(array.ranks, "rank"));
   }
   std::cout << fmt::format("job {}: collects the results afterwards\n{}{}scripts and what SLURM prints: {}\n", jobs.collect, others, others.empty() ? "" : "\n", plan.common.folder);
   return k_exit_ok;

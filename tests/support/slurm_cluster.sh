@@ -9,7 +9,7 @@
 # the kernel ends everything and nothing else. Without namespaces (or with --plain) several slurmd of this host are told apart by port,
 # scratch is one folder for all, and what was started is ended by its id.
 #
-# COMMAND finds: SLURM_CONF, CLUSTER_KIND (namespaces or plain), CLUSTER_SCRATCH, CLUSTER_NODES, CLUSTER_BINDING (affinity or none).
+# A node has CPUS cores (an even number) in two NUMA domains. COMMAND finds: SLURM_CONF, CLUSTER_KIND (namespaces or plain), CLUSTER_SCRATCH, CLUSTER_NODES.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -105,9 +105,10 @@ END
     )
     local_folder=$folder/local/%n
 fi
-# Binding is by real cores, so a node can only have cores that are there.
-binding=affinity
-if ((cpus > $(nproc))); then binding=none; fi
+# Ranks are really bound, so a node can only have cores that are there; all nodes share them. Each node is made to look as if it had two NUMA
+# domains: hwloc believes this, which is what slurmd and mpirun ask.
+taskset -c "0-$((cpus - 1))" true 2>/dev/null || unavailable "a node of $cpus cores needs the cores 0 to $((cpus - 1))"
+export HWLOC_SYNTHETIC="pack:2 [numa] core:$((cpus / 2)) pu:1" HWLOC_THISSYSTEM=1
 
 {
     cat <<END
@@ -129,7 +130,7 @@ SlurmdPidFile=$folder/run/slurmd.%n.pid
 SlurmctldLogFile=$folder/log/slurmctld.log
 SlurmdLogFile=$folder/log/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/$binding
+TaskPlugin=task/affinity
 JobAcctGatherType=jobacct_gather/none
 SwitchType=switch/none
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0,sched_min_interval=100000
@@ -138,7 +139,7 @@ SelectTypeParameters=CR_Core
 AccountingStorageType=accounting_storage/none
 JobRequeue=1
 MinJobAge=600
-KillWait=20
+KillWait=10
 ReturnToService=2
 MaxArraySize=${CLUSTER_MAX_ARRAY:-1001}
 PlugStackConfig=/dev/null
@@ -230,7 +231,7 @@ if ((ready < nodes)); then
     tail -n 5 "$folder"/log/* >&2
     unavailable "only $ready of $nodes nodes of a private SLURM cluster came up"
 fi
-export CLUSTER_FOLDER=$folder CLUSTER_KIND=$kind CLUSTER_SCRATCH=$folder/local CLUSTER_NODES=$nodes CLUSTER_BINDING=$binding
+export CLUSTER_FOLDER=$folder CLUSTER_KIND=$kind CLUSTER_SCRATCH=$folder/local CLUSTER_NODES=$nodes
 code=0
 "$@" || code=$?
 exit "$code"
