@@ -40,6 +40,7 @@ std::string as_text(const Table& table) {
       const std::string padding(widths[i] - width(cell(i)), ' ');
       text += (i ? "  " : "") + (table.columns[i].left ? cell(i) + padding : padding + cell(i));
     }
+    if (mark.empty()) text.erase(text.find_last_not_of(' ') + 1);
     text += mark.empty() ? "\n" : "  " + mark + "\n";
   };
   line([&](std::size_t i) { return table.columns[i].title; }, "");
@@ -50,12 +51,17 @@ std::string as_text(const Table& table) {
 
 std::string as_csv(const Table& table) {
   std::string text;
-  for (std::size_t i = 0; i < table.columns.size(); ++i) text += (i ? "," : "") + table.columns[i].csv;
-  text += "\n";
-  for (const auto& row : table.rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) text += (i ? "," : "") + quoted(row[i].plain);
+  const auto line = [&](const auto& cell) {
+    std::string separator;
+    for (std::size_t i = 0; i < table.columns.size(); ++i) {
+      if (table.columns[i].csv.empty()) continue;
+      text += separator + quoted(cell(i));
+      separator = ",";
+    }
     text += "\n";
-  }
+  };
+  line([&](std::size_t i) { return table.columns[i].csv; });
+  for (const auto& row : table.rows) line([&](std::size_t i) { return row[i].plain; });
   return text;
 }
 

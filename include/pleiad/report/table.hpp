@@ -7,7 +7,7 @@ namespace pleiad::report {
 
 struct Table {
   struct Column {
-    std::string title, csv;
+    std::string title, csv;  ///< csv empty: for people only
     bool left = false;      ///< words; numbers stand right
     bool csv_only = false;  ///< for programs
   };
@@ -16,7 +16,7 @@ struct Table {
   };
   std::vector<Column> columns;
   std::vector<std::vector<Cell>> rows;
-  std::vector<std::string> marks;  ///< by row: a word behind it, such as "best"; may be shorter than rows
+  std::vector<std::string> marks = {};  ///< by row: a word behind it, such as "best"; may be shorter than rows
   std::vector<std::string> notes;  ///< lines below
 };
 
