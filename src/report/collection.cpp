@@ -93,6 +93,7 @@ std::vector<Run> complete_runs(const io::SweepIndex& index, std::string& remark)
     try {
       Run run = read_run(path);
       run.settings = point.settings;
+      run.seed = point.seed;
       if (run.complete()) {
         runs.push_back(std::move(run));
       } else {

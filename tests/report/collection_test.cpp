@@ -50,14 +50,14 @@ TEST(Grouping, SweepsAreLabelledByWhatVaries) {
 
 TEST(Grouping, ResultsOfAPointMayDifferFromItsSettings) {
   // A control that is matched to another run has values of its own for each seed.
-  Run a = sample_point("p", 1, 2.0, {{"moe.k", "1"}}), b = sample_point("q", 2, 2.0, {{"moe.k", "1"}});
+  report::Run a = sample_point("p", 1, 2.0, {{"moe.k", "1"}}), b = sample_point("q", 2, 2.0, {{"moe.k", "1"}});
   a.config["moe.mean_k"] = "1.1";
   b.config["moe.mean_k"] = "1.2";
   EXPECT_EQ(grouped({a, b}, {"moe.k"}, {"s"}).configurations.size(), 1u);
 }
 
 TEST(Keys, DifferingAndShort) {
-  const Run a = sample_run("a", 1, 2, {{"moe.k", "1"}, {"moe.p", "0.4"}}), b = sample_run("b", 2, 2, {{"moe.k", "1"}});
+  const report::Run a = sample_run("a", 1, 2, {{"moe.k", "1"}, {"moe.p", "0.4"}}), b = sample_run("b", 2, 2, {{"moe.k", "1"}});
   EXPECT_EQ(differing_keys({&a, &b}), (std::vector<std::string>{"moe.p"}));
   EXPECT_EQ(short_keys({"moe.k", "train.steps"}), (std::vector<std::string>{"k", "steps"}));
 }
