@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/report/table.hpp"
 
 namespace pleiad::report {
 
@@ -15,6 +16,7 @@ constexpr std::array k_points = {7, 5, 9, 13, 11, 6, 4, 8, 12, 10, 2, 1};
 constexpr std::array k_viridis = {"#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"};
 
 std::string one_line(std::string text) {
+  text = clean_text(text);
   std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
   return text;
 }

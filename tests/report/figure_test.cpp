@@ -17,6 +17,7 @@ namespace {
 TEST(Escaping, NamesMeanThemselves) {
   EXPECT_EQ(escape_html("a<b>&\"c'"), "a&lt;b&gt;&amp;&quot;c&#39;");
   EXPECT_EQ(escape_html("bell\a"), "bell ");
+  EXPECT_EQ(clean_text("\xc3\xa9\xff\xe2\x82"), "\xc3\xa9???");
   EXPECT_EQ(quote("it's {a}_b^c\n$1"), "'it''s {a}_b^c $1'");
   EXPECT_EQ(id_of("runs/a b_1"), "runs-a-b-1");
   const Table table{{{"run", "run", true}}, {{{"<i>", "a,\"b\""}}}, {}, {}};

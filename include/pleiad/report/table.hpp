@@ -25,6 +25,9 @@ std::string as_text(const Table& table);
 /// Comma-separated, quoted where needed.
 std::string as_csv(const Table& table);
 std::string as_html(const Table& table);
+/// Text without control characters other than line ends and tabs, and without bytes that are no UTF-8: blanks and '?' in their places. Names of
+/// folders may hold anything, XML may not.
+std::string clean_text(const std::string& text);
 /// Text that means itself in HTML and in XML.
 std::string escape_html(const std::string& text);
 
