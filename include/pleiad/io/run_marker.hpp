@@ -26,7 +26,7 @@ struct MarkerCheck {
   std::string identity;    ///< of the marker
   i64 step = 0;
 };
-/// Checks the marker and the files it names; of `identity` too unless that is empty. Never throws for what it finds. One rank only.
+/// Checks the marker and the files it names (sizes, and the checksum where a file was written since); of `identity` too unless that is empty. Never throws for what it finds. One rank only.
 MarkerCheck check_marker(const std::string& run, const std::string& identity = "");
 
 }  // namespace pleiad::io
