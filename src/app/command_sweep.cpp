@@ -127,7 +127,7 @@ int conclude(const comm::Communicator& world, const io::SweepIndex& index) {
 int run_points(const comm::Communicator& world, const io::SweepIndex& index, const Wanted& wanted, const Values& values) {
   const StopSignal signals;
   const sweep::LocalOptions o = local_options(values);
-  const SweepLock lock(index.folder);
+  const FileLock lock = lock_sweep(index.folder);
   const std::vector<PointStatus> status = statuses(index);
   const std::vector<sweep::Job> jobs = jobs_of(index, status, wanted);
   std::cout << fmt::format("{}\nrunning {} of them on {} core{}\n", in_words(status), jobs.size(), o.cores, o.cores == 1 ? "" : "s") << std::flush;

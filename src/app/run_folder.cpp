@@ -1,7 +1,5 @@
 #include "pleiad/app/run_folder.hpp"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -37,7 +35,7 @@ void make_run_folder(const comm::Communicator& world, const std::string& out) {
 
 RunLock::RunLock(const comm::Communicator& world, const std::string& run) : world_(world), run_(run) {
   comm::agree_on(world, [&] {
-    if (world.root()) take();
+    if (world.root()) lock_ = FileLock(run + "/log.txt", run + ": another process is writing this run at this moment");
   });
 }
 
@@ -45,18 +43,6 @@ void RunLock::forget_marker() const {
   comm::agree_on(world_, [&] {
     if (world_.root()) io::remove_marker(run_);
   });
-}
-
-void RunLock::take() {
-  file_ = ::open((run_ + "/log.txt").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (file_ < 0) user_error("{}/log.txt: cannot be written ({})", run_, std::strerror(errno));
-  if (::flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // a file system without locks is no reason to stop
-  ::close(file_);
-  user_error("{}: another process is writing this run at this moment", run_);
-}
-
-RunLock::~RunLock() {
-  if (file_ >= 0) ::close(file_);
 }
 
 }  // namespace pleiad::app

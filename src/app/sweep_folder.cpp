@@ -1,9 +1,5 @@
 #include "pleiad/app/sweep_folder.hpp"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
@@ -150,17 +146,8 @@ i64 blas_threads(const io::SweepIndex& index, const io::SweepPoint& point) {
   return 1;
 }
 
-SweepLock::SweepLock(const std::string& folder) {
-  const std::string path = folder + "/lock";
-  file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-  if (file_ < 0) user_error("{}: cannot be written ({})", path, std::strerror(errno));
-  if (::flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // a file system without locks is no reason to stop
-  ::close(file_);
-  user_error("{}: another process is running points of this sweep on this machine", folder);
-}
-
-SweepLock::~SweepLock() {
-  if (file_ >= 0) ::close(file_);
+FileLock lock_sweep(const std::string& folder) {
+  return FileLock(folder + "/lock", folder + ": another process is running points of this sweep on this machine");
 }
 
 }  // namespace pleiad::app

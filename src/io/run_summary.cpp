@@ -80,6 +80,8 @@ const std::vector<SummaryFigure>& summary_figures() {
       {"parameters", "1", "trainable parameters, each expert once", [](const S& s) { return std::optional(s.parameters); }},
       {"active_parameters", "1", "trainable parameters a token meets, mean", [](const S& s) { return s.active_parameters; }},
       {"flops_per_token", "flop/token", "forward, the whole model, kept assignments, last evaluation", [](const S& s) { return s.flops_per_token; }},
+      {"expert_flops_per_token", "flop/token", "forward, kept experts of all layers", [](const S& s) { return s.expert_flops_per_token; }},
+      {"training_flops", "flop", "forward and backward, all steps", [](const S& s) { return std::optional(s.training_flops); }},
       {"mean_k", "1", "kept experts per token, mean over MoE layers", [](const S& s) { return s.mean_k; }},
       {"flops_imbalance", "1", "largest over mean of the experts' FLOPs, mean over MoE layers", [](const S& s) { return s.flops_imbalance; }},
       {"bytes_per_token", "byte/token", "sent over the network by all ranks, forward and backward", [](const S& s) { return s.bytes_per_token; }},

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "pleiad/app/file_lock.hpp"
 #include "pleiad/io/sweep_index.hpp"
 
 namespace pleiad::app {
@@ -24,17 +25,7 @@ void set_aside(const std::string& point_folder);
 /// parallel.blas_threads of a point.
 i64 blas_threads(const io::SweepIndex& index, const io::SweepPoint& point);
 
-/// Only one process at a time runs points of a sweep on this machine.
-class SweepLock {
- public:
-  /// UserError if another one does. One rank only.
-  explicit SweepLock(const std::string& folder);
-  ~SweepLock();
-  SweepLock(const SweepLock&) = delete;
-  SweepLock& operator=(const SweepLock&) = delete;
-
- private:
-  int file_ = -1;
-};
+/// Held while points run on this machine: one process at a time. UserError if another one does. One rank only.
+FileLock lock_sweep(const std::string& folder);
 
 }  // namespace pleiad::app

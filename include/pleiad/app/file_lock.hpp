@@ -1,0 +1,21 @@
+// A lock that one process at a time can hold, on a file made for it; the system lets go of it when the process ends, however that happens.
+#pragma once
+#include <string>
+
+namespace pleiad::app {
+
+class FileLock {
+ public:
+  FileLock() = default;
+  /// Makes `path` if it is not there. UserError if that fails, and with the message `held` if another process holds the lock; a file system
+  /// without locks is no reason to stop.
+  FileLock(const std::string& path, const std::string& held);
+  FileLock(FileLock&& other) noexcept;
+  FileLock& operator=(FileLock&& other) noexcept;
+  ~FileLock();
+
+ private:
+  int file_ = -1;
+};
+
+}  // namespace pleiad::app
