@@ -26,7 +26,7 @@ std::vector<double> numbers(const Json& j) {
 }
 
 /// A ratio for people; digits beyond these would only make the file longer.
-double in_short(double x) { return std::round(x * 1e4) * 1e-4; }
+double in_short(double x) { return std::round(x * 1e4) / 1e4; }
 
 Json to_json(const LiveStatus::Layer& l) {
   Json load = Json::array();
