@@ -1,6 +1,7 @@
 #include "pleiad/app/run_listeners.hpp"
 
 #include <filesystem>
+#include <sstream>
 
 #include "pleiad/app/run_facts.hpp"
 #include "pleiad/comm/agree.hpp"
@@ -32,15 +33,33 @@ void RunListeners::open_records(const io::RunDescription& run) {
     routing_.emplace(routes, run, config.batch, job_.setup.model_config.seq_len, config.lanes, recorded ? std::optional(first_step_) : std::nullopt);
   }
   terminal_.emplace(Terminal::Options{first_step_, job_.last_step(), run.ranks, decode, out + "/log.txt"});
+  open_followers(run);
+}
+
+/// What a run can do without.
+void RunListeners::open_followers(const io::RunDescription& run) {
+  const train::TrainConfig& config = job_.options.train;
+  const std::string& out = job_.request.out;
+  const auto complain = [this](const std::string& line) { terminal_->say(line); };
   const io::LiveRecord::About about{.ranks = run.ranks, .first_step = first_step_, .last_step = job_.last_step(), .steps = config.steps,
                                     .blocks = run.moe_layers, .before = record_->so_far()};
-  live_.emplace(out, about, [this](const std::string& line) { terminal_->say(line); });
+  live_.emplace(out, about, complain);
+  const std::string trace = out + "/trace.json";
+  const bool continued = job_.request.resume && std::filesystem::exists(trace);
+  if (config.trace_every == 0 && !continued) return;
+  std::vector<std::string> hosts;
+  for (const auto& [name, value] : run.facts) {
+    std::istringstream words(name == "hosts" ? value : "");
+    for (std::string host; words >> host;) hosts.push_back(host);
+  }
+  trace_.emplace(trace, run.ranks, hosts, continued ? std::optional(first_step_) : std::nullopt, complain);
 }
 
 std::vector<train::MetricSink*> RunListeners::sinks() {
   std::vector<train::MetricSink*> sinks;
   if (record_) sinks = {&*record_, &*terminal_, &*live_};
   if (routing_) sinks.push_back(&*routing_);
+  if (trace_) sinks.push_back(&*trace_);
   return sinks;
 }
 

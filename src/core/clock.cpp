@@ -37,13 +37,17 @@ const char* phase_name(Phase p) {
 
 void PhaseTimes::switch_to(Phase p) {
   const double t = Stopwatch::now();
-  if (current_ != Phase::count) seconds_[static_cast<int>(current_)] += t - since_;
+  if (current_ != Phase::count) {
+    seconds_[static_cast<int>(current_)] += t - since_;
+    if (noting_) intervals_.push_back({current_, block_, since_, t});
+  }
   current_ = p;
   since_ = t;
 }
 
 void PhaseTimes::reset() {
   for (double& s : seconds_) s = 0;
+  intervals_.clear();
   since_ = Stopwatch::now();
 }
 

@@ -23,7 +23,7 @@ using LayerColumn = Column<LayerView>;
 LayerView layer_of(const StepRecord& r, std::size_t l) { return {*r.layers[l], r.figures[l]}; }
 LayerView layer_of(const EvaluationRow& r, std::size_t l) { return {r.report.layers[l], r.report.figures[l]}; }
 
-/// Per MoE layer, for a step and for an evaluation alike; docs/file_format.md defines them.
+/// Per MoE layer, for a step and for an evaluation alike; docs/analysis.md defines them.
 std::vector<LayerColumn> layer_columns(const RunDescription& run) {
   using L = LayerView;
   const i64 widths = static_cast<i64>(run.layer.widths.size());

@@ -48,7 +48,11 @@ void Trunk::forward(const ParamSet& params, std::span<const std::int32_t> token,
     x.resize_uninitialised(static_cast<i64>(token.size()), config_.width);
     ops::embedding_forward(token, params.value(embed_), x);
   }
-  for (std::size_t i = 0; i < blocks_.size(); ++i) blocks_[i].forward(params, rotary_, masks, context, trace.blocks[i], x);
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    context.times.at_block(static_cast<i64>(i));
+    blocks_[i].forward(params, rotary_, masks, context, trace.blocks[i], x);
+  }
+  context.times.at_block(-1);
   PhaseTimes::Scope phase(context.times, Phase::norm);
   norm_forward(params, norm_final_, static_cast<real>(config_.rms_eps), x, trace.normed, trace.inv_rms);
 }
@@ -62,8 +66,11 @@ void Trunk::backward(ParamSet& params, std::span<const std::int32_t> token, std:
     norm_backward(params, norm_final_, trace.x_out, trace.inv_rms, d_normed, context.lanes, d_x);
   }
   const double aux_scale = moe_layers().empty() ? 0 : 1.0 / static_cast<double>(moe_layers().size());
-  for (std::size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward(params, rotary_, masks, context, trace.blocks[i], aux_scale, d_x);
-
+  for (std::size_t i = blocks_.size(); i-- > 0;) {
+    context.times.at_block(static_cast<i64>(i));
+    blocks_[i].backward(params, rotary_, masks, context, trace.blocks[i], aux_scale, d_x);
+  }
+  context.times.at_block(-1);
   PhaseTimes::Scope phase(context.times, Phase::embed);
   for_each_lane(context.lanes, [&](i64 lane, i64 begin, i64 count) {
     ops::embedding_backward(token.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)), d_x.view().row_range(begin, count),

@@ -50,7 +50,7 @@ std::string common_name(const std::vector<Run>& runs, const std::vector<std::siz
 
 std::string label_of(const Collection& c, const Configuration& configuration) {
   const Run& first = c.runs[configuration.runs.front()];
-  if (first.sweep < 0) return common_name(c.runs, configuration.runs);
+  if (first.sweep < 0) return cut(common_name(c.runs, configuration.runs), 60);
   std::string label;
   const std::vector<std::string> names = short_keys(c.keys);
   for (std::size_t k = 0; k < c.keys.size(); ++k) {
@@ -93,6 +93,7 @@ std::vector<Run> complete_runs(const io::SweepIndex& index, std::string& remark)
     try {
       Run run = read_run(path);
       run.settings = point.settings;
+      run.seed = point.seed;
       if (run.complete()) {
         runs.push_back(std::move(run));
       } else {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/report/table.hpp"
 
 namespace pleiad::report {
 
@@ -15,6 +16,7 @@ constexpr std::array k_points = {7, 5, 9, 13, 11, 6, 4, 8, 12, 10, 2, 1};
 constexpr std::array k_viridis = {"#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"};
 
 std::string one_line(std::string text) {
+  text = clean_text(text);
   std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
   return text;
 }
@@ -56,9 +58,9 @@ std::size_t legend_columns(const Figure& f, const std::vector<std::string>& entr
   return std::clamp<std::size_t>(static_cast<std::size_t>(f.width - 20) / (8 * longest + 75), 1, std::max<std::size_t>(1, entries.size()));
 }
 
-std::string panel_script(const Panel& p) {
+std::string panel_script(const Panel& p, bool titled) {
   std::string s;
-  if (!p.title.empty()) s += "set title " + quote(p.title) + " font ',14'\n";
+  if (titled && !p.title.empty()) s += "set title " + quote(p.title) + " font ',14'\n";
   s += "set xlabel " + quote(p.x_label) + " offset 0,0.5\nset ylabel " + quote(p.y_label) + "\n";
   for (const std::string& line : p.settings) s += line + "\n";
   s += "plot ";
@@ -96,7 +98,7 @@ std::string script_of(const Figure& f) {
       s += panels > 1 ? fmt::format("set key at screen 0.5,0.995 center top vertical maxrows {}", lines) : fmt::format("set key tmargin center horizontal maxcols {}", columns);
       s += " Left reverse samplen 3 spacing 1.1 font ',13'\n";
     }
-    s += panel_script(f.panels[i]);
+    s += panel_script(f.panels[i], panels > 1 || lines == 0);
     if (i == 0 && panels > 1 && lines > 0) s += "set key off\n";
   }
   if (panels > 1) s += "unset multiplot\n";

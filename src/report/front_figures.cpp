@@ -13,6 +13,8 @@ namespace {
 
 std::string axis_label(const Metric& q) { return q.better == Better::higher ? "held-out accuracy [%]" : "held-out loss [nat]"; }
 
+std::string deviation_label(const Metric& q) { return fmt::format("sample deviation [{}]", q.unit); }
+
 /// The last held-out quality of a configuration over its seeds, as it is shown.
 Spread shown_quality(const Metric& q, const std::vector<const Run*>& runs) {
   Spread s = spread_of(values_of(q, runs));
@@ -65,7 +67,7 @@ Figure iso_flop_figure(const Collection& c, const std::string& id, const std::st
   for (std::size_t l = 0; !level.empty() && l <= std::ranges::max(level); ++l) {
     const std::map<double, IsoPoint> curve = best_by_x(points, level, l);
     if (curve.size() < 2) continue;
-    Block block{"", {what + " [1]", axis_label(q) + ", mean", "sample deviation", "training FLOPs [flop]", "seeds [1]"}};
+    Block block{"", {what + " [1]", "mean " + axis_label(q), deviation_label(q), "training FLOPs [flop]", "seeds [1]"}};
     double total = 0;
     for (const auto& [place, p] : curve) {
       block.rows.push_back({place, p.loss.mean, p.loss.deviation, p.flops, static_cast<double>(p.loss.n)});
@@ -101,7 +103,7 @@ Figure seeds_figure(const Collection& c) {
   Figure f{.id = "final-quality", .title = "Final quality by configuration"};
   const Metric q = quality_metric(all_runs(c));
   const std::vector<std::size_t> chosen = drawn_configurations(c);
-  Block means{"configurations", {"row [1]", axis_label(q) + ", mean", "sample deviation", "seeds [1]"}}, singles{"runs", {"row [1]", axis_label(q), "seed [1]"}};
+  Block means{"configurations", {"row [1]", "mean " + axis_label(q), deviation_label(q), "seeds [1]"}}, singles{"runs", {"row [1]", axis_label(q), "seed [1]"}};
   std::string tics;
   double row = 0;
   for (auto i = chosen.rbegin(); i != chosen.rend(); ++i) {  // the first one on top
@@ -120,7 +122,7 @@ Figure seeds_figure(const Collection& c) {
   f.add(singles);
   f.height = 110 + static_cast<int>(24 * row);
   f.caption = "Last held-out evaluation. Open circles: single runs; filled: mean over seeds, with a bar of one sample standard deviation to each side.";
-  if (chosen.size() < c.configurations.size()) f.caption += fmt::format(" The best {} of {} configurations.", chosen.size(), c.configurations.size());
+  if (chosen.size() < c.configurations.size()) f.caption += choice_in_words(c);
   f.settings = {"set ytics (" + tics + ")", fmt::format("set yrange [-0.6:{}]", row - 0.4), "set offsets graph 0.05, graph 0.05, 0, 0"};
   f.panels = {{.x_label = axis_label(q), .y_label = "", .elements = {fmt::format("data index 0 using 2:1:3 with xerrorbars lc rgb '{0}' lw 1.5 pt 7 ps 0.8 notitle", color_of(0)),
                                                                      fmt::format("data index 1 using 2:1 with points lc rgb '{}' pt 6 ps 0.8 notitle", color_of(1))}}};
@@ -133,7 +135,7 @@ Figure front_figure(const Collection& c) {
   const Ranking ranking = rank(c);
   std::vector<double> cost, loss;
   std::vector<std::string> labels;
-  Block all{"configurations", {"forward FLOPs per token [flop/token]", axis_label(q) + ", mean", "sample deviation", "seeds [1]"}}, front = all;
+  Block all{"configurations", {"forward FLOPs per token [flop/token]", "mean " + axis_label(q), deviation_label(q), "seeds [1]"}}, front = all;
   front.title = "Pareto front";
   for (const std::size_t i : ranking.order) {
     const std::vector<const Run*> runs = runs_of(c, c.configurations[i]);

@@ -157,6 +157,10 @@ std::vector<std::size_t> drawn_configurations(const Collection& c) {
   return chosen;
 }
 
+std::string choice_in_words(const Collection& c) {
+  return fmt::format(" The {} {} of {} configurations.", rank(c).order.empty() ? "first" : "best", drawn_configurations(c).size(), c.configurations.size());
+}
+
 std::vector<Figure> loss_figures(const Collection& c) {
   const std::vector<Drawn> drawn = read_drawn(c);
   const bool seeds = std::ranges::any_of(drawn, [](const Drawn& d) { return d.runs.size() > 1; });
@@ -164,7 +168,7 @@ std::vector<Figure> loss_figures(const Collection& c) {
   const std::string unit = labels ? "nat/label" : "nat/token";
   std::string caption = "Points: held-out loss. Thin lines: training loss before the update, mean over 1/20 of the run.";
   if (seeds) caption += " Where a configuration has several seeds: mean, and band and bars of one sample standard deviation to each side.";
-  if (c.configurations.size() > drawn.size()) caption += fmt::format(" The best {} of {} configurations.", drawn.size(), c.configurations.size());
+  if (c.configurations.size() > drawn.size()) caption += choice_in_words(c);
   const std::vector<Of> all = {{Axis::steps, "loss-steps", "step", "1", "training steps"},
                                {Axis::tokens, "loss-tokens", "training tokens", "token", "training tokens"},
                                {Axis::flops, "loss-flops", "training FLOPs", "flop", "training FLOPs (forward and backward, kept assignments, multiply-add = 2)"},

@@ -22,6 +22,9 @@ RunData open_data(const Run& run, const io::H5File& file, const std::string& id)
   return d;
 }
 
+/// Name of a column; numbers that count something have the unit 1.
+std::string with_unit(const std::string& name) { return name.find('[') == std::string::npos ? name + " [1]" : name; }
+
 bool has_value(const std::vector<std::vector<double>>& rows) {
   return std::ranges::any_of(rows, [](const auto& row) { return std::ranges::any_of(row, [](double x) { return std::isfinite(x); }); });
 }
@@ -91,7 +94,7 @@ bool add_layer_lines(const RunData& d, Figure& f, Panel& p, const std::string& n
 }
 
 void add_heat_map(Figure& f, const HeatMap& map, std::vector<std::string> settings) {
-  Block b{map.title.empty() ? map.value_label : map.title, {map.x_label, map.y_label, map.value_label}};
+  Block b{map.title.empty() ? map.value_label : map.title, {with_unit(map.x_label), with_unit(map.y_label), with_unit(map.value_label)}};
   const auto half = [](const std::vector<double>& at) { return at.size() > 1 ? (at[1] - at[0]) / 2 : 0.5; };
   const double dx = half(map.x), dy = half(map.y);
   // An image needs two rows and two columns: a lone one is drawn as two halves of it.

@@ -40,6 +40,7 @@ std::string as_text(const Table& table) {
       const std::string padding(widths[i] - width(cell(i)), ' ');
       text += (i ? "  " : "") + (table.columns[i].left ? cell(i) + padding : padding + cell(i));
     }
+    if (mark.empty()) text.erase(text.find_last_not_of(' ') + 1);
     text += mark.empty() ? "\n" : "  " + mark + "\n";
   };
   line([&](std::size_t i) { return table.columns[i].title; }, "");
@@ -50,25 +51,47 @@ std::string as_text(const Table& table) {
 
 std::string as_csv(const Table& table) {
   std::string text;
-  for (std::size_t i = 0; i < table.columns.size(); ++i) text += (i ? "," : "") + table.columns[i].csv;
-  text += "\n";
-  for (const auto& row : table.rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) text += (i ? "," : "") + quoted(row[i].plain);
+  const auto line = [&](const auto& cell) {
+    std::string separator;
+    for (std::size_t i = 0; i < table.columns.size(); ++i) {
+      if (table.columns[i].csv.empty()) continue;
+      text += separator + quoted(cell(i));
+      separator = ",";
+    }
     text += "\n";
-  }
+  };
+  line([&](std::size_t i) { return table.columns[i].csv; });
+  for (const auto& row : table.rows) line([&](std::size_t i) { return row[i].plain; });
   return text;
+}
+
+std::string clean_text(const std::string& text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size();) {
+    const unsigned char c = static_cast<unsigned char>(text[i]);
+    const std::size_t length = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
+    bool whole = length > 0 && i + length <= text.size();
+    for (std::size_t k = 1; whole && k < length; ++k) whole = (static_cast<unsigned char>(text[i + k]) & 0xC0) == 0x80;
+    if (length == 1 && (c == 0x7F || (c < 0x20 && c != '\n' && c != '\t'))) {
+      result += ' ';
+    } else {
+      result += whole ? text.substr(i, length) : "?";
+    }
+    i += whole ? length : 1;
+  }
+  return result;
 }
 
 std::string escape_html(const std::string& text) {
   std::string result;
-  for (const char c : text) {
+  for (const char c : clean_text(text)) {
     switch (c) {
       case '&': result += "&amp;"; break;
       case '<': result += "&lt;"; break;
       case '>': result += "&gt;"; break;
       case '"': result += "&quot;"; break;
       case '\'': result += "&#39;"; break;
-      default: result += static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' ? ' ' : c;  // XML knows no other control characters
+      default: result += c;
     }
   }
   return result;

@@ -83,6 +83,7 @@ Table table_of_configurations(const Collection& c) {
     if (m.spread) table.columns.push_back({"", m.csv + "_deviation", false, true});
   }
   table.columns.push_back({"time", "seconds"});
+  bool incomplete = false;
   for (const Configuration& configuration : c.configurations) {
     const std::vector<const Run*> runs = runs_of(c, configuration);
     const bool marked = std::ranges::any_of(runs, [](const Run* run) { return noncausal(*run); });
@@ -90,7 +91,9 @@ Table table_of_configurations(const Collection& c) {
     for (const std::string& value : configuration.values) row.push_back(words(value));
     if (marked && !row.empty()) row.front().shown += " *";
     if (c.keys.empty()) row = {words(configuration.label), words(router_of(*runs.front()))};
-    row.push_back(words(fmt::format("{}", runs.size())));
+    const std::size_t measured = values_of(metrics.front(), runs).size();
+    incomplete = incomplete || measured < runs.size();
+    row.push_back({measured < runs.size() ? fmt::format("{} of {}", measured, runs.size()) : fmt::format("{}", runs.size()), fmt::format("{}", measured)});
     for (const Metric& m : metrics) add_mean(m, runs, row);
     double seconds = 0;
     for (const Run* run : runs) seconds += run->summary.seconds / static_cast<double>(runs.size());
@@ -100,6 +103,7 @@ Table table_of_configurations(const Collection& c) {
   table.marks.resize(table.rows.size());
   if (const Ranking ranking = rank(c); ranking.order.size() > 1) table.marks[ranking.order.front()] = "best";
   note_noncausal(c, table);
+  if (incomplete) table.notes.push_back("Where not all seeds have a finite held-out loss (diverged, or not evaluated), means of the loss are over those that do.");
   return table;
 }
 

@@ -115,7 +115,9 @@ class Pool {
     for (auto it = running_.begin(); it != running_.end(); ++it) {
       int status = 0;
       if (waitpid(it->process, &status, WNOHANG) != it->process) continue;
-      const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      // Told to stop before it listened: nothing was lost.
+      if (stopping_ && code == 128 + SIGUSR1) code = k_stopped_code;
       const Running ended = *it;
       running_.erase(it);
       std::error_code ignored;

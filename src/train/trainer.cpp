@@ -30,6 +30,9 @@ void TrainConfig::read_metrics(Spec& m) {
   const std::string which = m.choice("record_routing", "none", {"none", "sampled", "full"}, "which steps' routing goes to routing.h5, token by token");
   const i64 every = m.integer("record_every", 100, 1, i64{1} << 40, "sampled: steps between those that are recorded");
   record_every = which == "none" ? 0 : which == "full" ? 1 : every;
+  const bool traced = m.choice("trace", "sampled", {"none", "sampled"}, "which steps go to trace.json, phase by phase, for a timeline of the ranks") == "sampled";
+  const i64 apart = m.integer("trace_every", 100, 1, i64{1} << 40, "sampled: steps between those that are traced; the second of a part always is");
+  trace_every = traced ? apart : 0;
 }
 
 Trainer::Trainer(const TrainConfig& config, const model::Model& model, BatchSource& source, const comm::ProcessGrid& grid,
@@ -48,13 +51,20 @@ Trainer::Trainer(const TrainConfig& config, const model::Model& model, BatchSour
 void Trainer::run(TrainState& state, i64 last_step, const StopRequest& stop) {
   state.params.allocate_grads(lanes_.my_lanes().count);
   stop_ = stop;
+  part_begin_ = state.step;
+  times_.note_intervals(is_traced(state.step + 1));
   while (state.step < last_step && !stopping_) {
     step(state);
     after_step(state, state.step == last_step);
   }
 }
 
+bool Trainer::is_traced(i64 step) const {
+  return config_.trace_every > 0 && (step == part_begin_ + 2 || step % config_.trace_every == 0);
+}
+
 void Trainer::step(TrainState& state) {
+  step_begin_ = Stopwatch::now();
   const Stopwatch watch;
   model::Batch batch;
   {
@@ -82,6 +92,7 @@ void Trainer::step(TrainState& state) {
 }
 
 void Trainer::report(const TrainState& state, const model::Batch& batch, double rate, double norm, double seconds) {
+  const double step_end = Stopwatch::now();
   PhaseTimes::Scope phase(times_, Phase::metrics);
   StepRecord r;
   r.step = state.step;
@@ -90,7 +101,10 @@ void Trainer::report(const TrainState& state, const model::Batch& batch, double 
   r.grad_norm = norm;
   r.seconds = seconds;
   r.tokens = lanes_.tokens();
+  const std::vector<PhaseInterval> intervals = times_.take_intervals();
   gather_times(r);
+  times_.note_intervals(is_traced(r.step + 1));
+  if (is_traced(r.step)) r.trace = gather_trace(grid_.world(), intervals, {.begin = step_begin_, .end = step_end}, epoch_);
   report_layers(batch, r);
   for (MetricSink* sink : sinks_) sink->on_step(r);
 }

@@ -53,6 +53,41 @@ TEST(PhaseTimes, AddUpToTheTimeOfTheOutermostPhase) {
   EXPECT_GE(sum(times), whole);
 }
 
+TEST(PhaseTimes, KeepIntervalsWhenAskedAndTheyAddUp) {
+  PhaseTimes times;
+  { PhaseTimes::Scope scope(times, Phase::data); }
+  EXPECT_TRUE(times.take_intervals().empty()) << "nobody asked";
+  {
+    PhaseTimes::Scope open(times, Phase::metrics);
+    wait_a_little();
+    times.reset();
+    times.note_intervals(true);
+    wait_a_little();
+  }
+  times.at_block(3);
+  {
+    PhaseTimes::Scope outer(times, Phase::attention);
+    { PhaseTimes::Scope inner(times, Phase::norm); }
+  }
+  times.at_block(-1);
+  const std::vector<PhaseInterval> all = times.take_intervals();
+  ASSERT_EQ(all.size(), 4u) << "metrics, attention, norm, attention";
+  EXPECT_EQ(all[0].phase, Phase::metrics);
+  EXPECT_EQ(all[0].block, -1);
+  EXPECT_LT(all[0].end - all[0].begin, 0.006) << "from the reset on";
+  EXPECT_EQ(all[2].phase, Phase::norm);
+  EXPECT_EQ(all[2].block, 3);
+  double sums[k_phase_count] = {};
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    sums[static_cast<int>(all[i].phase)] += all[i].end - all[i].begin;
+    if (i > 0) {
+      EXPECT_GE(all[i].begin, all[i - 1].end);
+    }
+  }
+  for (int p = 0; p < k_phase_count; ++p) EXPECT_DOUBLE_EQ(sums[p], times.all()[static_cast<std::size_t>(p)]);
+  EXPECT_TRUE(times.take_intervals().empty());
+}
+
 TEST(PhaseTimes, OutsideAnyPhaseNothingIsChargedAndResetForgets) {
   PhaseTimes times;
   wait_a_little();

@@ -255,6 +255,43 @@ TEST(Trainer, EveryPhaseOfAStepIsTimedAndTogetherTheyFitIntoIt) {
   }
 }
 
+TEST(Trainer, TracesTheSecondStepOfAPartAndEveryMultiple) {
+  TinyRun run(test::grid_of_all(), k_runs[1], {{"steps", "8"}});
+  run.config.trace_every = 3;
+  run.trainer->run(*run.state, 4);
+  run.trainer->run(*run.state, 8);
+  std::vector<i64> traced;
+  for (const StepRecord& r : run.sink.records) {
+    if (!r.trace) continue;
+    traced.push_back(r.step);
+    const bool root = run.tiny.grid.world().root();
+    EXPECT_EQ(r.trace->events.empty(), !root);
+    if (!root) continue;
+    // Of every rank and phase exactly the time that the record gives.
+    std::vector<double> seconds(r.phase_seconds.size(), 0.0);
+    StepTrace::Event step, last;
+    for (const StepTrace::Event& e : r.trace->events) {
+      EXPECT_LE(e.begin, e.end);
+      if (e.phase == StepTrace::k_whole_step) {
+        step = last = e;
+        last.end = last.begin - 1'000'000'000;  // what lies between two steps comes before
+        continue;
+      }
+      EXPECT_EQ(e.rank, step.rank);
+      EXPECT_GE(e.begin, last.end) << "two phases of a rank at the same time";
+      const Phase p = static_cast<Phase>(e.phase);
+      const bool beside = p == Phase::metrics || p == Phase::evaluate || p == Phase::checkpoint;
+      EXPECT_TRUE(beside || (e.begin >= step.begin && e.end <= step.end)) << phase_name(p);
+      EXPECT_EQ(e.block >= 0, p == Phase::attention || p == Phase::router || p == Phase::plan || p == Phase::exchange || p == Phase::expert || p == Phase::dense_ffn ||
+                                  (p == Phase::norm && e.block >= 0)) << phase_name(p);
+      seconds[static_cast<std::size_t>(e.rank * k_phase_count + e.phase)] += static_cast<double>(e.end - e.begin) * 1e-9;
+      last = e;
+    }
+    for (std::size_t i = 0; i < seconds.size(); ++i) EXPECT_NEAR(seconds[i], r.phase_seconds[i], 1e-6) << "rank and phase " << i;
+  }
+  EXPECT_EQ(traced, (std::vector<i64>{2, 3, 6}));
+}
+
 TEST(Evaluate, IsTheSameForAnyBatchAndCountsEveryWindowOnce) {
   TinyRun run(test::grid_of_all(), k_runs[1], {{"steps", "1"}}, 13);
   PhaseTimes times;

@@ -1,10 +1,11 @@
-// Who listens to a run: its record run.h5, routing.h5 where routing is recorded, live.json for who watches it from elsewhere, and the
-// terminal with log.txt.
+// Who listens to a run: its record run.h5, routing.h5 where routing is recorded, live.json for who watches it from elsewhere,
+// trace.json with a timeline of the ranks, and the terminal with log.txt.
 #pragma once
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/app/train_job.hpp"
 #include "pleiad/io/live_record.hpp"
 #include "pleiad/io/routing_record.hpp"
+#include "pleiad/io/trace_record.hpp"
 
 namespace pleiad::app {
 
@@ -23,6 +24,7 @@ class RunListeners {
 
  private:
   void open_records(const io::RunDescription& run);
+  void open_followers(const io::RunDescription& run);
 
   const TrainJob& job_;
   i64 first_step_;
@@ -30,6 +32,7 @@ class RunListeners {
   std::optional<io::RoutingRecord> routing_;
   std::optional<Terminal> terminal_;
   std::optional<io::LiveRecord> live_;
+  std::optional<io::TraceRecord> trace_;
 };
 
 }  // namespace pleiad::app

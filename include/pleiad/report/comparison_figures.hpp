@@ -12,6 +12,9 @@ inline constexpr std::size_t k_curves = 20;
 /// The configurations whose curves are drawn, in the order of the collection.
 std::vector<std::size_t> drawn_configurations(const Collection& collection);
 
+/// A sentence for captions where those are not all.
+std::string choice_in_words(const Collection& collection);
+
 /// Held-out and smoothed training loss against steps, tokens, training FLOPs and time; of classifiers also held-out accuracy against steps.
 std::vector<Figure> loss_figures(const Collection& collection);
 /// The last held-out quality of every run, with mean and deviation over seeds.

@@ -1,4 +1,4 @@
-// Figures of an MoE layer made of its counts, for one step or a whole evaluation. Definitions in docs/file_format.md.
+// Figures of an MoE layer made of its counts, for one step or a whole evaluation. Definitions in docs/analysis.md.
 // Letters: N experts, W distinct expert widths, K kept entries of a token.
 #pragma once
 #include "pleiad/model/moe_layer.hpp"

@@ -2,6 +2,7 @@
 #pragma once
 #include "pleiad/train/evaluate.hpp"
 #include "pleiad/train/routing_snapshot.hpp"
+#include "pleiad/train/step_trace.hpp"
 
 namespace pleiad::train {
 
@@ -23,6 +24,7 @@ struct StepRecord {
   /// [ranks x ranks] bytes from one to another, forward and backward, all layers; of pretended ranks in a dry run. Empty beyond
   /// exchange::k_most_paired_ranks.
   std::vector<i64> pair_bytes;
+  std::optional<StepTrace> trace;     ///< on the steps to be traced
   std::optional<RoutingSnapshot> routing;  ///< on the steps whose routing is to be recorded
 };
 

@@ -18,6 +18,7 @@ struct TrainConfig {
   i64 eval_every = 0, eval_windows = 0, sample_every = 0, sample_tokens = 0;
   i64 checkpoint_every = 0;
   i64 record_every = 0;  ///< steps between those whose routing is recorded; 0: none
+  i64 trace_every = 0;   ///< steps between those whose phases are traced, beside step 2 of each part; 0: none
   AdamConfig adam;
   Schedule schedule;
   static TrainConfig read(Spec& train, Spec& checkpoint);
@@ -45,6 +46,7 @@ class Trainer {
 
  private:
   void step(TrainState& state);
+  bool is_traced(i64 step) const;
   void report(const TrainState& state, const model::Batch& batch, double rate, double norm, double seconds);
   void gather_times(StepRecord& record);
   void report_layers(const model::Batch& batch, StepRecord& record) const;
@@ -66,6 +68,9 @@ class Trainer {
   bool stopping_ = false;  // the same on all ranks
   model::ModelTrace trace_;
   PhaseTimes times_;
+  i64 part_begin_ = 0;                         // updates done when this part of the run began
+  const i64 epoch_ = epoch_of_stopwatch();     // once, so that a clock that is set does not tear intervals apart
+  double step_begin_ = 0;
 };
 
 }  // namespace pleiad::train
