@@ -2,6 +2,7 @@
 #include "pleiad/app/sweep_submit.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 
@@ -80,6 +81,7 @@ int run_sweep_submit(const comm::Communicator& world, const Arguments& arguments
                        described(slurm), "dir", values)) {
     return k_exit_ok;
   }
+  if (std::getenv("OMPI_COMM_WORLD_SIZE")) user_error("sweep submit: is one process; start it without mpirun");
   slurm.requeue = !values["no-requeue"].as<bool>();
   const std::string folder = value_or<std::string>(values, "dir", "");
   if (folder.empty()) user_error("sweep submit: no folder of a sweep given; usage: pleiad sweep submit DIR");

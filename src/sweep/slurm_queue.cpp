@@ -28,6 +28,9 @@ using Json = nlohmann::json;
 
 constexpr const char* k_jobs_format = "pleiad-slurm-jobs/1";
 
+/// Of the allocation that we may be in ourselves: a new job must not take it for its own.
+bool of_our_own_job(const std::string& variable) { return variable.starts_with("SLURM_") && !variable.starts_with("SLURM_CONF="); }
+
 /// The environment that this process was started with, NAME=value each, or the present one where the system does not tell.
 std::vector<std::string> first_environment() {
   std::vector<std::string> variables;
@@ -38,6 +41,7 @@ std::vector<std::string> first_environment() {
   } else {
     for (char** one = environ; *one; ++one) variables.emplace_back(*one);
   }
+  std::erase_if(variables, of_our_own_job);
   return variables;
 }
 

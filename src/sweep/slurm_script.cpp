@@ -152,22 +152,28 @@ void check_slurm_options(const SlurmOptions& o) {
   }
 }
 
+namespace {
+
+std::string in_ranks(i64 n) { return fmt::format("{} rank{}", n, n == 1 ? "" : "s"); }
+
+}  // namespace
+
 Placement place_ranks(const SlurmOptions& o, i64 ranks) {
   Placement p{ranks, o.nodes, o.ranks_per_node};
   if (o.ranks_per_numa > 0 && o.numa_per_node > 0) p.ranks_per_node = o.ranks_per_numa * o.numa_per_node;
   if (p.ranks_per_node > 0) {
     const char* option = o.ranks_per_node > 0 ? "--ranks-per-node" : "--ranks-per-numa times --numa-per-node =";
     if (o.nodes > 0 && ranks != o.nodes * p.ranks_per_node) {
-      user_error("{} {} on --nodes {}: makes {} ranks, and the sweep has points with {}; leave one of the two out", option, p.ranks_per_node, o.nodes, o.nodes * p.ranks_per_node, ranks);
+      user_error("{} {} on --nodes {}: makes {}, and the sweep has points with {}; leave one of the two out", option, p.ranks_per_node, o.nodes, in_ranks(o.nodes * p.ranks_per_node), ranks);
     }
     // Few ranks are fewer on one node; otherwise nodes are full.
     if (ranks < p.ranks_per_node && o.ranks_per_numa == 0) p.ranks_per_node = ranks;
     if (ranks % p.ranks_per_node != 0) {
-      user_error("{} {}: the sweep has points with {} ranks, which do not fill such nodes; allowed is a divisor of it", option, p.ranks_per_node, ranks);
+      user_error("{} {}: the sweep has points with {}, which do not fill such nodes; allowed is a divisor of it", option, p.ranks_per_node, in_ranks(ranks));
     }
     p.nodes = ranks / p.ranks_per_node;
   } else if (o.nodes > 0) {
-    if (ranks % o.nodes != 0) user_error("--nodes {}: the sweep has points with {} ranks, which cannot be shared evenly; allowed is a divisor of it", o.nodes, ranks);
+    if (ranks % o.nodes != 0) user_error("--nodes {}: the sweep has points with {}, which cannot be shared evenly; allowed is a divisor of it", o.nodes, in_ranks(ranks));
     p.ranks_per_node = ranks / o.nodes;
   }
   return p;

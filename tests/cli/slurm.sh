@@ -18,8 +18,7 @@ export SCRATCH=$CLUSTER_SCRATCH
 export PLEIAD_ONE_MACHINE=${PLEIAD_ONE_MACHINE/OMPI_MCA_mpi_yield_when_idle/}
 if [[ $CLUSTER_KIND == plain ]]; then
     # Nodes that share a host name and /dev/shm would take each other's shared memory for their own.
-    export PLEIAD_ONE_MACHINE="" OMPI_MCA_btl=self,tcp
-    unset OMPI_MCA_hwloc_base_binding_policy OMPI_MCA_rmaps_base_oversubscribe
+    export PLEIAD_ONE_MACHINE=${PLEIAD_ONE_MACHINE/OMPI_MCA_btl /} OMPI_MCA_btl=self,tcp
 fi
 ln -s "$PLEIAD_SOURCE/slurm" slurm
 
@@ -68,7 +67,7 @@ awk '/^```sh$/ { inside = 1; print "echo \"==== line " NR "\" >&2"; next } /^```
 the_page() { timeout 240 bash -euo pipefail page.sh >page.out 2>page.err || { cat page.out page.err; squeue; return 1; }; }
 check "the commands of docs/cluster.md" the_page
 check "a run on 2 nodes is finished" finished runs/first
-check "... with 2 ranks on each" says runs/first/attempts.txt 'start [0-9]+ host=n1 ranks=4 slurm=[0-9]+'
+check "... which is noted" says runs/first/attempts.txt "^start [0-9]+ host=$(on_node n1 hostname) ranks=4 slurm=[0-9]+\$" '^end [0-9]+ code=0$'
 check "... and the page saw it" says page.out 'run record: runs/first/run.h5' 'code 0' '4 points: 4 finished'
 check "a dry run printed the scripts" says scripts.txt '==> .*/slurm/1/array-2.sbatch <==' '#SBATCH --array=0-3%2' '==> .*/slurm/1/points-2.txt <==' 'sweep collect'
 check "the sweep is collected by the job that waited for it" says sweeps/widths/slurm/1/collect.out 'results of 4 points'

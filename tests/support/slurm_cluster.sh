@@ -57,8 +57,12 @@ done
 if [[ $kind == namespaces && -z ${CLUSTER_INSIDE:-} ]]; then
     isolate=(unshare --net --uts --mount --pid --fork --kill-child --mount-proc)
     if [[ $(id -u) -eq 0 ]] && "${isolate[@]}" ip link add test0 type veth peer name test1 2>/dev/null; then
-        export CLUSTER_INSIDE=1
-        exec "${isolate[@]}" bash "$0" run "$folder" -n "$nodes" -c "$cpus" -- "$@"
+        # unshare ignores TERM; killed, it takes the first process of the namespace along, and with that all others.
+        CLUSTER_INSIDE=1 setpriv --pdeathsig KILL "${isolate[@]}" bash "$0" run "$folder" -n "$nodes" -c "$cpus" -- "$@" <&0 &
+        trap 'kill -KILL %1; exit 143' TERM INT HUP
+        code=0
+        wait %1 || code=$?
+        exit "$code"
     fi
     kind=plain
 fi

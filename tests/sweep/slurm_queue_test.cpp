@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <ctime>
+
 #include "support/problem.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -27,6 +29,7 @@ TEST(RunProgram, EnvironmentOfTheStart) {
   ASSERT_EQ(setenv("PLEIAD_TEST_SET_LATER", "1", 1), 0);
   EXPECT_EQ(run_program({"sh", "-c", "echo ${PLEIAD_TEST_SET_LATER:-none}"}).out, "none\n");
   EXPECT_NE(run_program({"sh", "-c", "echo $PATH"}).out, "\n");
+  EXPECT_EQ(run_program({"sh", "-c", "env | grep SLURM_ | grep -v SLURM_CONF"}).out, "");
 }
 
 class SlurmJobs : public test::TemporaryFolder {};
@@ -56,6 +59,18 @@ TEST_F(SlurmJobs, NeverSubmittedSoSqueueIsNotAsked) {
   ASSERT_EQ(status.size(), 1u);
   EXPECT_EQ(status[0].state, State::waiting);
   EXPECT_EQ(status[0].job, "");
+}
+
+// An element that died without a word: its files look as if it were still at work.
+TEST_F(SlurmJobs, WhatLeftTheQueueDoesNotRun) {
+  std::filesystem::create_directories(at("points/a"));
+  text_file("points/a/attempts.txt", fmt::format("start {} host=n1 ranks=1 slurm=7_0\n", std::time(nullptr)));
+  io::SweepIndex index;
+  index.folder = folder_;
+  io::SweepPoint point;
+  point.name = "a";
+  EXPECT_EQ(point_status(index, point, {{"7_0", "RUNNING"}}).state, State::running);
+  EXPECT_EQ(point_status(index, point, {{"7_0", k_left_queue}}).state, State::stopped);
 }
 
 TEST(SlurmQueue, WhatSqueueSays) {

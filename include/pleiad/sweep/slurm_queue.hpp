@@ -16,7 +16,7 @@ struct Outcome {
   std::string out, err;
 };
 /// Runs a program with nothing to read and waits for it. MPI puts variables of its own into the environment, and a job would inherit them: the
-/// program gets the environment that we were started with. UserError if no process can be made.
+/// program gets the environment that we were started with, without what SLURM tells a job. UserError if no process can be made.
 Outcome run_program(const std::vector<std::string>& arguments);
 
 /// Elements that one array may have. UserError if SLURM does not answer.
