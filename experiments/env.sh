@@ -15,6 +15,10 @@ if [[ $(id -u) -eq 0 ]]; then
     pleiad_default OMPI_ALLOW_RUN_AS_ROOT_CONFIRM 1
 fi
 if [[ -z ${SLURM_JOB_ID:-}${PBS_JOBID:-}${LSB_JOBID:-} ]]; then
+    # What is set from here on, so that a batch job which inherits it can take it back (slurm/job.sh).
+    pleiad_default() {
+        if [[ -z ${!1+set} ]]; then export "$1=$2" "PLEIAD_ONE_MACHINE=${PLEIAD_ONE_MACHINE:-} $1"; fi
+    }
     pleiad_default OMPI_MCA_rmaps_base_oversubscribe 1
     pleiad_default OMPI_MCA_hwloc_base_binding_policy none
     # Waiting ranks give up their core; without it more ranks than cores are slower by orders of magnitude.

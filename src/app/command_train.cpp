@@ -1,7 +1,10 @@
 // pleiad train --config F.ini [--set section.key=value ...] --out DIR, --init and --resume: connects the floors and runs the loop.
+#include <iostream>
+
 #include "pleiad/app/dry_run_report.hpp"
 #include "pleiad/app/run_folder.hpp"
 #include "pleiad/app/run_listeners.hpp"
+#include "pleiad/app/stop_signal.hpp"
 
 namespace pleiad::app {
 
@@ -9,10 +12,16 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   // What to do: configuration, data and model.
   TrainRequest request;
   if (!read_train_request(world, arguments, request)) return k_exit_ok;
+  settle_continue(world, request);
+  const StopSignal signals;
   TrainJob job(world, request);
   const train::TrainConfig& config = job.options.train;
   if (request.dry_run) {
-    print_sizes(job.setup, config, job.config.values());
+    print_sizes(job.setup, config);
+    return k_exit_ok;
+  }
+  if (job.finished_before()) {
+    if (world.root()) std::cout << fmt::format("{}: all {} steps are done\n", request.out, config.steps);
     return k_exit_ok;
   }
   if (!request.resume) make_run_folder(world, request.out);
@@ -25,15 +34,16 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
 
   // Who listens.
   const RunLock lock(world, request.out);
+  lock.forget_marker();
   // Before there is a record: whatever the run is resumed from then starts with these weights.
   if (!request.init.empty()) store.save(state);
   RunListeners listeners(job, info, state.step);
   listeners.greet();
 
   train::Trainer trainer(config, *job.setup.model, *job.source, job.setup.grid, listeners.sinks(), store, job.samples());
-  trainer.run(state, job.last_step());
+  trainer.run(state, job.last_step(), StopSignal::asked);
   listeners.say_goodbye(state.step);
-  return k_exit_ok;
+  return state.step < job.last_step() ? k_exit_stopped : k_exit_ok;
 }
 
 }  // namespace pleiad::app

@@ -33,20 +33,28 @@ Spec& Config::section(const std::string& name) {
   return *it;
 }
 
-Config Config::parse(const std::string& text, const std::string& name) {
-  Config config;
+std::vector<IniEntry> parse_ini(const std::string& text, const std::string& name) {
+  std::vector<IniEntry> entries;
   std::set<std::string> seen;
   try {
     std::istringstream in(text);
     const auto parsed = options::parse_config_file(in, options::options_description(), true);
     for (const auto& option : parsed.options) {
-      if (!seen.insert(option.string_key).second) user_error("{}: {} is given twice", name, option.string_key);
-      if (option.string_key.find('.') == std::string::npos) user_error("{}: '{}' stands before the first [section]", name, option.string_key);
-      config.set(option.string_key + "=" + (option.value.empty() ? "" : option.value.front()));
+      const std::string& key = option.string_key;
+      if (!seen.insert(key).second) user_error("{}: {} is given twice", name, key);
+      const std::size_t dot = key.find('.');
+      if (dot == std::string::npos) user_error("{}: '{}' stands before the first [section]", name, key);
+      entries.push_back({key.substr(0, dot), key.substr(dot + 1), option.value.empty() ? "" : option.value.front()});
     }
   } catch (const options::error& e) {
     user_error("{}: {}; a line is '[section]', 'key = value' or a comment after '#'", name, e.what());
   }
+  return entries;
+}
+
+Config Config::parse(const std::string& text, const std::string& name) {
+  Config config;
+  for (const IniEntry& e : parse_ini(text, name)) config.set(fmt::format("{}.{}={}", e.section, e.key, e.value));
   return config;
 }
 

@@ -1,12 +1,57 @@
 #include "pleiad/app/data_setup.hpp"
 
+#include <unistd.h>
+
+#include <filesystem>
+
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/error.hpp"
 
 namespace pleiad::app {
 
-Data Data::open(const comm::Communicator& world, const std::string& path) {
+namespace {
+
+/// A copy of a file on every node, made by one rank of each and removed with this object.
+class NodeCopy {
+ public:
+  /// UserError on all ranks. collective.
+  NodeCopy(const comm::Communicator& world, const std::string& path, const std::string& folder) : node_(world.node()) {
+    namespace fs = std::filesystem;
+    if (node_.root()) path_ = fmt::format("{}/pleiad-{}-{}.h5", folder, getpid(), world.rank());
+    comm::agree_on(world, [&] {
+      if (!node_.root()) return;
+      std::error_code error;
+      if (!fs::is_directory(folder, error)) user_error("--scratch {}: there is no such folder on this node", folder);
+      fs::copy_file(path, path_, error);
+      if (error) {
+        fs::remove(path_, error);
+        user_error("--scratch {}: {} cannot be copied there ({})", folder, path, error.message());
+      }
+    });
+    path_ = comm::broadcast(node_, path_);
+  }
+  ~NodeCopy() {
+    std::error_code ignored;
+    if (node_.root()) std::filesystem::remove(path_, ignored);
+  }
+  NodeCopy(const NodeCopy&) = delete;
+  NodeCopy& operator=(const NodeCopy&) = delete;
+  const std::string& path() const { return path_; }
+  /// Until every rank of the node has read it. collective.
+  void wait() const { comm::barrier(node_); }
+
+ private:
+  comm::Communicator node_;
+  std::string path_;
+};
+
+}  // namespace
+
+Data Data::open(const comm::Communicator& world, const std::string& original, const std::string& scratch) {
+  std::optional<NodeCopy> copy;
+  if (!scratch.empty()) copy.emplace(world, original, scratch);
+  const std::string& path = copy ? copy->path() : original;
   std::string format;
   comm::agree_on(world, [&] {
     if (!world.root()) return;
@@ -18,12 +63,13 @@ Data Data::open(const comm::Communicator& world, const std::string& path) {
   });
   format = comm::broadcast(world, format);
   Data data;
-  data.path_ = path;
+  data.path_ = original;
   if (format == io::k_corpus_format) {
     data.corpus_ = io::Corpus::open(world, path);
   } else {
     data.examples_ = io::Examples::open(world, path);
   }
+  if (copy) copy->wait();
   return data;
 }
 

@@ -26,30 +26,26 @@ std::string experts_in_words(const std::vector<i64>& owned) {
 
 }  // namespace
 
-void print_sizes(const ModelSetup& setup, const train::TrainConfig& config, const std::map<std::string, std::string>& values) {
+void print_sizes(const ModelSetup& setup, const train::TrainConfig& config) {
   const ParameterCount n = count_parameters(setup);
+  const double choices = selected_per_token(setup), layers = static_cast<double>(setup.model->moe_layers().size());
+  const ModelSizes one = model_sizes(setup, 1), all = model_sizes(setup, choices);
   const comm::Communicator& world = setup.grid.world();
   if (!world.root()) return;
   const double mega = 1e6;
   const i64 lanes = (config.lanes + world.size() - 1) / world.size();
   const model::MoeLayer* moe = setup.model->moe_layers().empty() ? nullptr : setup.model->blocks()[setup.model->moe_layers().front()].moe();
-  // A token's experts per layer: with product keys k for each head.
-  const auto option = [&](const char* key, double otherwise) { return values.count(key) ? std::stod(values.at(key)) : otherwise; };
-  const double choices = option("moe.mean_k", option("moe.k", 0)) * option("moe.heads", 1);
   std::cout << fmt::format("parameters: {:.3f} M in all, {:.3f} M replicated; fullest rank {:.3f} M\n", static_cast<double>(n.total) / mega,
                            static_cast<double>(n.dense) / mega, static_cast<double>(n.per_rank_largest) / mega);
   std::cout << fmt::format("memory per rank for weights, moments and gradients: {}\n",
                            memory_in_words(n, moe, lanes, static_cast<i64>(choices) * config.batch * setup.model_config.seq_len));
   std::cout << fmt::format("forward flops per token without experts: {:.3f} M\n", setup.model->fixed_flops_per_token() / mega);
   if (!moe) return;
-  const double layers = static_cast<double>(setup.model->moe_layers().size()), experts = static_cast<double>(moe->expert_map().experts());
-  double expert_flops = 0;
-  for (i64 e = 0; e < moe->expert_map().experts(); ++e) expert_flops += moe->flops_per_row(e) / experts;
-  std::cout << fmt::format("forward flops per token and expert of mean width, all {} MoE layers: {:.3f} M\n", layers, layers * expert_flops / mega);
+  std::cout << fmt::format("forward flops per token and expert of mean width, all {} MoE layers: {:.3f} M\n", layers,
+                           (one.expert_flops_per_token - layers * moe->side_flops_per_selection()) / mega);
   if (choices > 0) {
-    const double active = static_cast<double>(n.dense) + choices / experts * static_cast<double>(n.total - n.dense);
-    std::cout << fmt::format("with {} experts per token and layer: {:.3f} M active parameters, {:.3f} M forward flops per token\n", choices, active / mega,
-                             (setup.model->fixed_flops_per_token() + choices * layers * (expert_flops + moe->side_flops_per_selection())) / mega);
+    std::cout << fmt::format("with {} experts per token and layer: {:.3f} M active parameters, {:.3f} M forward flops per token\n", choices,
+                             all.active_parameters / mega, all.flops_per_token / mega);
   }
   for (i64 r = 0; r < setup.grid.expert_group().size() && r < 64; ++r) {
     std::cout << fmt::format("experts of rank {}: {}\n", r, experts_in_words(moe->expert_map().owned_by(r)));

@@ -78,7 +78,9 @@ int run(const comm::Communicator& world, const comm::Communicator& errors, const
       comm::refuse_lonely_slurm_task(world.size());
       return c.run(world, rest);
     }
-    user_error("'{}' is not a command; the commands are train, eval, split, sample, data, inspect, verify (see pleiad --help)", arguments[0]);
+    std::vector<std::string> names;
+    for (const app::Command& c : app::commands()) names.push_back(c.name);
+    user_error("'{}' is not a command; the commands are {} (see pleiad --help)", arguments[0], fmt::join(names, ", "));
   } catch (const UserError& e) {
     return user_mistake(errors, e.what());
   }

@@ -9,17 +9,21 @@ namespace pleiad::app {
 
 namespace {
 
-i64 read_parallel(Spec& s) {
-  ops::set_blas_threads(static_cast<int>(s.integer("blas_threads", 1, 1, 1024, "OpenBLAS threads of each rank")));
-  return s.integer("data_groups", 1, 1, i64{1} << 20, "copies of the experts; each group of ranks/data_groups ranks shares out one copy");
+/// The number of data groups to set up.
+i64 read_parallel(Spec& s, SetupFor purpose) {
+  const i64 threads = s.integer("blas_threads", 1, 1, 1024, "OpenBLAS threads of each rank");
+  const i64 groups = s.integer("data_groups", 1, 1, i64{1} << 20, "copies of the experts; each group of ranks/data_groups ranks shares out one copy");
+  if (purpose == SetupFor::sizes) return 1;
+  ops::set_blas_threads(static_cast<int>(threads));
+  return groups;
 }
 
 }  // namespace
 
-ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const DataShape& data)
-    : grid(world.split(0, world.rank()), read_parallel(config.section("parallel"))),
+ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const DataShape& data, SetupFor purpose)
+    : grid(world.split(0, world.rank()), read_parallel(config.section("parallel"), purpose)),
       exchange_config(exchange::ExchangeConfig::read(config.section("exchange"))),
-      exchanger(exchange::make_exchanger(exchange_config, grid.expert_group())),
+      exchanger(exchange::make_exchanger(purpose == SetupFor::sizes ? exchange::ExchangeConfig{"auto"} : exchange_config, grid.expert_group())),
       model_config(model::ModelConfig::read(config.section("model"), data.vocab)),
       moe_config(model::MoeConfig::read(config.section("moe"), model_config.layers)) {
   if (exchange_config.kind == "dry_run" && world.size() > 1) {
@@ -45,6 +49,25 @@ ParameterCount count_parameters(const ModelSetup& setup) {
   c.per_rank_largest = c.dense + comm::max_over<i64>(setup.grid.world(), mine);
   c.total = c.dense + comm::sum_over<i64>(setup.grid.expert_group(), mine);
   return c;
+}
+
+ModelSizes model_sizes(const ModelSetup& setup, double choices) {
+  const ParameterCount n = count_parameters(setup);
+  ModelSizes s{static_cast<double>(n.total), static_cast<double>(n.total), setup.model->fixed_flops_per_token(), 0};
+  if (setup.model->moe_layers().empty()) return s;
+  const model::MoeLayer& moe = *setup.model->blocks()[setup.model->moe_layers().front()].moe();
+  const double layers = static_cast<double>(setup.model->moe_layers().size()), experts = static_cast<double>(moe.expert_map().experts());
+  double one = 0;  // forward operations of an expert of mean width
+  for (i64 e = 0; e < moe.expert_map().experts(); ++e) one += moe.flops_per_row(e) / experts;
+  s.active_parameters = static_cast<double>(n.dense) + choices / experts * static_cast<double>(n.total - n.dense);
+  s.expert_flops_per_token = choices * layers * (one + moe.side_flops_per_selection());
+  s.flops_per_token += s.expert_flops_per_token;
+  return s;
+}
+
+double selected_per_token(const ModelSetup& setup) {
+  if (setup.model->moe_layers().empty()) return 0;
+  return setup.model->blocks()[setup.model->moe_layers().front()].moe()->selected_per_token();
 }
 
 std::string find_checkpoint(const comm::Communicator& world, const std::string& path) {

@@ -11,6 +11,7 @@
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/checkpoint_h5.hpp"
+#include "pleiad/io/run_marker.hpp"
 
 namespace pleiad::app {
 
@@ -34,18 +35,24 @@ void make_run_folder(const comm::Communicator& world, const std::string& out) {
   comm::agree(world, comm::broadcast(world, problem));
 }
 
-RunLock::RunLock(const comm::Communicator& world, const std::string& run) {
+RunLock::RunLock(const comm::Communicator& world, const std::string& run) : world_(world), run_(run) {
   comm::agree_on(world, [&] {
-    if (world.root()) take(run);
+    if (world.root()) take();
   });
 }
 
-void RunLock::take(const std::string& run) {
-  file_ = ::open((run + "/log.txt").c_str(), O_WRONLY | O_CREAT | O_APPEND, 0666);
-  if (file_ < 0) user_error("{}/log.txt: cannot be written ({})", run, std::strerror(errno));
+void RunLock::forget_marker() const {
+  comm::agree_on(world_, [&] {
+    if (world_.root()) io::remove_marker(run_);
+  });
+}
+
+void RunLock::take() {
+  file_ = ::open((run_ + "/log.txt").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (file_ < 0) user_error("{}/log.txt: cannot be written ({})", run_, std::strerror(errno));
   if (::flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;  // a file system without locks is no reason to stop
   ::close(file_);
-  user_error("{}: another process is writing this run at this moment", run);
+  user_error("{}: another process is writing this run at this moment", run_);
 }
 
 RunLock::~RunLock() {

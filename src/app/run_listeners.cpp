@@ -4,6 +4,7 @@
 
 #include "pleiad/app/run_facts.hpp"
 #include "pleiad/comm/agree.hpp"
+#include "pleiad/io/run_marker.hpp"
 
 namespace pleiad::app {
 
@@ -61,15 +62,21 @@ void RunListeners::greet() {
 }
 
 void RunListeners::say_goodbye(i64 steps) {
-  const i64 memory = peak_memory(job_.setup.grid.world());
+  const comm::Communicator& world = job_.setup.grid.world();
+  const i64 memory = peak_memory(world);
+  comm::agree_on(world, [&] {
+    if (!record_) return;
+    record_->finish(steps, memory);
+    if (steps == job_.options.train.steps) io::write_marker(job_.request.out, job_.identity(), steps, world.size());
+  });
   if (!terminal_) return;
-  record_->finish(steps, memory);
   live_->finish();
   terminal_->phase_table();
   terminal_->say(fmt::format("memory: {:.2f} GiB at the peak, all ranks together", static_cast<double>(memory) / static_cast<double>(i64{1} << 30)));
   const model::MoeConfig& moe = job_.setup.moe_config;
   if (!job_.setup.model->moe_layers().empty() && !moe.citation.empty()) terminal_->say("please cite: " + moe.citation);
   terminal_->say(fmt::format("run record: {}/run.h5", job_.request.out));
+  if (steps < job_.last_step()) terminal_->say(fmt::format("stopped by a signal after step {} of {} and saved; 'pleiad train --resume {}' goes on", steps, job_.last_step(), job_.request.out));
 }
 
 }  // namespace pleiad::app

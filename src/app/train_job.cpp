@@ -4,6 +4,7 @@
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/io/run_marker.hpp"
 #include "pleiad/io/run_record.hpp"
 
 namespace pleiad::app {
@@ -49,7 +50,7 @@ void require_same_meaning(const io::CheckpointInfo& info, const Data& data, cons
 
 Data open_data(const comm::Communicator& world, const TrainRequest& request, const RunOrigin& origin, const std::string& corpus) {
   if (corpus.empty()) user_error("data.corpus is missing: give a file made by 'pleiad data build', 'synth', 'labelled' or 'pairs'");
-  Data data = Data::open(world, corpus);
+  Data data = Data::open(world, corpus, request.scratch);
   if (!request.init.empty()) require_same_meaning(*origin.info, data, corpus, request.init);
   return data;
 }
@@ -91,6 +92,22 @@ TrainJob::TrainJob(const comm::Communicator& world, const TrainRequest& asked)
   if (request.resume) require_same_run(*this);
   if (!request.dry_run || !request.init.empty()) setup.params.allocate();
   if (!request.init.empty()) io::load_checkpoint(setup.grid, origin.checkpoint, setup.params, nullptr);
+}
+
+std::string TrainJob::identity() const { return io::run_identity(config.values(), data.fingerprint()); }
+
+bool TrainJob::finished_before() const {
+  const comm::Communicator& world = setup.grid.world();
+  i64 finished = 0;
+  comm::agree_on(world, [&] {
+    if (!request.resume || !world.root()) return;
+    const io::MarkerCheck check = io::check_marker(request.out, identity());
+    finished = check.finished && check.step == options.train.steps;
+    const bool ours = check.there && check.identity == identity() && check.step == options.train.steps;
+    // Going on would give a damaged record a new marker.
+    if (ours && !finished) user_error("{}: this run was finished, but {}", request.out, check.problem);
+  });
+  return comm::max_over<i64>(world, finished) > 0;
 }
 
 i64 TrainJob::last_step() const { return request.stop_at >= 0 ? std::min(request.stop_at, options.train.steps) : options.train.steps; }

@@ -16,6 +16,7 @@ const std::vector<Command>& commands() {
       {"sample", "generate text from a checkpoint", true, run_sample},
       {"data", "make and describe data: build, synth, labelled, pairs, info", false, run_data},
       {"inspect", "describe any of our HDF5 files in words", false, run_inspect},
+      {"sweep", "many configurations: plan, run, status, rerun, collect", false, run_sweep},
       {"watch", "follow a run from any machine, without disturbing it", false, run_watch},
       {"report", "runs side by side in one table", false, run_report},
       {"verify", "compare with verification files of layers and models", true, run_verify},

@@ -76,9 +76,21 @@ Communicator Communicator::world() {
   return Communicator(copy);
 }
 
+Communicator Communicator::alone() {
+  MPI_Comm copy = MPI_COMM_NULL;
+  PLEIAD_MPI(MPI_Comm_dup, MPI_COMM_SELF, &copy);
+  return Communicator(copy);
+}
+
 Communicator Communicator::split(i64 colour, i64 key) const {
   MPI_Comm part = MPI_COMM_NULL;
   PLEIAD_MPI(MPI_Comm_split, handle_, static_cast<int>(colour), static_cast<int>(key), &part);
+  return Communicator(part);
+}
+
+Communicator Communicator::node() const {
+  MPI_Comm part = MPI_COMM_NULL;
+  PLEIAD_MPI(MPI_Comm_split_type, handle_, MPI_COMM_TYPE_SHARED, static_cast<int>(rank_), MPI_INFO_NULL, &part);
   return Communicator(part);
 }
 

@@ -71,4 +71,21 @@ RunSummary read_run_summary(const H5File& file, const std::string& in) {
   return s;
 }
 
+const std::vector<SummaryFigure>& summary_figures() {
+  using S = RunSummary;
+  static const std::vector<SummaryFigure> all = {
+      {"loss_nats", "nat", "held-out loss per target, last evaluation", [](const S& s) { return s.loss; }},
+      {"above_floor_nats", "nat", "held-out loss above the true entropy of the corpus", [](const S& s) { return s.above_floor; }},
+      {"accuracy", "1", "share of labels that were the most probable, of a classifier", [](const S& s) { return s.accuracy; }},
+      {"parameters", "1", "trainable parameters, each expert once", [](const S& s) { return std::optional(s.parameters); }},
+      {"active_parameters", "1", "trainable parameters a token meets, mean", [](const S& s) { return s.active_parameters; }},
+      {"flops_per_token", "flop/token", "forward, the whole model, kept assignments, last evaluation", [](const S& s) { return s.flops_per_token; }},
+      {"mean_k", "1", "kept experts per token, mean over MoE layers", [](const S& s) { return s.mean_k; }},
+      {"flops_imbalance", "1", "largest over mean of the experts' FLOPs, mean over MoE layers", [](const S& s) { return s.flops_imbalance; }},
+      {"bytes_per_token", "byte/token", "sent over the network by all ranks, forward and backward", [](const S& s) { return s.bytes_per_token; }},
+      {"seconds", "s", "sum of the steps", [](const S& s) { return std::optional(s.seconds); }},
+  };
+  return all;
+}
+
 }  // namespace pleiad::io

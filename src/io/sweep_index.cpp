@@ -16,13 +16,15 @@ using Json = nlohmann::json;
 std::string file_of(const std::string& folder) { return folder + "/sweep.json"; }
 
 Json to_json(const SweepPoint& p) {
-  return {{"name", p.name}, {"id", p.id}, {"settings", p.settings}, {"seed", p.seed}, {"ranks", p.ranks}, {"sizes", p.sizes}};
+  return {{"name", p.name}, {"identity", p.identity}, {"id", p.id}, {"config_sum", p.config_sum}, {"settings", p.settings}, {"seed", p.seed}, {"ranks", p.ranks}, {"sizes", p.sizes}};
 }
 
 SweepPoint point_of(const Json& j) {
   SweepPoint p;
   j.at("name").get_to(p.name);
+  j.at("identity").get_to(p.identity);
   j.at("id").get_to(p.id);
+  j.at("config_sum").get_to(p.config_sum);
   j.at("settings").get_to(p.settings);
   j.at("seed").get_to(p.seed);
   j.at("ranks").get_to(p.ranks);

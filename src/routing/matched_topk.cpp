@@ -16,6 +16,8 @@ MatchedTopKRouter::MatchedTopKRouter(const RouterBuild& build, Spec& spec) : Sof
   mean_k_ = static_cast<std::uint64_t>(std::llround(mean * static_cast<double>(k_one)));
 }
 
+double MatchedTopKRouter::selected_per_token() const { return static_cast<double>(mean_k_) / static_cast<double>(k_one); }
+
 i64 MatchedTopKRouter::experts_for(i64 token) const {
   // floor((i + 1) m) - floor(i m) = floor(fraction of i m + m). The product may wrap around: 2^20 divides 2^64.
   const std::uint64_t fraction = static_cast<std::uint64_t>(token) * mean_k_ % k_one;

@@ -18,6 +18,13 @@ RandomKRouter::RandomKRouter(const RouterBuild& build, Spec& spec) : SoftmaxRout
   std::partial_sum(weights.begin(), weights.end(), cumulative_.begin());
 }
 
+double RandomKRouter::selected_per_token() const {
+  // The mean of K is the sum over k of P(K > k), k = 0, 1, ...
+  double mean = static_cast<double>(cumulative_.size());
+  for (const double below : cumulative_) mean -= below / cumulative_.back();
+  return mean + 1;
+}
+
 i64 RandomKRouter::experts_for(double u) const {
   const auto above = std::ranges::upper_bound(cumulative_, u * cumulative_.back());
   return std::min<i64>(above - cumulative_.begin() + 1, static_cast<i64>(cumulative_.size()));

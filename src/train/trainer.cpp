@@ -45,9 +45,10 @@ Trainer::Trainer(const TrainConfig& config, const model::Model& model, BatchSour
   if (!model.moe_layers().empty()) facts_ = layer_facts(model.moe_config(), *model.blocks()[model.moe_layers().front()].moe());
 }
 
-void Trainer::run(TrainState& state, i64 last_step) {
+void Trainer::run(TrainState& state, i64 last_step, const StopRequest& stop) {
   state.params.allocate_grads(lanes_.my_lanes().count);
-  while (state.step < last_step) {
+  stop_ = stop;
+  while (state.step < last_step && !stopping_) {
     step(state);
     after_step(state, state.step == last_step);
   }
@@ -89,11 +90,22 @@ void Trainer::report(const TrainState& state, const model::Batch& batch, double 
   r.grad_norm = norm;
   r.seconds = seconds;
   r.tokens = lanes_.tokens();
-  // What was measured since the last report: this step, and evaluation, saving and reporting before it.
-  r.phase_seconds = comm::all_gather<double>(grid_.world(), times_.all());
-  times_.reset();
+  gather_times(r);
   report_layers(batch, r);
   for (MetricSink* sink : sinks_) sink->on_step(r);
+}
+
+/// What was measured since the last report: this step, and evaluation, saving and reporting before it. Whether a rank wants to stop
+/// travels along.
+void Trainer::gather_times(StepRecord& r) {
+  std::vector<double> mine = times_.all();
+  mine.push_back(stop_ && stop_() ? 1.0 : 0.0);
+  times_.reset();
+  const std::vector<double> all = comm::all_gather<double>(grid_.world(), mine);
+  for (auto rank = all.begin(); rank != all.end(); rank += static_cast<std::ptrdiff_t>(mine.size())) {
+    r.phase_seconds.insert(r.phase_seconds.end(), rank, rank + k_phase_count);
+    stopping_ = stopping_ || rank[k_phase_count] > 0;
+  }
 }
 
 /// Bytes of the step from this rank to each rank of the world, all layers; in a dry run between all pretended ranks. Empty where there are
@@ -170,7 +182,7 @@ void Trainer::after_step(TrainState& state, bool last) {
     const Sample sample{state.step, samples_.prompt, sample_text(state.params)};
     for (MetricSink* sink : sinks_) sink->on_sample(sample);
   }
-  if (due(config_.checkpoint_every)) {
+  if (due(config_.checkpoint_every) || stopping_) {
     for (MetricSink* sink : sinks_) sink->flush();
     PhaseTimes::Scope phase(times_, Phase::checkpoint);
     const Stopwatch watch;

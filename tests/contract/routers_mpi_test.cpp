@@ -48,6 +48,21 @@ class Contract : public testing::Test {
   }
 };
 
+TEST_F(Contract, TokensSelectAsManyExpertsAsTheRouterSaysBeforehand) {
+  i64 known = 0;
+  test::for_every_router(k_width, [&](test::RouterUnderTest& router) {
+    const Batch& b = k_batches[0];
+    const double said = router.router->selected_per_token();
+    if (said == 0) return;
+    ++known;
+    constexpr i64 steps = 30;  // some draw, and some round per expert
+    double selected = 0;
+    for (i64 step = 0; step < steps; ++step) selected += static_cast<double>(alone(router, b, inputs(b), true, step)->assignment.entries());
+    EXPECT_NEAR(selected / static_cast<double>(steps * b.sequences * b.seq_len), said, 0.3);
+  });
+  EXPECT_GE(known, 10) << "hardly any router says it";
+}
+
 TEST_F(Contract, EveryTokenIsAccountedForWithFiniteWeightsAndNoExpertTwice) {
   for_all([&](test::RouterUnderTest& router, const Batch& b) {
     for (const bool training : {true, false}) {

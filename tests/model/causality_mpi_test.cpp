@@ -1,5 +1,6 @@
-// Whole language models with every registered router: what comes later changes nothing that was said earlier, bit by bit; and models
-// whose routers look at later tokens are refused unless the user lets them.
+// Whole language models with every registered router: what comes later changes nothing that was said earlier; and models whose routers look
+// at later tokens are refused unless the user lets them. Nothing but rounding: later tokens change how many rows an expert multiplies at
+// once, and on some processors OpenBLAS rounds a row differently with the number of rows beside it (docs/numerics.md).
 #include "model/tiny_model.hpp"
 #include "support/router_cases.hpp"
 
@@ -7,6 +8,7 @@ namespace pleiad::model {
 namespace {
 
 constexpr i64 k_length = 9;
+constexpr double k_rounding = 2e-5, k_leak = 1e-3;  // log probabilities of 1 to 10; what a router lets through is larger by far
 const Keys k_model = with(k_tiny_model, {{"seq_len", "9"}});
 
 Keys keys_of(const std::string& router, const test::RouterOptions& options) {
@@ -22,7 +24,16 @@ Matrix evaluated(TinyModel& tiny, const LaneLayout& lanes, const Batch& batch) {
   return std::move(trace.log_p);
 }
 
-/// Whether the predictions of all tokens before `changed` keep their bits when all later tokens are others; in every sequence.
+/// Largest difference in rows [first, first + count).
+double difference(const Matrix& a, const Matrix& b, i64 first, i64 count) {
+  double largest = 0;
+  for (i64 i = first; i < first + count; ++i) {
+    for (i64 j = 0; j < a.cols(); ++j) largest = std::max(largest, std::abs(static_cast<double>(a.row(i)[j]) - static_cast<double>(b.row(i)[j])));
+  }
+  return largest;
+}
+
+/// Whether the predictions of all tokens before `changed` stay when all later tokens are others; in every sequence.
 void expect_causal(TinyModel& tiny) {
   const LaneLayout lanes = tiny.lanes(8, 10);
   const Batch batch = TinyModel::batch(lanes);
@@ -34,8 +45,8 @@ void expect_causal(TinyModel& tiny) {
     }
     const Matrix after = evaluated(tiny, lanes, other);
     for (i64 s = 0; s < lanes.my_sequences().count; ++s) {
-      EXPECT_TRUE(test::same_bits(test::rows_of(before, s * k_length, changed), test::rows_of(after, s * k_length, changed))) << "changed from " << changed;
-      EXPECT_FALSE(test::same_bits(test::rows_of(before, s * k_length + changed, 1), test::rows_of(after, s * k_length + changed, 1)));
+      EXPECT_LE(difference(before, after, s * k_length, changed), k_rounding) << "changed from " << changed;
+      EXPECT_GE(difference(before, after, s * k_length + changed, 1), k_leak);
     }
   }
 }
@@ -66,7 +77,7 @@ TEST(Causality, HoldsForGeneratedExperts) {
   }
 }
 
-// If these kept their bits too, the test above would see nothing.
+// If these stayed too, the test above would see nothing.
 TEST(Causality, IsLostWithARouterThatLooksAtLaterTokens) {
   for (const Keys& more : {Keys{{"router", "expert_choice"}}, Keys{{"router", "damoe"}, {"k_rule", "budget"}},
                            Keys{{"router", "damoe"}, {"importance", "received"}}}) {
@@ -80,9 +91,9 @@ TEST(Causality, IsLostWithARouterThatLooksAtLaterTokens) {
       for (i64 i = 5; i < k_length; ++i) batch.input[s * k_length + i] = (batch.input[s * k_length + i] + 3) % k_tiny_vocab;
     }
     const Matrix after = evaluated(tiny, lanes, batch);
-    bool same = true;
-    for (i64 s = 0; s < 10; ++s) same = same && test::same_bits(test::rows_of(before, s * k_length, 5), test::rows_of(after, s * k_length, 5));
-    EXPECT_FALSE(same) << name_of(more);
+    double largest = 0;
+    for (i64 s = 0; s < 10; ++s) largest = std::max(largest, difference(before, after, s * k_length, 5));
+    EXPECT_GE(largest, k_leak) << name_of(more);
   }
 }
 

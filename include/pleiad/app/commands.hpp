@@ -1,5 +1,5 @@
 // The commands of the program: each parses its own arguments and returns the exit code. Exit codes: 0 done; 1 a comparison failed
-// (verify); 2 the user can mend it; 3 an internal error.
+// (verify); 2 the user can mend it; 3 an internal error; 75 stopped by a signal after saving, start it again.
 #pragma once
 #include <string>
 #include <vector>
@@ -10,7 +10,7 @@ namespace pleiad::app {
 
 using Arguments = std::vector<std::string>;
 
-inline constexpr int k_exit_ok = 0, k_exit_mismatch = 1, k_exit_user = 2, k_exit_internal = 3;
+inline constexpr int k_exit_ok = 0, k_exit_mismatch = 1, k_exit_user = 2, k_exit_internal = 3, k_exit_stopped = 75;
 
 struct Command {
   std::string name, summary;
@@ -25,6 +25,7 @@ int run_sample(const comm::Communicator& world, const Arguments& arguments);
 int run_verify(const comm::Communicator& world, const Arguments& arguments);
 int run_data(const comm::Communicator& world, const Arguments& arguments);
 int run_inspect(const comm::Communicator& world, const Arguments& arguments);
+int run_sweep(const comm::Communicator& world, const Arguments& arguments);
 int run_watch(const comm::Communicator& world, const Arguments& arguments);
 int run_report(const comm::Communicator& world, const Arguments& arguments);
 

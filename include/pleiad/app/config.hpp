@@ -10,6 +10,13 @@
 
 namespace pleiad::app {
 
+/// One line of an INI text.
+struct IniEntry {
+  std::string section, key, value;  ///< a key may hold dots
+};
+/// The entries of an INI text in their order. UserError naming `name` for a broken line, a key before the first section or given twice.
+std::vector<IniEntry> parse_ini(const std::string& text, const std::string& name);
+
 class Config {
  public:
   /// Empty sections.

@@ -12,8 +12,8 @@ namespace pleiad::app {
 
 class Data {
  public:
-  /// Every rank reads the file. UserError on all ranks. collective.
-  static Data open(const comm::Communicator& world, const std::string& path);
+  /// Every rank reads the file, with `scratch` a copy of it in that folder of its node, which is then removed. UserError on all ranks. collective.
+  static Data open(const comm::Communicator& world, const std::string& path, const std::string& scratch = "");
 
   DataShape shape() const;
   const io::Tokenizer& tokenizer() const { return corpus_ ? corpus_->tokenizer() : examples_->tokenizer(); }

@@ -4,7 +4,7 @@
 
 namespace pleiad::app {
 
-/// Parameters, memory, floating-point operations and the placement of experts, on rank 0. `values`: the options in force. collective.
-void print_sizes(const ModelSetup& setup, const train::TrainConfig& config, const std::map<std::string, std::string>& values);
+/// Parameters, memory, floating-point operations and the placement of experts, on rank 0. collective.
+void print_sizes(const ModelSetup& setup, const train::TrainConfig& config);
 
 }  // namespace pleiad::app

@@ -16,10 +16,13 @@ struct DataShape {
   i64 classes = 0;  ///< of a classifier
 };
 
+/// What a setup is for: a run on the ranks there are, or to know its sizes, whatever number of ranks will run it.
+enum class SetupFor { running, sizes };
+
 /// Members are built in this order and refer to earlier ones; not copied, not moved.
 struct ModelSetup {
   /// Reads [parallel], [exchange], [model] and [moe]; the values are not allocated yet. collective.
-  ModelSetup(const comm::Communicator& world, Config& config, const DataShape& data);
+  ModelSetup(const comm::Communicator& world, Config& config, const DataShape& data, SetupFor purpose = SetupFor::running);
   ModelSetup(const ModelSetup&) = delete;
   ModelSetup& operator=(const ModelSetup&) = delete;
 
@@ -40,6 +43,16 @@ struct ParameterCount {
   i64 per_rank_sparse = 0;   ///< of those, row-sparse ones
 };
 ParameterCount count_parameters(const ModelSetup& setup);
+
+/// What a model of `choices` experts per token and MoE layer takes, before a capacity. collective.
+struct ModelSizes {
+  double total_parameters = 0, active_parameters = 0;  ///< trainable; active: replicated ones and those of a token's experts, mean
+  double flops_per_token = 0;                          ///< forward, the whole model
+  double expert_flops_per_token = 0;                   ///< of that, experts and adapters of selected experts
+};
+ModelSizes model_sizes(const ModelSetup& setup, double choices);
+/// routing::Router::selected_per_token(); 0 without experts too.
+double selected_per_token(const ModelSetup& setup);
 
 /// The path itself, or the newest checkpoint of a run directory. UserError if there is none. collective.
 std::string find_checkpoint(const comm::Communicator& world, const std::string& path);

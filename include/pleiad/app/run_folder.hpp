@@ -15,12 +15,16 @@ class RunLock {
   /// UserError on all ranks if another process has it. collective.
   RunLock(const comm::Communicator& world, const std::string& run);
   ~RunLock();
+  /// The run is not finished from here on (io/run_marker.hpp). UserError on all ranks. collective.
+  void forget_marker() const;
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;
 
  private:
-  void take(const std::string& run);
+  void take();
 
+  const comm::Communicator& world_;
+  std::string run_;
   int file_ = -1;
 };
 

@@ -23,6 +23,10 @@ struct TrainJob {
   TrainJob(const TrainJob&) = delete;
   TrainJob& operator=(const TrainJob&) = delete;
 
+  /// io::run_identity of this run.
+  std::string identity() const;
+  /// Whether all steps were done by an earlier part, whose marker and record are as they were left. UserError if they were changed since. collective.
+  bool finished_before() const;
   /// Where it ends this time: --stop-at or train.steps.
   i64 last_step() const;
   std::string text_of(std::span<const std::int32_t> tokens) const { return decode_text(data.shape().task, data.tokenizer(), tokens); }

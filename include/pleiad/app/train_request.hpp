@@ -8,12 +8,17 @@ namespace pleiad::app {
 /// A new run (`init`: from the weights of a checkpoint), or with `resume` the next part of the one in `out`.
 struct TrainRequest {
   std::string config, out, init, match;
+  std::string scratch;  ///< folder on every node for a copy of the data while they are read; empty: none
   std::vector<std::string> settings;
   bool resume = false, dry_run = false;
+  bool go_on = false;  ///< --continue: resume if there is a run in `out`, otherwise start it
   i64 stop_at = -1;  ///< updates; negative: not asked for
 };
 
 /// Fills `request` and returns true, or prints the help and returns false. UserError for options that are missing or contradict each other.
 bool read_train_request(const comm::Communicator& world, const Arguments& arguments, TrainRequest& request);
+
+/// Decides what --continue means: sets `resume` if `out` holds a run. collective.
+void settle_continue(const comm::Communicator& world, TrainRequest& request);
 
 }  // namespace pleiad::app

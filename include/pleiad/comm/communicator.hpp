@@ -34,8 +34,12 @@ class Communicator {
  public:
   /// Owns a duplicate of MPI_COMM_WORLD. collective.
   static Communicator world();
+  /// This rank by itself. Local.
+  static Communicator alone();
   /// One communicator per colour, ranks ordered by key. collective.
   Communicator split(i64 colour, i64 key) const;
+  /// The ranks that share memory with this one. collective.
+  Communicator node() const;
 
   Communicator(Communicator&& other) noexcept;
   Communicator& operator=(Communicator&& other) noexcept;

@@ -1,7 +1,9 @@
 // The figures of a run that one compares with those of others, read from its run.h5.
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "pleiad/io/h5.hpp"
 
@@ -33,5 +35,13 @@ RunSummary read_run_summary(const H5File& file, const std::string& folder);
 /// The record that `path`, a run directory or a run.h5, means, opened and its format checked; and the directory it lies in.
 H5File open_run(const std::string& path);
 std::string run_folder(const std::string& path);
+
+/// A figure of a summary that tables and files show under one name.
+struct SummaryFigure {
+  std::string name, units, description;
+  std::function<std::optional<double>(const RunSummary&)> value;
+};
+/// All of them, in the order in which tables show them.
+const std::vector<SummaryFigure>& summary_figures();
 
 }  // namespace pleiad::io

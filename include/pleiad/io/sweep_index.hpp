@@ -14,7 +14,9 @@ inline constexpr const char* k_sweep_index_format = "pleiad-sweep-index/1";
 /// One configuration with one seed.
 struct SweepPoint {
   std::string name;                              ///< of its folder, points/NAME: readable words and the first 12 digits of `id`
-  std::string id;                                ///< SHA-256 of everything its result depends on
+  std::string identity;                          ///< io::run_identity of its run
+  std::string id;                                ///< SHA-256 of identity and ranks
+  std::string config_sum;                        ///< SHA-256 of points/NAME/point.ini
   std::map<std::string, std::string> settings;   ///< by key of SweepIndex::keys: the value of this point
   i64 seed = 1, ranks = 1;
   std::map<std::string, double> sizes;           ///< known before the run: flops_per_token, total_parameters, active_parameters, ...

@@ -69,6 +69,8 @@ class MoeLayer {
   /// Forward floating-point operations of one row of an expert, and of the router for one token.
   double flops_per_row(i64 expert) const { return bank_->flops_per_row(expert); }
   double router_flops_per_token() const { return router_->flops_per_token(); }
+  /// routing::Router::selected_per_token().
+  double selected_per_token() const { return router_->selected_per_token(); }
   /// Of what a token gets beside its experts, without a gate: for one token (the generated expert, generating it not counted; a shared
   /// adapter), and for each expert the token selected (an adapter of each expert).
   double side_flops_per_token() const { return hyper_ ? hyper_->flops_per_token() : adapter_ ? adapter_->flops_per_token() : 0; }

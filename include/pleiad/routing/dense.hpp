@@ -11,6 +11,7 @@ class DenseRouter : public Router {
   void backward(ParamSet& params, ConstMatrixView x, const RoutingContext& context, const RouterTrace& trace,
                 std::span<const real> d_weight, double loss_scale, MatrixView d_x) const override;
   double flops_per_token() const override { return 0; }
+  double selected_per_token() const override { return 1; }
 };
 
 RouterVariant dense_variant();

@@ -10,6 +10,7 @@ class ExpertChoiceRouter : public SoftmaxRouter {
  public:
   ExpertChoiceRouter(const RouterBuild& build, Spec& spec);
   bool causal() const override { return by_position_; }
+  double selected_per_token() const override { return choices_; }
 
  protected:
   Assignment select(ConstMatrixView p, const RoutingContext& context, RouterTrace& trace) const override;

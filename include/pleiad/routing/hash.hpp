@@ -11,6 +11,7 @@ class HashRouter : public Router {
   std::unique_ptr<RouterTrace> forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const override;
   void backward(ParamSet&, ConstMatrixView, const RoutingContext&, const RouterTrace&, std::span<const real>, double, MatrixView) const override {}
   double flops_per_token() const override { return 0; }
+  double selected_per_token() const override { return static_cast<double>(k_); }
 
  private:
   i64 k_, experts_;

@@ -12,6 +12,7 @@ class MatchedTopKRouter : public SoftmaxRouter {
   MatchedTopKRouter(const RouterBuild& build, Spec& spec);
   /// K_i of global token i >= 0, exact for every i.
   i64 experts_for(i64 token) const;
+  double selected_per_token() const override;
 
  protected:
   Assignment select(ConstMatrixView p, const RoutingContext& context, RouterTrace& trace) const override;

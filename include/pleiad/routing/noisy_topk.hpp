@@ -16,6 +16,7 @@ class NoisyTopKRouter : public Router {
                 std::span<const real> d_weight, double loss_scale, MatrixView d_x) const override;
   bool causal() const override { return !capacity_.in_evaluation(); }
   double flops_per_token() const override { return 2 * gate_.flops_per_token(); }
+  double selected_per_token() const override { return static_cast<double>(k_); }
 
  private:
   i64 k_;

@@ -18,6 +18,7 @@ class ProductKeyRouter : public Router {
   /// Running mean and (unbiased) variance of the query move towards those of the batch.
   void update_buffers(ParamSet& params, const RouterTrace& trace, const RoutingContext& context) const override;
   double flops_per_token() const override;
+  double selected_per_token() const override { return static_cast<double>(heads_ * k_); }
 
  private:
   struct Trace;

@@ -9,6 +9,7 @@ namespace pleiad::routing {
 class RandomKRouter : public SoftmaxRouter {
  public:
   RandomKRouter(const RouterBuild& build, Spec& spec);
+  double selected_per_token() const override;
 
  protected:
   Assignment select(ConstMatrixView p, const RoutingContext& context, RouterTrace& trace) const override;

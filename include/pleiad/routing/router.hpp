@@ -70,6 +70,8 @@ class Router {
   virtual bool causal() const { return true; }
   /// Whether forward fills RouterTrace::importance.
   virtual bool has_importance() const { return false; }
+  /// Experts that a token selects on average, before a capacity, where the options fix it; 0 where the data decide.
+  virtual double selected_per_token() const { return 0; }
   /// Floating-point operations per token of the router itself, forward.
   virtual double flops_per_token() const = 0;
 };

@@ -18,6 +18,7 @@ class SigmoidBiasRouter : public Router {
   void update_buffers(ParamSet& params, const RouterTrace& trace, const RoutingContext& context) const override;
   bool causal() const override { return !capacity_.in_evaluation(); }
   double flops_per_token() const override { return gate_.flops_per_token(); }
+  double selected_per_token() const override { return static_cast<double>(k_); }
 
  private:
   i64 k_;

@@ -8,6 +8,7 @@ namespace pleiad::routing {
 class TopKRouter : public SoftmaxRouter {
  public:
   TopKRouter(const RouterBuild& build, Spec& spec);
+  double selected_per_token() const override { return static_cast<double>(k_); }
 
  protected:
   Assignment select(ConstMatrixView p, const RoutingContext& context, RouterTrace& trace) const override;

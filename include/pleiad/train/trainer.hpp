@@ -1,5 +1,7 @@
 // The training loop: batch, forward, backward, sum gradients, clip, update, report; in that order, on one screen (trainer.cpp).
 #pragma once
+#include <functional>
+
 #include "pleiad/train/checkpoint.hpp"
 #include "pleiad/train/decode.hpp"
 #include "pleiad/train/generate.hpp"
@@ -28,19 +30,23 @@ struct SamplePlan {
   std::int32_t end = -1;             ///< of sequence to sequence: the token that ends a target; the prompt is a source then
 };
 
+/// Whether somebody wants this rank to stop; asked once per step.
+using StopRequest = std::function<bool()>;
+
 class Trainer {
  public:
   /// All references must outlive the trainer. `sinks` is empty except on rank 0.
   Trainer(const TrainConfig& config, const model::Model& model, BatchSource& source, const comm::ProcessGrid& grid,
           std::vector<MetricSink*> sinks, CheckpointStore& store, SamplePlan samples);
 
-  /// Trains until `last_step` updates are done, evaluating, sampling and saving as configured; saves and evaluates at the end.
-  /// collective.
-  void run(TrainState& state, i64 last_step);
+  /// Trains until `last_step` updates are done, evaluating, sampling and saving as configured; saves and evaluates at the end. If `stop` says
+  /// so on any rank, all stop at the same step edge, save, and leave the rest as if the run had been killed there; state.step tells. collective.
+  void run(TrainState& state, i64 last_step, const StopRequest& stop = {});
 
  private:
   void step(TrainState& state);
   void report(const TrainState& state, const model::Batch& batch, double rate, double norm, double seconds);
+  void gather_times(StepRecord& record);
   void report_layers(const model::Batch& batch, StepRecord& record) const;
   std::vector<i64> own_pairs() const;
   void report_ranks(StepRecord& record) const;
@@ -56,6 +62,8 @@ class Trainer {
   SamplePlan samples_;
   LaneLayout lanes_;
   LayerFacts facts_;
+  StopRequest stop_;
+  bool stopping_ = false;  // the same on all ranks
   model::ModelTrace trace_;
   PhaseTimes times_;
 };

@@ -1,0 +1,40 @@
+// The folder of a sweep: made from a sweep file, and never mixed with another sweep.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "pleiad/io/sweep_index.hpp"
+
+namespace pleiad::app {
+
+/// Reads a sweep file and its base configuration and resolves every point. `set`: section.key=value for all points. UserError for any point
+/// that a run would refuse. One rank only; makes no file.
+struct PlannedSweep {
+  io::SweepIndex index;
+  std::vector<std::string> configs;  ///< of each point
+};
+PlannedSweep plan_sweep(const std::string& file, const std::vector<std::string>& set);
+
+/// Makes `folder`, or adds the new points to the sweep that is there. UserError if that one has points which the plan lacks: then something in
+/// the sweep file or in the base configuration was changed, and the message says what. Returns the number of new points. One rank only.
+i64 make_sweep_folder(PlannedSweep& plan, const std::string& folder);
+
+/// Moves what earlier tries left in the folder of a point into a folder of its own there, earlier-N: the point can begin anew. UserError.
+void set_aside(const std::string& point_folder);
+/// parallel.blas_threads of a point.
+i64 blas_threads(const io::SweepIndex& index, const io::SweepPoint& point);
+
+/// Only one process at a time runs points of a sweep on this machine.
+class SweepLock {
+ public:
+  /// UserError if another one does. One rank only.
+  explicit SweepLock(const std::string& folder);
+  ~SweepLock();
+  SweepLock(const SweepLock&) = delete;
+  SweepLock& operator=(const SweepLock&) = delete;
+
+ private:
+  int file_ = -1;
+};
+
+}  // namespace pleiad::app

@@ -1,0 +1,24 @@
+// What a point of a sweep would be as a run: the base configuration with its settings, read by the same components that training uses.
+#pragma once
+#include <map>
+
+#include "pleiad/app/data_setup.hpp"
+#include "pleiad/sweep/plan.hpp"
+
+namespace pleiad::app {
+
+class SweepResolver : public sweep::Resolver {
+ public:
+  /// `base`: the text of the base configuration, `name` what it is called in messages. Works by itself on one rank.
+  SweepResolver(std::string base, std::string name);
+  sweep::Resolved resolve(const std::vector<sweep::Setting>& settings, i64 ranks, std::optional<double> mean_k) override;
+
+ private:
+  const Data& data(const std::string& corpus);
+
+  std::string base_, name_;
+  comm::Communicator self_;
+  std::map<std::string, Data> data_;  // by path: read once
+};
+
+}  // namespace pleiad::app

@@ -1,0 +1,35 @@
+#include "pleiad/app/stop_signal.hpp"
+
+#include <csignal>
+
+namespace pleiad::app {
+
+namespace {
+
+constexpr int k_signals[] = {SIGUSR1, SIGUSR2, SIGTERM, SIGINT};
+
+// A handler may touch nothing else.
+volatile std::sig_atomic_t signal_seen = 0;
+
+void note(int signal) {
+  signal_seen = 1;
+  if (signal == SIGINT) std::signal(SIGINT, SIG_DFL);  // whoever presses Ctrl-C twice means it
+}
+
+}  // namespace
+
+StopSignal::StopSignal() {
+  signal_seen = 0;
+  struct sigaction action = {};
+  action.sa_handler = note;
+  action.sa_flags = SA_RESTART;  // reads and writes under way go on
+  for (const int s : k_signals) sigaction(s, &action, nullptr);
+}
+
+StopSignal::~StopSignal() {
+  for (const int s : k_signals) std::signal(s, SIG_DFL);
+}
+
+bool StopSignal::asked() { return signal_seen != 0; }
+
+}  // namespace pleiad::app
