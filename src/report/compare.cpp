@@ -9,7 +9,8 @@
 #include <set>
 
 #include "pleiad/core/error.hpp"
-#include "pleiad/report/metric.hpp"
+#include "pleiad/report/comparison_figures.hpp"
+#include "pleiad/report/html_report.hpp"
 
 namespace pleiad::report {
 
@@ -83,18 +84,63 @@ std::string values_in_words(const Side& side, const std::string& key) {
   return text;
 }
 
-void add_lines(std::string& text, const std::vector<std::string>& lines) {
-  for (const std::string& line : lines) text += line + "\n";
+std::string side_in_words(const char* name, const Side& side) { return fmt::format("{}: {} ({} run{})", name, side.text, side.runs.size(), side.runs.size() == 1 ? "" : "s"); }
+
+std::string pairs_in_words(const Pairing& p) {
+  const std::size_t n = p.pairs.size();
+  std::string text = fmt::format("{} pair{}, by the seed", n, n == 1 ? "" : "s");
+  for (const std::string& key : p.keys) text += " and " + key;
+  for (std::size_t i = 0; i < std::min<std::size_t>(n, 6); ++i) text += fmt::format("{}{} - {}", i ? ", " : ": ", p.pairs[i].first->name(), p.pairs[i].second->name());
+  return n > 6 ? text + ", ..." : text;
 }
 
-std::string pairs_in_words(const Pairing& p, double confidence) {
+/// The sides, the pairs, runs left over, and what makes the comparison doubtful.
+std::vector<std::string> remarks_of(const Side& a, const Side& b, const Pairing& p, double confidence) {
   const std::size_t n = p.pairs.size();
-  std::string over = "the seed";
-  for (const std::string& key : p.keys) over += " and " + key;
-  std::string text = fmt::format("{} pair{}, by {}: ", n, n == 1 ? "" : "s", over);
-  for (std::size_t i = 0; i < std::min<std::size_t>(n, 6); ++i) text += fmt::format("{}{} - {}", i ? ", " : "", p.pairs[i].first->name(), p.pairs[i].second->name());
-  if (n > 6) text += ", ...";
-  return text + "\n" + (n == 1 ? "One pair: differences without an interval; that needs two pairs.\n" : fmt::format("Intervals hold the true mean difference with {:g} % confidence (Student's t, {} degree{} of freedom).\n", 100 * confidence, n - 1, n == 2 ? "" : "s"));
+  std::vector<std::string> lines = {side_in_words("A", a), side_in_words("B", b), pairs_in_words(p)};
+  lines.push_back(n == 1 ? "One pair: differences without an interval; that needs two pairs."
+                         : fmt::format("Intervals hold the true mean difference with {:g} % confidence (Student's t, {} degree{} of freedom).", 100 * confidence, n - 1, n == 2 ? "" : "s"));
+  for (const auto& more : {a.remarks, b.remarks, p.left_over}) lines.insert(lines.end(), more.begin(), more.end());
+  std::string doubt;
+  for (const auto& [x, y] : p.pairs) {
+    const std::string warning = check_data(*x, *y);
+    if (doubt.empty()) doubt = warning;
+    for (const Run* run : {x, y}) {
+      if (!run->complete()) lines.push_back(fmt::format("warning: {} is not complete: {} of {} steps", run->name(), run->summary.steps, run->value("train.steps")));
+    }
+  }
+  if (!doubt.empty()) lines.push_back(doubt);
+  return lines;
+}
+
+/// The paired runs as two configurations, for the figures that know those.
+Collection as_collection(const Side& a, const Side& b, const Pairing& p) {
+  Collection c;
+  c.configurations = {{"A: " + a.text, {}, {}}, {"B: " + b.text, {}, {}}};
+  for (const auto& [x, y] : p.pairs) {
+    for (const bool second : {false, true}) {
+      c.configurations[second].runs.push_back(c.runs.size());
+      c.runs.push_back(second ? *y : *x);
+    }
+  }
+  return c;
+}
+
+void write_page(const ReportRequest& request, const Side& a, const Side& b, const Pairing& p, const std::vector<std::string>& remarks) {
+  const Collection c = as_collection(a, b, p);
+  std::vector<Figure> figures = loss_figures(c);
+  figures.push_back(seeds_figure(c));
+  const std::vector<std::string> pictures = draw_for_page(figures, request);
+  Page page("A: " + a.text + ", B: " + b.text);
+  page.heading("Differences");
+  page.list(remarks);
+  page.table(difference_table(p, request.confidence), "Means over the pairs, and their mean difference B - A with its interval. p: of so large a difference, or a larger one, if there were none.");
+  page.heading("Curves");
+  page.figures(figures, pictures);
+  page.heading("Configuration");
+  page.table(configuration_table(a, b), "What differs, beside the seed.", true);
+  add_provenance(page, c, request.command);
+  write_file("--html", request.html, page.html());
 }
 
 }  // namespace
@@ -176,27 +222,21 @@ Table configuration_table(const Side& a, const Side& b) {
   return table;
 }
 
-std::string compare(const CompareRequest& request) {
-  const Side a = select_side(request.a), b = select_side(request.b);
+std::string compare(const ReportRequest& request) {
+  check_output(request);
+  const Side a = select_side(request.paths.at(0)), b = select_side(request.paths.at(1));
   const Pairing pairing = pair_runs(a, b);
   if (pairing.pairs.empty()) user_error("report --compare {} {}: no pair of runs; {}", a.text, b.text, pairing.left_over.empty() ? "nothing to pair" : pairing.left_over.front());
-  std::set<std::string> warnings;
-  for (const auto& [x, y] : pairing.pairs) {
-    if (const std::string warning = check_data(*x, *y); !warning.empty() && warnings.empty()) warnings.insert(warning);
-    for (const Run* run : {x, y}) {
-      if (!run->complete()) warnings.insert(fmt::format("warning: {} is not complete: {} of {} steps", run->name(), run->summary.steps, run->value("train.steps")));
-    }
-  }
   const Table differences = difference_table(pairing, request.confidence), keys = configuration_table(a, b);
+  const std::vector<std::string> remarks = remarks_of(a, b, pairing, request.confidence);
   if (!request.csv.empty()) write_file("--csv", request.csv, as_csv(differences));
-  std::string text = fmt::format("A: {} ({} run{})\nB: {} ({} run{})\n", a.text, a.runs.size(), a.runs.size() == 1 ? "" : "s", b.text, b.runs.size(), b.runs.size() == 1 ? "" : "s");
-  text += pairs_in_words(pairing, request.confidence);
-  add_lines(text, a.remarks);
-  add_lines(text, b.remarks);
-  add_lines(text, pairing.left_over);
-  add_lines(text, {warnings.begin(), warnings.end()});
+  std::string text;
+  for (const std::string& line : remarks) text += line + "\n";
   text += "\n" + as_text(differences) + "\n";
-  return text + (keys.rows.empty() ? "The configurations differ in nothing but the seed.\n" : "What differs in the configuration:\n" + as_text(keys));
+  text += keys.rows.empty() ? "The configurations differ in nothing but the seed.\n" : "What differs in the configuration:\n" + as_text(keys);
+  if (request.html.empty()) return text;
+  write_page(request, a, b, pairing, remarks);
+  return text + "page: " + request.html + "\n";
 }
 
 }  // namespace pleiad::report

@@ -56,15 +56,13 @@ std::vector<Section> comparison_sections(const Collection& c) {
 std::vector<std::vector<std::string>> draw_sections(const std::vector<Section>& sections, const ReportRequest& request) {
   std::vector<Figure> all;
   for (const Section& s : sections) all.insert(all.end(), s.figures.begin(), s.figures.end());
-  const ScratchFolder scratch;
-  const std::string gnuplot = find_gnuplot(request.gnuplot);
-  if (!request.keep.empty()) fs::create_directories(request.keep);
-  const std::vector<std::string> files = draw(all, request.keep.empty() ? scratch.path() : request.keep, gnuplot);
+  std::vector<std::string> drawn = draw_for_page(all, request);
   std::vector<std::vector<std::string>> pictures;
-  std::size_t place = 0;
+  auto next = std::make_move_iterator(drawn.begin());
   for (const Section& s : sections) {
-    pictures.emplace_back();
-    for (const Figure& f : s.figures) pictures.back().push_back(inline_svg(files[place++], f.id, f.title));
+    const auto end = next + static_cast<std::ptrdiff_t>(s.figures.size());
+    pictures.emplace_back(next, end);
+    next = end;
   }
   return pictures;
 }
@@ -99,6 +97,14 @@ void require_writable(const std::string& option, const std::string& path, bool f
   if (fs::exists(path, error) && !force) user_error("{} {}: exists already; choose another name, or replace it with --force", option, path);
   if (!fs::is_directory(folder, error)) user_error("{} {}: there is no folder {}", option, path, folder);
   if (::access(folder.c_str(), W_OK) != 0) user_error("{} {}: cannot be made ({})", option, path, std::strerror(errno));
+}
+
+std::vector<std::string> draw_for_page(const std::vector<Figure>& figures, const ReportRequest& request) {
+  const ScratchFolder scratch;
+  if (!request.keep.empty()) fs::create_directories(request.keep);
+  std::vector<std::string> pictures = draw(figures, request.keep.empty() ? scratch.path() : request.keep, find_gnuplot(request.gnuplot));
+  for (std::size_t i = 0; i < figures.size(); ++i) pictures[i] = inline_svg(pictures[i], figures[i].id, figures[i].title);
+  return pictures;
 }
 
 std::vector<std::size_t> detailed_runs(const Collection& c, i64 asked) {

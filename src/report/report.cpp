@@ -8,9 +8,6 @@
 
 namespace pleiad::report {
 
-namespace {
-
-/// Mistakes that are cheap to find come before the work.
 void check_output(const ReportRequest& request) {
   namespace fs = std::filesystem;
   if (request.html.empty()) {
@@ -25,8 +22,6 @@ void check_output(const ReportRequest& request) {
   }
   find_gnuplot(request.gnuplot);
 }
-
-}  // namespace
 
 std::string make_report(const ReportRequest& request) {
   check_output(request);

@@ -117,7 +117,7 @@ TEST_F(Paths, WrongOnesAreNamed) {
   text_file("sweep.json", "{}");
   EXPECT_MENTIONS(test::problem_of([&] { collect({folder_}); }), "sweep.json: is damaged");
   text_file("sweep.json", R"({"format":"pleiad-sweep-index/1","name":"s","definition":"","config":"","keys":[],"points":[
-    {"name":"p1","id":"x","settings":{},"seed":1,"ranks":1,"sizes":{}}]})");
+    {"name":"p1","identity":"","id":"x","config_sum":"","settings":{},"seed":1,"ranks":1,"sizes":{}}]})");
   EXPECT_MENTIONS(test::problem_of([&] { collect({folder_}); }), "0 of 1 points reported; 1 without a record (p1)");
 }
 

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "pleiad/report/report.hpp"
 #include "pleiad/report/selection.hpp"
 #include "pleiad/report/statistics.hpp"
 #include "pleiad/report/table.hpp"
@@ -17,13 +18,9 @@ struct Pairing {
 /// Runs of the same seed, and of the same values of those keys that vary on both sides.
 Pairing pair_runs(const Side& a, const Side& b);
 
-struct CompareRequest {
-  std::string a, b, csv;
-  double confidence = 0.95;
-};
-
-/// Returns what the terminal shows. UserError if a side has no run, there is no pair, or the sides were measured on different data.
-std::string compare(const CompareRequest& request);
+/// `request.paths` are the two sides. Returns what the terminal shows. UserError if a side has no run, there is no pair, or the sides were
+/// measured on different data.
+std::string compare(const ReportRequest& request);
 
 /// One row per metric that both sides have: means, mean paired difference B - A, interval, p.
 Table difference_table(const Pairing& pairing, double confidence);
