@@ -18,12 +18,14 @@ int run_report(const comm::Communicator& world, const Arguments& arguments) {
       "keep", options::value<std::string>(), "with --html: keep script (.gp) and numbers (.dat) of each plot in this folder")(
       "details", options::value<i64>(), "with --html: runs drawn one by one; if not given, all of up to 12 and 4 of more")(
       "gnuplot", options::value<std::string>()->default_value("gnuplot"), "the gnuplot program")(
-      "confidence", options::value<double>()->default_value(0.95, "0.95"), "of the intervals")(
-      "force", options::bool_switch(), "replace files that exist")(
+      "confidence", options::value<double>()->default_value(0.95, "0.95"), "of the intervals")("force", options::bool_switch(),
+                                                                                               "replace files that exist")(
       "compare", options::bool_switch(), "two arguments A and B: paired difference of every figure, and what differs in the configuration");
   Values values;
   const std::string usage =
-      "usage: pleiad report RUN...|SWEEP... [--html F.html] [--csv F.csv]\n       pleiad report --compare A B [--html F.html] [--csv F.csv]   each a run, a sweep, 'a pattern*', or SWEEP:key=value[,key=value...]\nRuns side by side: held-out loss, parameters, forward flops per token (kept assignments), load, bytes sent per token.";
+      "usage: pleiad report RUN...|SWEEP... [--html F.html] [--csv F.csv]\n       pleiad report --compare A B [--html F.html] [--csv F.csv]   each a "
+      "run, a sweep, 'a pattern*', or SWEEP:key=value[,key=value...]\nRuns side by side: held-out loss, parameters, forward flops per token (kept "
+      "assignments), load, bytes sent per token.";
   if (!parse_arguments(world, arguments, usage, description, "run", values)) return k_exit_ok;
   report::ReportRequest request;
   request.paths = value_or<std::vector<std::string>>(values, "run", {});
@@ -43,7 +45,8 @@ int run_report(const comm::Communicator& world, const Arguments& arguments) {
     if (values.count(output) && values[output].as<std::string>().empty()) user_error("report: --{}: the name is empty", output);
   }
   if (values["compare"].as<bool>()) {
-    if (request.paths.size() != 2) user_error("report --compare: two sides are needed, A and B; there are {} (a pattern of names stands in quotes)", request.paths.size());
+    if (request.paths.size() != 2)
+      user_error("report --compare: two sides are needed, A and B; there are {} (a pattern of names stands in quotes)", request.paths.size());
     std::cout << report::compare(request);
     return k_exit_ok;
   }

@@ -11,9 +11,9 @@
 namespace pleiad::report {
 
 struct Pairing {
-  std::vector<std::string> keys;                          ///< beside the seed
-  std::vector<std::pair<const Run*, const Run*>> pairs;   ///< of A and B
-  std::vector<std::string> left_over;                     ///< sentences about runs without a partner, or with several
+  std::vector<std::string> keys;                         ///< beside the seed
+  std::vector<std::pair<const Run*, const Run*>> pairs;  ///< of A and B
+  std::vector<std::string> left_over;                    ///< sentences about runs without a partner, or with several
 };
 /// Runs of the same seed, and of the same values of those keys that vary on both sides.
 Pairing pair_runs(const Side& a, const Side& b);
