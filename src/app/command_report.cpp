@@ -8,20 +8,6 @@
 
 namespace pleiad::app {
 
-namespace {
-
-/// The part of --compare; everything else about pages is not for it.
-int run_compare(const Values& values, const std::vector<std::string>& sides, double confidence) {
-  if (sides.size() != 2) user_error("report --compare: two sides are needed, A and B; there are {} (a pattern of names stands in quotes)", sides.size());
-  for (const char* other : {"html", "keep", "details"}) {
-    if (values.count(other)) user_error("report --compare: --{} goes with a report, not with a comparison", other);
-  }
-  std::cout << report::compare({sides[0], sides[1], value_or<std::string>(values, "csv", ""), confidence});
-  return k_exit_ok;
-}
-
-}  // namespace
-
 int run_report(const comm::Communicator& world, const Arguments& arguments) {
   namespace options = boost::program_options;
   options::options_description description("options");
@@ -32,12 +18,14 @@ int run_report(const comm::Communicator& world, const Arguments& arguments) {
       "keep", options::value<std::string>(), "with --html: keep script (.gp) and numbers (.dat) of each plot in this folder")(
       "details", options::value<i64>(), "with --html: runs drawn one by one; if not given, all of up to 12 and 4 of more")(
       "gnuplot", options::value<std::string>()->default_value("gnuplot"), "the gnuplot program")(
-      "confidence", options::value<double>()->default_value(0.95, "0.95"), "of the intervals")(
-      "force", options::bool_switch(), "replace files that exist")(
+      "confidence", options::value<double>()->default_value(0.95, "0.95"), "of the intervals")("force", options::bool_switch(),
+                                                                                               "replace files that exist")(
       "compare", options::bool_switch(), "two arguments A and B: paired difference of every figure, and what differs in the configuration");
   Values values;
   const std::string usage =
-      "usage: pleiad report RUN...|SWEEP... [--html F.html] [--csv F.csv]\n       pleiad report --compare A B     each a run, a sweep, 'a pattern*', or SWEEP:key=value[,key=value...]\nRuns side by side: held-out loss, parameters, forward flops per token (kept assignments), load, bytes sent per token.";
+      "usage: pleiad report RUN...|SWEEP... [--html F.html] [--csv F.csv]\n       pleiad report --compare A B [--html F.html] [--csv F.csv]   each a "
+      "run, a sweep, 'a pattern*', or SWEEP:key=value[,key=value...]\nRuns side by side: held-out loss, parameters, forward flops per token (kept "
+      "assignments), load, bytes sent per token.";
   if (!parse_arguments(world, arguments, usage, description, "run", values)) return k_exit_ok;
   report::ReportRequest request;
   request.paths = value_or<std::vector<std::string>>(values, "run", {});
@@ -53,7 +41,15 @@ int run_report(const comm::Communicator& world, const Arguments& arguments) {
   for (const std::string& a : arguments) request.command += " " + a;
   if (values.count("details") && request.details < 0) user_error("--details {}: must be at least 0", request.details);
   if (!(request.confidence > 0 && request.confidence < 1)) user_error("--confidence {}: must be between 0 and 1", request.confidence);
-  if (values["compare"].as<bool>()) return run_compare(values, request.paths, request.confidence);
+  for (const char* output : {"html", "keep", "csv"}) {
+    if (values.count(output) && values[output].as<std::string>().empty()) user_error("report: --{}: the name is empty", output);
+  }
+  if (values["compare"].as<bool>()) {
+    if (request.paths.size() != 2)
+      user_error("report --compare: two sides are needed, A and B; there are {} (a pattern of names stands in quotes)", request.paths.size());
+    std::cout << report::compare(request);
+    return k_exit_ok;
+  }
   if (request.paths.empty()) user_error("report: no run given; usage: pleiad report RUN...|SWEEP...");
   std::cout << report::make_report(request);
   return k_exit_ok;

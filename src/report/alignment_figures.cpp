@@ -43,7 +43,8 @@ Figure domain_figure(const RunData& d) {
   const std::string missing = without_domains(d);
   if (!missing.empty()) return absent_figure(f.id, f.title, missing);
   const std::vector<double> row = read_last_row(d.file, "/evaluation/expert_domain_tokens");
-  if (row.empty()) return absent_figure(f.id, f.title, fmt::format("The record does not list single experts: there are {:.0f}, more than 4,096.", d.run.experts));
+  if (row.empty())
+    return absent_figure(f.id, f.title, fmt::format("The record does not list single experts: there are {:.0f}, more than 4,096.", d.run.experts));
   const std::vector<std::string> names = d.file.read_texts("/domains");
   const ExpertGroups groups(static_cast<i64>(row.size() / (d.blocks.size() * names.size())));
   std::vector<HeatMap> maps;
@@ -54,8 +55,10 @@ Figure domain_figure(const RunData& d) {
     add_heat_map(f, map, {domain_tics(names), "set xtics auto"});
   }
   lay_out_panels(f);
-  f.caption = fmt::format("Share of each latent domain's kept assignments that goes to each expert, over the fair share 1/{}, in the evaluation after step {:.0f}; a row is even where all of it is 1.{}",
-                          groups.experts, d.eval_step.back(), d.layers_note());
+  f.caption = fmt::format(
+      "Share of each latent domain's kept assignments that goes to each expert, over the fair share 1/{}, in the evaluation after step {:.0f}; a row "
+      "is even where all of it is 1.{}",
+      groups.experts, d.eval_step.back(), d.layers_note());
   return f;
 }
 
@@ -68,8 +71,10 @@ Figure knowledge_figure(const RunData& d) {
   if (f.panels.empty()) return absent_figure(f.id, f.title, "The run has not been evaluated yet.");
   for (Panel& p : f.panels) p.settings.push_back("set yrange [0:*]");
   lay_out_panels(f);
-  f.caption = "Mutual information of expert and domain over the entropy of the domain, and of expert and input token over the entropy of the token; 0: experts know nothing of it, 1: everything. "
-              "Held-out." + std::string(missing.empty() ? "" : " " + missing) + d.layers_note();
+  f.caption =
+      "Mutual information of expert and domain over the entropy of the domain, and of expert and input token over the entropy of the token; 0: "
+      "experts know nothing of it, 1: everything. Held-out." +
+      std::string(missing.empty() ? "" : " " + missing) + d.layers_note();
   return f;
 }
 

@@ -54,10 +54,12 @@ Figure histogram_figure(const RunData& d) {
     p.elements.push_back(fmt::format("data index 0 using ($1+{:.4f}):{}:({:.4f}) with boxes fs solid 1 border lc rgb '#ffffff' fc rgb '{}' title {}",
                                      (static_cast<double>(i) + 0.5) * width - 0.4, i + 2, width, ordered_color(i, shown + 1), quote(names.back())));
   }
-  p.settings = {"set yrange [0:*]", fmt::format("set xrange [-0.6:{}.6]", std::min(bins, last + 2) - 1), fmt::format("set xtics 0,{:g}", std::max(1.0, nice_step(static_cast<double>(last + 1), 16))), "unset grid", "set grid y"};
+  p.settings = {"set yrange [0:*]", fmt::format("set xrange [-0.6:{}.6]", std::min(bins, last + 2) - 1),
+                fmt::format("set xtics 0,{:g}", std::max(1.0, nice_step(static_cast<double>(last + 1), 16))), "unset grid", "set grid y"};
   f.settings = {legend_below(f, names)};
   f.panels = {p};
-  f.caption = fmt::format("Share of the tokens by their number of kept experts, in {}.{}{}", when, open_end ? fmt::format(" K = {} stands for that or more.", bins - 1) : "", d.layers_note());
+  f.caption = fmt::format("Share of the tokens by their number of kept experts, in {}.{}{}", when,
+                          open_end ? fmt::format(" K = {} stands for that or more.", bins - 1) : "", d.layers_note());
   return f;
 }
 
@@ -101,7 +103,8 @@ Figure width_figure(const RunData& d) {
       set_lines(p, rows.step.back());
       p.settings.push_back("set yrange [0:100]");
       for (std::size_t c = n; c-- > 0;) {  // from the highest down, so that each covers the rest of the one before
-        p.elements.push_back(fmt::format("data index {} using 1:{} with filledcurves y1=0 fs solid 1 noborder fc rgb '{}' title {}", at, c + 2, ordered_color(c, n), quote(classes.names[c])));
+        p.elements.push_back(fmt::format("data index {} using 1:{} with filledcurves y1=0 fs solid 1 noborder fc rgb '{}' title {}", at, c + 2,
+                                         ordered_color(c, n), quote(classes.names[c])));
       }
       f.panels.push_back(std::move(p));
     }
@@ -109,7 +112,10 @@ Figure width_figure(const RunData& d) {
   if (f.panels.empty()) return absent_figure(f.id, f.title, "The run has made no step yet.");
   lay_out_panels(f);
   f.legend.assign(classes.names.rbegin(), classes.names.rend());
-  f.caption = "Share of the kept assignments, and of the experts' FLOPs, that goes to experts of each hidden width, in training; means over 1/100 of the run." + d.layers_note();
+  f.caption =
+      "Share of the kept assignments, and of the experts' FLOPs, that goes to experts of each hidden width, in training; means over 1/100 of the "
+      "run." +
+      d.layers_note();
   return f;
 }
 
@@ -122,8 +128,10 @@ Figure entropy_figure(const RunData& d) {
   }
   if (!add_layer_lines(d, f, p, "entropy")) return absent_figure(f.id, f.title, "The run has made no step and no evaluation yet.");
   f.panels = {p};
-  f.caption = fmt::format("Mean over tokens of -sum p ln p of the router's probabilities; ln N = {:.2f} nat if all {:.0f} experts were equally probable. Thin lines: training, points: held-out.{}",
-                          std::log(d.run.experts), d.run.experts, d.layers_note());
+  f.caption = fmt::format(
+      "Mean over tokens of -sum p ln p of the router's probabilities; ln N = {:.2f} nat if all {:.0f} experts were equally probable. Thin lines: "
+      "training, points: held-out.{}",
+      std::log(d.run.experts), d.run.experts, d.layers_note());
   return f;
 }
 
@@ -137,8 +145,10 @@ Figure drops_figure(const RunData& d) {
   Figure f{.id = d.id + "-drops", .title = "Drops"};
   if (!d.file.exists("/routing/dropped")) return absent_figure(f.id, f.title, "The record does not say what was dropped.");
   std::vector<std::array<std::string, 2>> kinds;
-  for (const auto& [name, title] : std::vector<std::array<std::string, 2>>{{"dropped", "entries over the capacity"}, {"dropped_first_choices", "first choices among them"},
-                                                                          {"tokens_emptied", "tokens left without an expert"}, {"tokens_unchosen", "tokens that no expert chose"}}) {
+  for (const auto& [name, title] : std::vector<std::array<std::string, 2>>{{"dropped", "entries over the capacity"},
+                                                                           {"dropped_first_choices", "first choices among them"},
+                                                                           {"tokens_emptied", "tokens left without an expert"},
+                                                                           {"tokens_unchosen", "tokens that no expert chose"}}) {
     if (d.file.exists("/routing/" + name) && total(d, name) > 0) kinds.push_back({name, title});
   }
   if (kinds.empty()) return absent_figure(f.id, f.title, "Nothing was dropped in training: no capacity was exceeded, and every token had an expert.");
@@ -157,14 +167,17 @@ Figure drops_figure(const RunData& d) {
     set_lines(p, rows.step.empty() ? 1 : rows.step.back());
     p.settings.push_back("set yrange [0:*]");
     for (std::size_t i = 0; i < d.layers.size(); ++i) {
-      p.elements.push_back(fmt::format("data index {} using 1:{} with lines lc rgb '{}' lw 2 dt {} title {}", at, i + 2, color_of(i), i % 4 + 1, quote(d.layer_name(d.layers[i]))));
+      p.elements.push_back(fmt::format("data index {} using 1:{} with lines lc rgb '{}' lw 2 dt {} title {}", at, i + 2, color_of(i), i % 4 + 1,
+                                       quote(d.layer_name(d.layers[i]))));
     }
     f.panels.push_back(std::move(p));
   }
   lay_out_panels(f);
   f.legend = d.layer_names();
-  f.caption = "Per 100 tokens of the training batch: assignments that the capacity removed, those of them that were a token's first choice, tokens it left without any expert, and tokens "
-              "that no expert chose; what never happened is left out. Means over 1/100 of the run." + d.layers_note();
+  f.caption =
+      "Per 100 tokens of the training batch: assignments that the capacity removed, those of them that were a token's first choice, tokens it left "
+      "without any expert, and tokens that no expert chose; what never happened is left out. Means over 1/100 of the run." +
+      d.layers_note();
   return f;
 }
 
@@ -182,11 +195,13 @@ bool add_position_lines(const RunData& d, Figure& f, Panel& p, const std::string
   }
   const std::size_t at = f.add(std::move(b));
   for (std::size_t i = 0; i < d.layers.size(); ++i) {
-    p.elements.push_back(fmt::format("data index {} using 1:{} with linespoints {} title {}", at, i + 2, line_style(i, 2), quote(d.layer_name(d.layers[i]))));
+    p.elements.push_back(
+        fmt::format("data index {} using 1:{} with linespoints {} title {}", at, i + 2, line_style(i, 2), quote(d.layer_name(d.layers[i]))));
   }
   const auto [least, most] = std::ranges::minmax(row);
   p.x_label = "position in the sequence [token]";
-  p.settings = {fmt::format("set xrange [0:{:g}]", length), least < most ? "set autoscale y" : "set yrange [0:*]", "set offsets 0, 0, graph 0.05, graph 0.05", "set tmargin 2"};
+  p.settings = {fmt::format("set xrange [0:{:g}]", length), least < most ? "set autoscale y" : "set yrange [0:*]",
+                "set offsets 0, 0, graph 0.05, graph 0.05", "set tmargin 2"};
   f.legend = d.layer_names();
   return true;
 }
@@ -200,7 +215,8 @@ Figure position_figure(const RunData& d) {
   if (add_position_lines(d, f, k, "k_by_position", when)) f.panels.push_back(k);
   if (f.panels.empty()) return absent_figure(f.id, f.title, "The run has made no step and no evaluation yet.");
   lay_out_panels(f);
-  f.caption = fmt::format("Mean over tokens by their place in the sequence, in {}.{}{}", when, has_importance ? "" : " This router has no importance of tokens: it is not driven by attention.", d.layers_note());
+  f.caption = fmt::format("Mean over tokens by their place in the sequence, in {}.{}{}", when,
+                          has_importance ? "" : " This router has no importance of tokens: it is not driven by attention.", d.layers_note());
   return f;
 }
 

@@ -108,6 +108,7 @@ std::vector<Run> complete_runs(const io::SweepIndex& index, std::string& remark)
   if (!partial.empty()) remark += "; " + count_of(partial, "not complete: running, interrupted or failed");
   if (!missing.empty()) remark += "; " + count_of(missing, "without a record");
   if (!damaged.empty()) remark += "; " + count_of(damaged, "with a damaged record");
+  remark += fmt::format(" ('pleiad sweep status {}' says more)", index.folder);
   return runs;
 }
 
@@ -117,7 +118,8 @@ Collection collect(const std::vector<std::string>& paths) {
   std::set<std::string> seen;
   for (const std::string& path : paths) {
     if (!io::is_sweep(path)) {
-      if (fs::is_directory(path) && !is_run(path)) user_error("report {}: holds neither a run ({}/run.h5: No such file) nor a sweep (sweep.json)", path, path);
+      if (fs::is_directory(path) && !is_run(path))
+        user_error("report {}: holds neither a run ({}/run.h5: No such file) nor a sweep (sweep.json)", path, path);
       add_once(c.runs, seen, read_run(path));
       continue;
     }
@@ -158,7 +160,8 @@ void group(Collection& c, const std::vector<std::string>& keys) {
     }
     c.configurations[found->second].runs.push_back(i);
   }
-  for (Configuration& configuration : c.configurations) std::ranges::stable_sort(configuration.runs, {}, [&](std::size_t i) { return c.runs[i].seed; });
+  for (Configuration& configuration : c.configurations)
+    std::ranges::stable_sort(configuration.runs, {}, [&](std::size_t i) { return c.runs[i].seed; });
   label_all(c);
   if (std::ranges::any_of(c.runs, [](const Run& run) { return run.sweep < 0; })) {
     c.keys.clear();  // runs by themselves have no swept keys: labels name the rows
@@ -173,7 +176,8 @@ std::vector<std::string> differing_keys(const std::vector<const Run*>& runs) {
   }
   std::vector<std::string> result;
   for (const std::string& key : all) {
-    if (key != k_seed && std::ranges::any_of(runs, [&](const Run* run) { return run->value(key) != runs.front()->value(key); })) result.push_back(key);
+    if (key != k_seed && std::ranges::any_of(runs, [&](const Run* run) { return run->value(key) != runs.front()->value(key); }))
+      result.push_back(key);
   }
   return result;
 }

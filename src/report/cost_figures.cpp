@@ -43,7 +43,9 @@ std::vector<std::vector<double>> phase_times(const RunData& d, const std::string
 std::vector<std::size_t> largest_phases(const std::vector<std::vector<double>>& times) {
   std::vector<std::size_t> order(times[0].size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  const auto total = [&](std::size_t p) { return std::accumulate(times.begin(), times.end(), 0.0, [p](double sum, const auto& row) { return sum + row[p]; }); };
+  const auto total = [&](std::size_t p) {
+    return std::accumulate(times.begin(), times.end(), 0.0, [p](double sum, const auto& row) { return sum + row[p]; });
+  };
   std::ranges::stable_sort(order, std::greater<>(), total);
   order.resize(std::min(order.size(), k_phases));
   std::ranges::sort(order);
@@ -74,15 +76,22 @@ Figure phase_figure(const RunData& d) {
   }
   f.add(std::move(b));
   Panel p{.x_label = "rank", .y_label = "time per step [ms]"};
-  p.settings = {"set style data histograms", "set style histogram rowstacked", "set boxwidth 0.7", "set style fill solid 1 border rgb '#ffffff'", "set yrange [0:*]", "unset grid", "set grid y"};
+  p.settings = {"set style data histograms",
+                "set style histogram rowstacked",
+                "set boxwidth 0.7",
+                "set style fill solid 1 border rgb '#ffffff'",
+                "set yrange [0:*]",
+                "unset grid",
+                "set grid y"};
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const std::string color = i < shown.size() ? color_of(i) : "#bbbbbb";
     p.elements.push_back(fmt::format("data index 0 using {}{} lc rgb '{}' title {}", i + 2, i == 0 ? ":xtic(1)" : "", color, quote(entries[i])));
   }
   f.settings = {legend_below(f, entries)};
   f.panels = {p};
-  f.caption = fmt::format("Wall time of each rank by phase, mean over the steps; evaluations, checkpoints and metrics are spread over the steps between them.{}",
-                          step > 1 ? fmt::format(" Every {}th of {} ranks.", step, times.size()) : "");
+  f.caption = fmt::format(
+      "Wall time of each rank by phase, mean over the steps; evaluations, checkpoints and metrics are spread over the steps between them.{}",
+      step > 1 ? fmt::format(" Every {}th of {} ranks.", step, times.size()) : "");
   return f;
 }
 
@@ -100,7 +109,9 @@ Figure pairs_figure(const RunData& d) {
   if (d.run.ranks == 1 && most_used_ranks(d.file, "/ranks") == "1") return absent_figure(f.id, f.title, "The run had one rank: nothing was sent.");
   const std::string ranks = most_used_ranks(d.file, "/pairs");
   if (ranks.empty()) {
-    return absent_figure(f.id, f.title, d.file.exists("/pairs") ? "Bytes by pair of ranks are written at evaluations, and there was none yet." : "The record has no bytes by pair of ranks: an older version wrote it.");
+    return absent_figure(f.id, f.title,
+                         d.file.exists("/pairs") ? "Bytes by pair of ranks are written at evaluations, and there was none yet."
+                                                 : "The record has no bytes by pair of ranks: an older version wrote it.");
   }
   const std::vector<double> sums = read_sum(d.file, "/pairs/" + ranks + "/bytes");
   const std::size_t n = static_cast<std::size_t>(std::llround(std::sqrt(static_cast<double>(sums.size()))));
@@ -123,9 +134,13 @@ Figure pairs_figure(const RunData& d) {
   map.top = most / prefix.factor;
   map.downward = true;
   map.numbers = n <= 8;
-  add_heat_map(f, map, {"set cblabel " + quote(prefix.name + "byte per step"), n <= 16 ? "set xtics 1" : "set xtics auto", n <= 16 ? "set ytics 1" : "set ytics auto"});
+  add_heat_map(f, map,
+               {"set cblabel " + quote(prefix.name + "byte per step"), n <= 16 ? "set xtics 1" : "set xtics auto",
+                n <= 16 ? "set ytics 1" : "set ytics auto"});
   f.height = 420;
-  f.caption = fmt::format("Bytes that the expert exchange sends from one rank to another, forward and backward, all layers, mean over {:.0f} steps on {} ranks.", steps, ranks);
+  f.caption = fmt::format(
+      "Bytes that the expert exchange sends from one rank to another, forward and backward, all layers, mean over {:.0f} steps on {} ranks.", steps,
+      ranks);
   return f;
 }
 

@@ -69,7 +69,8 @@ std::string find_gnuplot(const std::string& name) {
     const std::string candidate = (folder.empty() ? "." : folder) + "/" + name;
     if (runs(candidate)) return fs::absolute(candidate).string();
   }
-  user_error("--html needs gnuplot, and there is no program {} in PATH: install Debian's package gnuplot-nox, or say where it is with --gnuplot", name);
+  user_error("--html needs gnuplot, and there is no program {} in PATH: install Debian's package gnuplot-nox, or say where it is with --gnuplot",
+             name);
 }
 
 std::vector<std::string> draw(const std::vector<Figure>& figures, const std::string& folder, const std::string& gnuplot) {

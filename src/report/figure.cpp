@@ -17,7 +17,8 @@ constexpr std::array k_viridis = {"#440154", "#472d7b", "#3b528b", "#2c728e", "#
 
 std::string one_line(std::string text) {
   text = clean_text(text);
-  std::ranges::replace_if(text, [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
+  std::ranges::replace_if(
+      text, [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
   return text;
 }
 
@@ -95,7 +96,8 @@ std::string script_of(const Figure& f) {
   for (std::size_t i = 0; i < f.panels.size(); ++i) {
     if (lines > 0 && i == 0) {
       // Horizontal legends are kept as narrow as the panel they belong to; vertical ones are not.
-      s += panels > 1 ? fmt::format("set key at screen 0.5,0.995 center top vertical maxrows {}", lines) : fmt::format("set key tmargin center horizontal maxcols {}", columns);
+      s += panels > 1 ? fmt::format("set key at screen 0.5,0.995 center top vertical maxrows {}", lines)
+                      : fmt::format("set key tmargin center horizontal maxcols {}", columns);
       s += " Left reverse samplen 3 spacing 1.1 font ',13'\n";
     }
     s += panel_script(f.panels[i], panels > 1 || lines == 0);
@@ -147,7 +149,9 @@ std::string line_style(std::size_t i, double lw) {
 std::string ordered_color(std::size_t i, std::size_t n) {
   const double place = n > 1 ? static_cast<double>(i) / static_cast<double>(n - 1) * (k_viridis.size() - 1) : 0;
   const std::size_t low = std::min(static_cast<std::size_t>(place), k_viridis.size() - 2);
-  const auto channel = [](const char* color, int c) { return std::stoi(std::string(color).substr(static_cast<std::size_t>(1 + 2 * c), 2), nullptr, 16); };
+  const auto channel = [](const char* color, int c) {
+    return std::stoi(std::string(color).substr(static_cast<std::size_t>(1 + 2 * c), 2), nullptr, 16);
+  };
   std::string color = "#";
   for (int c = 0; c < 3; ++c) {
     const double from = channel(k_viridis[low], c), to = channel(k_viridis[low + 1], c);
@@ -167,8 +171,9 @@ std::string legend_below(Figure& f, const std::vector<std::string>& entries) {
   const int below = 22 * static_cast<int>((entries.size() + columns - 1) / columns);
   f.height += below;
   // Margins in parts of the picture: gnuplot's own would let the legend run into the label of the axis.
-  return fmt::format("set bmargin at screen {:.4f}\nset key at screen 0.5,{:.4f} center bottom horizontal Left reverse samplen 3 spacing 1.1 maxcols {} font ',13'",
-                     (below + 60.0) / f.height, 4.0 / f.height, columns);
+  return fmt::format(
+      "set bmargin at screen {:.4f}\nset key at screen 0.5,{:.4f} center bottom horizontal Left reverse samplen 3 spacing 1.1 maxcols {} font ',13'",
+      (below + 60.0) / f.height, 4.0 / f.height, columns);
 }
 
 double nice_step(double range, int most) {
@@ -194,7 +199,8 @@ std::string log_tics(const std::string& axis, double low, double high) {
 }
 
 std::vector<std::string> step_axis(double last) {
-  std::vector<std::string> commands = {fmt::format("set xrange [0:{:g}]", std::max(1.0, last)), fmt::format("set xtics {:g}", std::max(1.0, nice_step(last, 5)))};
+  std::vector<std::string> commands = {fmt::format("set xrange [0:{:g}]", std::max(1.0, last)),
+                                       fmt::format("set xtics {:g}", std::max(1.0, nice_step(last, 5)))};
   if (last >= 20000) commands.push_back("set format x '%.0s%c'");
   return commands;
 }

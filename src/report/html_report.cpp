@@ -39,8 +39,9 @@ Section section_of_run(const Collection& c, std::size_t i, std::size_t number) {
   const std::string label = label_of_run(c, i);
   Section s;
   s.heading = fmt::format("Run {}", run.name());
-  s.text = fmt::format("{}seed {}, {} rank{}, {} steps{}{}.", label.empty() || label == run.name() ? "" : label + ", ", run.seed, run.ranks, run.ranks == 1 ? "" : "s", run.summary.steps,
-                       run.complete() ? "" : " (not complete)", run.summary.loss ? fmt::format(", held-out loss {:.4f} nat", *run.summary.loss) : "");
+  s.text = fmt::format("{}seed {}, {} rank{}, {} steps{}{}.", label.empty() || label == run.name() ? "" : label + ", ", run.seed, run.ranks,
+                       run.ranks == 1 ? "" : "s", run.summary.steps, run.complete() ? "" : " (not complete)",
+                       run.summary.loss ? fmt::format(", held-out loss {:.4f} nat", *run.summary.loss) : "");
   s.figures = run_figures(run, fmt::format("run{}", number));
   for (Figure& f : s.figures) f.subject = fmt::format("run {}, {}", run.name(), s.text);
   return s;
@@ -56,15 +57,13 @@ std::vector<Section> comparison_sections(const Collection& c) {
 std::vector<std::vector<std::string>> draw_sections(const std::vector<Section>& sections, const ReportRequest& request) {
   std::vector<Figure> all;
   for (const Section& s : sections) all.insert(all.end(), s.figures.begin(), s.figures.end());
-  const ScratchFolder scratch;
-  const std::string gnuplot = find_gnuplot(request.gnuplot);
-  if (!request.keep.empty()) fs::create_directories(request.keep);
-  const std::vector<std::string> files = draw(all, request.keep.empty() ? scratch.path() : request.keep, gnuplot);
+  std::vector<std::string> drawn = draw_for_page(all, request);
   std::vector<std::vector<std::string>> pictures;
-  std::size_t place = 0;
+  auto next = std::make_move_iterator(drawn.begin());
   for (const Section& s : sections) {
-    pictures.emplace_back();
-    for (const Figure& f : s.figures) pictures.back().push_back(inline_svg(files[place++], f.id, f.title));
+    const auto end = next + static_cast<std::ptrdiff_t>(s.figures.size());
+    pictures.emplace_back(next, end);
+    next = end;
   }
   return pictures;
 }
@@ -80,12 +79,14 @@ void add_results(Page& page, const ReportRequest& request, const Collection& c) 
   if (const std::string words = verdict(c, request.confidence); !words.empty()) page.paragraph(words + ".");
   page.list(c.remarks);
   const std::string definitions =
-      "Loss and what it is above the entropy of the data: last held-out evaluation, nats per target. Params, active: trainable parameters in all, and those a token meets, in millions. "
-      "Mflop/token: forward, the whole model, kept assignments. Mean K: kept experts per token and layer. Flops imbalance: largest over mean of the experts' FLOPs. Bytes/token: sent by all "
-      "ranks, forward and backward. Time: sum of the steps.";
+      "Loss and what it is above the entropy of the data: last held-out evaluation, nats per target. Params, active: trainable parameters in all, "
+      "and those a token meets, in millions. Mflop/token: forward, the whole model, kept assignments. Mean K: kept experts per token and layer. "
+      "Flops imbalance: largest over mean of the experts' FLOPs. Bytes/token: sent by all ranks, forward and backward. Time: sum of the steps.";
   if (c.has_configurations()) {
-    page.table(table_of_configurations(c), definitions + " Means over seeds, ± one sample standard deviation. Train Tflop: forward and backward, the whole run.");
-    if (c.runs.size() > k_listed_runs) page.paragraph(fmt::format("{} single runs: the table of them is in the output of pleiad report --runs --csv.", c.runs.size()));
+    page.table(table_of_configurations(c),
+               definitions + " Means over seeds, ± one sample standard deviation. Train Tflop: forward and backward, the whole run.");
+    if (c.runs.size() > k_listed_runs)
+      page.paragraph(fmt::format("{} single runs: the table of them is in the output of pleiad report --runs --csv.", c.runs.size()));
   }
   if (!c.has_configurations() || c.runs.size() <= k_listed_runs) page.table(table_of_runs(c), c.has_configurations() ? "Single runs." : definitions);
 }
@@ -101,6 +102,14 @@ void require_writable(const std::string& option, const std::string& path, bool f
   if (::access(folder.c_str(), W_OK) != 0) user_error("{} {}: cannot be made ({})", option, path, std::strerror(errno));
 }
 
+std::vector<std::string> draw_for_page(const std::vector<Figure>& figures, const ReportRequest& request) {
+  const ScratchFolder scratch;
+  if (!request.keep.empty()) fs::create_directories(request.keep);
+  std::vector<std::string> pictures = draw(figures, request.keep.empty() ? scratch.path() : request.keep, find_gnuplot(request.gnuplot));
+  for (std::size_t i = 0; i < figures.size(); ++i) pictures[i] = inline_svg(pictures[i], figures[i].id, figures[i].title);
+  return pictures;
+}
+
 std::vector<std::size_t> detailed_runs(const Collection& c, i64 asked) {
   const std::size_t all = c.runs.size(), wanted = asked >= 0 ? static_cast<std::size_t>(asked) : all <= 12 ? all : 4;
   std::vector<std::size_t> chosen;
@@ -110,7 +119,9 @@ std::vector<std::size_t> detailed_runs(const Collection& c, i64 asked) {
   }
   const Ranking ranking = rank(c);
   std::vector<std::vector<std::size_t>> by_configuration;
-  const auto quality = [&](std::size_t i) { return ranking.quality.value(c.runs[i]).value_or(INFINITY) * (ranking.quality.better == Better::higher ? -1 : 1); };
+  const auto quality = [&](std::size_t i) {
+    return ranking.quality.value(c.runs[i]).value_or(INFINITY) * (ranking.quality.better == Better::higher ? -1 : 1);
+  };
   std::vector<std::size_t> order = ranking.order;
   for (std::size_t i = 0; i < c.configurations.size(); ++i) {
     if (std::ranges::find(ranking.order, i) == ranking.order.end()) order.push_back(i);
@@ -148,7 +159,8 @@ std::string write_html(const ReportRequest& request, const Collection& c) {
   }
   std::string told;
   if (detailed.size() - left_out < c.runs.size()) {
-    told = fmt::format("{} of {} runs are drawn one by one{}", detailed.size() - left_out, c.runs.size(), left_out > 0 ? "; more would make the page larger than 5 MB" : " (--details N draws more)");
+    told = fmt::format("{} of {} runs are drawn one by one{}", detailed.size() - left_out, c.runs.size(),
+                       left_out > 0 ? "; more would make the page larger than 5 MB" : " (--details N draws more)");
     page.paragraph(told + ".");
   }
   add_configuration(page, c);

@@ -14,11 +14,11 @@ namespace {
 constexpr i64 k_columns = 100;
 
 /// Experts listed in the record (up to 4,096); 0 if it lists none.
-i64 listed_experts(const RunData& d) {
-  return d.file.exists("/routing/expert_tokens") ? d.file.shape("/routing/expert_tokens").at(2) : 0;
-}
+i64 listed_experts(const RunData& d) { return d.file.exists("/routing/expert_tokens") ? d.file.shape("/routing/expert_tokens").at(2) : 0; }
 
-std::string not_listed(const RunData& d) { return fmt::format("The record does not list single experts: there are {:.0f}, more than 4,096.", d.run.experts); }
+std::string not_listed(const RunData& d) {
+  return fmt::format("The record does not list single experts: there are {:.0f}, more than 4,096.", d.run.experts);
+}
 
 /// Share over fair share of each group of experts in one layer of one bin: fair is 1.
 std::vector<double> loads(const std::vector<double>& row, std::size_t layer, const ExpertGroups& groups) {
@@ -39,7 +39,13 @@ Figure load_heat_map(const RunData& d, bool flops) {
   if (rows.mean.empty()) return absent_figure(f.id, f.title, "The run has made no step yet.");
   std::vector<HeatMap> maps;
   for (const std::size_t layer : d.layers) {
-    HeatMap map{d.layer_name(layer), "training step", groups.label(), "load", rows.step, groups.centres(), std::vector<std::vector<double>>(static_cast<std::size_t>(groups.count()))};
+    HeatMap map{d.layer_name(layer),
+                "training step",
+                groups.label(),
+                "load",
+                rows.step,
+                groups.centres(),
+                std::vector<std::vector<double>>(static_cast<std::size_t>(groups.count()))};
     for (const std::vector<double>& row : rows.mean) {
       const std::vector<double> load = loads(row, layer, groups);
       for (std::size_t g = 0; g < load.size(); ++g) map.value[g].push_back(load[g]);
@@ -49,12 +55,16 @@ Figure load_heat_map(const RunData& d, bool flops) {
   const double top = color_top(maps);
   for (HeatMap& map : maps) {
     map.top = top;
-    add_heat_map(f, map, {fmt::format("set ytics {:g}", std::max(1.0, nice_step(static_cast<double>(groups.experts), 8))), fmt::format("set xtics {:g}", std::max(1.0, nice_step(rows.step.back(), 5)))});
+    add_heat_map(f, map,
+                 {fmt::format("set ytics {:g}", std::max(1.0, nice_step(static_cast<double>(groups.experts), 8))),
+                  fmt::format("set xtics {:g}", std::max(1.0, nice_step(rows.step.back(), 5)))});
   }
   lay_out_panels(f);
-  f.caption = fmt::format("Load: the expert's share of the {} of a training step over the fair share 1/{}; 1 is even. Means over {} stretches of steps{}; larger loads have the last colour.{}",
-                          flops ? "forward FLOPs of all experts of the layer" : "kept assignments", groups.experts, rows.mean.size(),
-                          groups.size > 1 ? fmt::format(" and over groups of {} experts", groups.size) : "", d.layers_note());
+  f.caption = fmt::format(
+      "Load: the expert's share of the {} of a training step over the fair share 1/{}; 1 is even. Means over {} stretches of steps{}; larger loads "
+      "have the last colour.{}",
+      flops ? "forward FLOPs of all experts of the layer" : "kept assignments", groups.experts, rows.mean.size(),
+      groups.size > 1 ? fmt::format(" and over groups of {} experts", groups.size) : "", d.layers_note());
   return f;
 }
 
@@ -78,7 +88,8 @@ bool add_rank_lines(const RunData& d, Figure& f, Panel& p, const std::string& na
   }
   const std::size_t at = f.add(std::move(b));
   for (std::size_t i = 0; i < d.layers.size(); ++i) {
-    p.elements.push_back(fmt::format("data index {} using 1:{} with lines lc rgb '{}' lw 2 dt {} title {}", at, i + 2, color_of(i), i % 4 + 1, quote(d.layer_name(d.layers[i]))));
+    p.elements.push_back(fmt::format("data index {} using 1:{} with lines lc rgb '{}' lw 2 dt {} title {}", at, i + 2, color_of(i), i % 4 + 1,
+                                     quote(d.layer_name(d.layers[i]))));
   }
   f.legend = d.layer_names();
   set_lines(p, steps.mean.empty() ? 1 : steps.mean.back()[0]);
@@ -88,10 +99,10 @@ bool add_rank_lines(const RunData& d, Figure& f, Panel& p, const std::string& na
 Figure balance_figure(const RunData& d) {
   Figure f{.id = d.id + "-balance", .title = "Load balance"};
   const std::vector<std::array<std::string, 4>> of_experts = {{"imbalance", "experts, tokens", "largest / mean [1]", "[1:*]"},
-                                                                 {"flops_imbalance", "experts, FLOPs", "largest / mean [1]", "[1:*]"},
-                                                                 {"load_variation", "coefficient of variation", "deviation / mean [1]", "[0:*]"},
-                                                                 {"load_entropy", "normalised entropy", "entropy / ln N [1]", "[*:1]"},
-                                                                 {"load_divergence", "divergence from even", "KL divergence [nat]", "[0:*]"}};
+                                                              {"flops_imbalance", "experts, FLOPs", "largest / mean [1]", "[1:*]"},
+                                                              {"load_variation", "coefficient of variation", "deviation / mean [1]", "[0:*]"},
+                                                              {"load_entropy", "normalised entropy", "entropy / ln N [1]", "[*:1]"},
+                                                              {"load_divergence", "divergence from even", "KL divergence [nat]", "[0:*]"}};
   const std::vector<std::array<std::string, 2>> of_ranks = {{"overload", "ranks, tokens"}, {"flops_overload", "ranks, FLOPs"}};
   for (const auto& [name, title] : of_ranks) {
     Panel p{.title = title, .y_label = "largest / mean [1]"};
@@ -112,8 +123,9 @@ Figure balance_figure(const RunData& d) {
   lay_out_panels(f);
   f.caption = "Overload factor (largest over mean) of the experts' tokens and FLOPs";
   f.caption += ranks ? " and of what each rank's experts compute; " : "; ";
-  f.caption += "standard deviation over mean of the tokens per expert; entropy of their shares over ln N (1: even); their divergence from even shares. Thin lines: training, means over "
-               "1/100 of the run. Points: held-out.";
+  f.caption +=
+      "standard deviation over mean of the tokens per expert; entropy of their shares over ln N (1: even); their divergence from even shares. Thin "
+      "lines: training, means over 1/100 of the run. Points: held-out.";
   if (!ranks) f.caption += d.run.ranks == 1 ? " On one rank there is no balance over ranks." : " The record has no load by rank.";
   f.caption += d.layers_note();
   return f;
@@ -124,10 +136,14 @@ Figure usage_figure(const RunData& d) {
   Panel usage{.title = "usage", .y_label = "experts in use [%]"}, unevenness{.title = "unevenness", .y_label = "divergence [nat]"};
   if (add_layer_lines(d, f, usage, "usage", 100)) f.panels.push_back(usage);
   if (add_layer_lines(d, f, unevenness, "unevenness")) f.panels.push_back(unevenness);
-  for (Panel& p : f.panels) p.settings.insert(p.settings.end(), {"set offsets 0, 0, graph 0.05, 0", p.title == "usage" ? "set yrange [0:100]" : "set yrange [0:*]"});
+  for (Panel& p : f.panels)
+    p.settings.insert(p.settings.end(), {"set offsets 0, 0, graph 0.05, 0", p.title == "usage" ? "set yrange [0:100]" : "set yrange [0:*]"});
   if (f.panels.empty()) return absent_figure(f.id, f.title, "The run has made no step and no evaluation yet.");
   lay_out_panels(f);
-  f.caption = "Usage: share of experts with any weight. Unevenness: divergence of the experts' summed weights from an even use, 0 to ln N. Thin lines: training; points: held-out." + d.layers_note();
+  f.caption =
+      "Usage: share of experts with any weight. Unevenness: divergence of the experts' summed weights from an even use, 0 to ln N. Thin lines: "
+      "training; points: held-out." +
+      d.layers_note();
   return f;
 }
 

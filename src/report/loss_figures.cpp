@@ -64,7 +64,7 @@ Band held_out_band(const Drawn& d, const Of& of, std::vector<double> RunCurves::
   return band;
 }
 
-/// Range of y that leaves out the steep beginning: all held-out values, and the last three quarters of the training loss. Its upper end is that
+/// Range of y that leaves out the steep beginning: held-out values after the first sixth of the way, and the last three quarters of the training loss. Its upper end is that
 /// of the held-out values where there are some.
 struct YRange {
   double low = INFINITY, high_held = -INFINITY, high_trained = -INFINITY;
@@ -87,14 +87,19 @@ double last_of(const Band& band) { return band.x.empty() ? 0 : band.x.back(); }
 /// Adds the elements of one configuration: band, smoothed training loss (thin), held-out points with their line.
 void add_elements(Panel& p, std::size_t color, const std::string& label, const std::string& x, i64 training, i64 held_out, bool banded) {
   if (training >= 0 && banded) {
-    p.elements.push_back(fmt::format("data index {} using ({}):($2-$3):($2+$3) with filledcurves fs transparent solid 0.12 noborder lc rgb '{}' notitle", training, x, color_of(color)));
+    p.elements.push_back(
+        fmt::format("data index {} using ({}):($2-$3):($2+$3) with filledcurves fs transparent solid 0.12 noborder lc rgb '{}' notitle", training, x,
+                    color_of(color)));
   }
   if (training >= 0) {
     const std::string title = held_out < 0 ? "title " + quote(label) : "notitle";
-    p.elements.push_back(fmt::format("data index {} using ({}):2 with lines lc rgb '#90{}' lw 1 dt 1 {}", training, x, color_of(color).substr(1), title));
+    p.elements.push_back(
+        fmt::format("data index {} using ({}):2 with lines lc rgb '#90{}' lw 1 dt 1 {}", training, x, color_of(color).substr(1), title));
   }
   if (held_out >= 0) {
-    if (banded) p.elements.push_back(fmt::format("data index {} using ({}):($2-$3):(0):(2*$3) with vectors nohead lc rgb '{}' lw 1.5 notitle", held_out, x, color_of(color)));
+    if (banded)
+      p.elements.push_back(
+          fmt::format("data index {} using ({}):($2-$3):(0):(2*$3) with vectors nohead lc rgb '{}' lw 1.5 notitle", held_out, x, color_of(color)));
     p.elements.push_back(fmt::format("data index {} using ({}):2 with linespoints {} title {}", held_out, x, line_style(color, 2), quote(label)));
   }
 }
@@ -110,7 +115,7 @@ Figure loss_figure(const std::vector<Drawn>& drawn, const Of& of, std::vector<do
     const Band held = held_out_band(d, of, values), trained = with_training ? training_band(d, of) : Band{};
     const double end = std::max(last_of(held), last_of(trained));
     furthest = std::max(furthest, end);
-    range.take(held, 0, range.high_held);
+    range.take(held, held.x.size() > 2 ? 0.15 * end : 0, range.high_held);
     range.take(trained, 0.25 * end, range.high_trained);
     places.push_back({-1, -1});
     if (!trained.x.empty()) places.back()[0] = static_cast<i64>(f.add(block_of(d.label + ": training, smoothed", of, y, trained)));
@@ -123,11 +128,14 @@ Figure loss_figure(const std::vector<Drawn>& drawn, const Of& of, std::vector<do
   panel.x_label = of.axis == Axis::steps ? "training step" : fmt::format("{} [{}{}]", of.what, whole ? "" : prefix.name, of.unit);
   panel.y_label = y;
   for (std::size_t i = 0; i < drawn.size(); ++i) {
-    add_elements(panel, i, labels[i], of.axis == Axis::flops ? fmt::format("$1>0 ? $1/{:g} : NaN", factor) : fmt::format("$1/{:g}", factor), places[i][0], places[i][1], drawn[i].runs.size() > 1);
+    add_elements(panel, i, labels[i], of.axis == Axis::flops ? fmt::format("$1>0 ? $1/{:g} : NaN", factor) : fmt::format("$1/{:g}", factor),
+                 places[i][0], places[i][1], drawn[i].runs.size() > 1);
   }
   f.settings = {legend_below(f, labels), range.command()};
   if (of.axis == Axis::flops) {
-    f.settings.insert(f.settings.end(), {"set logscale x", fmt::format("set xrange [{:.4g}:{:.4g}]", 0.03 * furthest / factor, 1.1 * furthest / factor), log_tics("x", 0.03 * furthest / factor, 1.1 * furthest / factor)});
+    f.settings.insert(f.settings.end(),
+                      {"set logscale x", fmt::format("set xrange [{:.4g}:{:.4g}]", 0.03 * furthest / factor, 1.1 * furthest / factor),
+                       log_tics("x", 0.03 * furthest / factor, 1.1 * furthest / factor)});
   } else {
     f.settings.push_back(fmt::format("set xrange [0:{:.6g}]", 1.02 * furthest / factor));
   }
@@ -158,7 +166,8 @@ std::vector<std::size_t> drawn_configurations(const Collection& c) {
 }
 
 std::string choice_in_words(const Collection& c) {
-  return fmt::format(" The {} {} of {} configurations.", rank(c).order.empty() ? "first" : "best", drawn_configurations(c).size(), c.configurations.size());
+  return fmt::format(" The {} {} of {} configurations.", rank(c).order.empty() ? "first" : "best", drawn_configurations(c).size(),
+                     c.configurations.size());
 }
 
 std::vector<Figure> loss_figures(const Collection& c) {
@@ -166,13 +175,15 @@ std::vector<Figure> loss_figures(const Collection& c) {
   const bool seeds = std::ranges::any_of(drawn, [](const Drawn& d) { return d.runs.size() > 1; });
   const bool labels = std::ranges::all_of(c.runs, [](const Run& run) { return run.summary.accuracy.has_value(); });
   const std::string unit = labels ? "nat/label" : "nat/token";
-  std::string caption = "Points: held-out loss. Thin lines: training loss before the update, mean over 1/20 of the run.";
+  std::string caption =
+      "Points: held-out loss. Thin lines: training loss before the update, mean over 1/20 of the run. The steep beginning is cut off.";
   if (seeds) caption += " Where a configuration has several seeds: mean, and band and bars of one sample standard deviation to each side.";
   if (c.configurations.size() > drawn.size()) caption += choice_in_words(c);
-  const std::vector<Of> all = {{Axis::steps, "loss-steps", "step", "1", "training steps"},
-                               {Axis::tokens, "loss-tokens", "training tokens", "token", "training tokens"},
-                               {Axis::flops, "loss-flops", "training FLOPs", "flop", "training FLOPs (forward and backward, kept assignments, multiply-add = 2)"},
-                               {Axis::seconds, "loss-seconds", "wall time of the steps", "s", "wall time (sum of the steps, without evaluations and checkpoints)"}};
+  const std::vector<Of> all = {
+      {Axis::steps, "loss-steps", "step", "1", "training steps"},
+      {Axis::tokens, "loss-tokens", "training tokens", "token", "training tokens"},
+      {Axis::flops, "loss-flops", "training FLOPs", "flop", "training FLOPs (forward and backward, kept assignments, multiply-add = 2)"},
+      {Axis::seconds, "loss-seconds", "wall time of the steps", "s", "wall time (sum of the steps, without evaluations and checkpoints)"}};
   std::vector<Figure> figures;
   for (const Of& of : all) {
     figures.push_back(loss_figure(drawn, of, &RunCurves::eval_loss, fmt::format("loss [{}]", unit), true));

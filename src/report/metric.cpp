@@ -16,7 +16,8 @@ bool any_has(const std::vector<const Run*>& runs, std::optional<double> io::RunS
 }
 
 /// A metric that is a figure of the summary.
-Metric figure(std::string title, std::string csv, std::string unit, double scale, int digits, Better better, std::optional<double> io::RunSummary::*member) {
+Metric figure(std::string title, std::string csv, std::string unit, double scale, int digits, Better better,
+              std::optional<double> io::RunSummary::*member) {
   return {std::move(title), std::move(csv), std::move(unit), scale, digits, better, false, [member](const Run& run) { return run.summary.*member; }};
 }
 
@@ -44,7 +45,9 @@ Metric bytes() { return figure("bytes/token", "bytes_per_token", "byte/token", 1
 
 }  // namespace
 
-std::string Metric::shown(double x) const { return digits < 0 ? fmt::format("{:.{}g}", x / scale, -digits) : fmt::format("{:.{}f}", x / scale, digits); }
+std::string Metric::shown(double x) const {
+  return digits < 0 ? fmt::format("{:.{}g}", x / scale, -digits) : fmt::format("{:.{}f}", x / scale, digits);
+}
 
 std::vector<Metric> table_metrics(const std::vector<const Run*>& runs) {
   std::vector<Metric> m = qualities(runs);
@@ -61,7 +64,8 @@ std::vector<Metric> comparison_metrics(const std::vector<const Run*>& runs) {
   std::vector<Metric> m = qualities(runs);
   m.push_back({"perplexity", "perplexity", "1", 1, 3, Better::lower, false,
                [](const Run& run) { return run.summary.loss ? Value(std::exp(*run.summary.loss)) : Value(); }});
-  m.push_back(figure("expert Mflop/token", "expert_flops_per_token", "Mflop/token", 1e6, 3, Better::neither, &io::RunSummary::expert_flops_per_token));
+  m.push_back(
+      figure("expert Mflop/token", "expert_flops_per_token", "Mflop/token", 1e6, 3, Better::neither, &io::RunSummary::expert_flops_per_token));
   m.push_back(active());
   m.push_back(mean_k());
   m.push_back(imbalance());

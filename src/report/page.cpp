@@ -79,9 +79,11 @@ void Page::figures(const std::vector<Figure>& figures, const std::vector<std::st
 }
 
 std::string Page::html() const {
-  return fmt::format("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                     "<link rel=\"icon\" href=\"data:,\">\n<title>{0}</title>\n<style>{1}</style>\n</head>\n<body>\n<h1>{0}</h1>\n<nav><ul>\n{2}</ul></nav>\n{3}</body>\n</html>\n",
-                     escape_html(title_), k_style, contents_, body_);
+  return fmt::format(
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, "
+      "initial-scale=1\">\n<link rel=\"icon\" "
+      "href=\"data:,\">\n<title>{0}</title>\n<style>{1}</style>\n</head>\n<body>\n<h1>{0}</h1>\n<nav><ul>\n{2}</ul></nav>\n{3}</body>\n</html>\n",
+      escape_html(title_), k_style, contents_, body_);
 }
 
 }  // namespace pleiad::report

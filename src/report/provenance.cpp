@@ -90,9 +90,11 @@ void add_provenance(Page& page, const Collection& c, const std::string& command)
   for (const i64 seed : seeds) seed_list += (seed_list.empty() ? "" : ", ") + fmt::format("{}", seed);
   if (seeds.size() > 50) seed_list = fmt::format("{} different ones", seeds.size());
   page.heading("Provenance");
-  page.list({fmt::format("Runs: {}, seeds {}", c.runs.size(), seed_list), "Data: " + joined(distinct(c, [](const Run& r) { return r.data(); }), k_values),
+  page.list({fmt::format("Runs: {}, seeds {}", c.runs.size(), seed_list),
+             "Data: " + joined(distinct(c, [](const Run& r) { return r.data(); }), k_values),
              "Written by pleiad " + joined(distinct(c, [](const Run& r) { return r.version + " (" + r.commit + ")"; }), k_values),
-             "Started: " + *distinct(c, [](const Run& r) { return r.started; }).begin() + (c.runs.size() > 1 ? " to " + *distinct(c, [](const Run& r) { return r.started; }).rbegin() : ""),
+             "Started: " + *distinct(c, [](const Run& r) { return r.started; }).begin() +
+                 (c.runs.size() > 1 ? " to " + *distinct(c, [](const Run& r) { return r.started; }).rbegin() : ""),
              "Ranks: " + joined(distinct(c, [](const Run& r) { return fmt::format("{}", r.ranks); }), k_values),
              fmt::format("This page: pleiad {} ({}), {}", build.version, build.git_commit, now()), "Command: " + command});
 }

@@ -8,9 +8,6 @@
 
 namespace pleiad::report {
 
-namespace {
-
-/// Mistakes that are cheap to find come before the work.
 void check_output(const ReportRequest& request) {
   namespace fs = std::filesystem;
   if (request.html.empty()) {
@@ -21,12 +18,11 @@ void check_output(const ReportRequest& request) {
   std::error_code error;
   if (!request.keep.empty() && fs::exists(request.keep, error)) {
     if (!fs::is_directory(request.keep, error)) user_error("--keep {}: is a file; the name of a folder is needed", request.keep);
-    if (!fs::is_empty(request.keep, error) && !request.force) user_error("--keep {}: is not empty; choose another name, or replace files in it with --force", request.keep);
+    if (!fs::is_empty(request.keep, error) && !request.force)
+      user_error("--keep {}: is not empty; choose another name, or replace files in it with --force", request.keep);
   }
   find_gnuplot(request.gnuplot);
 }
-
-}  // namespace
 
 std::string make_report(const ReportRequest& request) {
   check_output(request);

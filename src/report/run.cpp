@@ -14,7 +14,9 @@ namespace {
 
 double number_or_zero(const std::string& text) { return std::strtod(text.c_str(), nullptr); }
 
-std::string text_or_empty(const io::H5File& file, const char* attribute) { return file.has_attribute("/", attribute) ? file.text("/", attribute) : ""; }
+std::string text_or_empty(const io::H5File& file, const char* attribute) {
+  return file.has_attribute("/", attribute) ? file.text("/", attribute) : "";
+}
 
 std::string trimmed(const std::string& text) {
   const std::size_t first = text.find_first_not_of(" \t\r"), last = text.find_last_not_of(" \t\r");

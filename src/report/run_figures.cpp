@@ -41,7 +41,9 @@ std::vector<Figure> run_figures(const Run& run, const std::string& id) {
   const io::H5File file = io::open_run(run.path);
   const RunData data = open_data(run, file, id);
   std::vector<Figure> figures;
-  const auto add = [&](std::vector<Figure> more) { figures.insert(figures.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end())); };
+  const auto add = [&](std::vector<Figure> more) {
+    figures.insert(figures.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+  };
   if (data.blocks.empty()) {
     add({absent_figure(id + "-experts", "Load, choices and alignment of experts", "This run has no experts: nothing was routed.")});
   } else {
@@ -85,7 +87,9 @@ bool add_layer_lines(const RunData& d, Figure& f, Panel& p, const std::string& n
   const std::size_t held_out = has_held_out ? block(name + ", held-out", d.eval_step, held) : 0;
   for (std::size_t i = 0; i < d.layers.size(); ++i) {
     const std::string title = "title " + quote(d.layer_name(d.layers[i])), y = fmt::format("(${}*{:g})", i + 2, scale);
-    if (has_training) p.elements.push_back(fmt::format("data index {} using 1:{} with lines lc rgb '{}' lw 1 dt 1 {}", training, y, color_of(i), has_held_out ? "notitle" : title));
+    if (has_training)
+      p.elements.push_back(
+          fmt::format("data index {} using 1:{} with lines lc rgb '{}' lw 1 dt 1 {}", training, y, color_of(i), has_held_out ? "notitle" : title));
     if (has_held_out) p.elements.push_back(fmt::format("data index {} using 1:{} with linespoints {} {}", held_out, y, line_style(i, 2), title));
   }
   const double last = std::max(has_training ? trained.step.back() : 0, has_held_out && !d.eval_step.empty() ? d.eval_step.back() : 0);
@@ -98,7 +102,9 @@ void add_heat_map(Figure& f, const HeatMap& map, std::vector<std::string> settin
   const auto half = [](const std::vector<double>& at) { return at.size() > 1 ? (at[1] - at[0]) / 2 : 0.5; };
   const double dx = half(map.x), dy = half(map.y);
   // An image needs two rows and two columns: a lone one is drawn as two halves of it.
-  const auto places = [](const std::vector<double>& at, std::size_t i) { return at.size() > 1 ? std::vector<double>{at[i]} : std::vector<double>{at[i] - 0.25, at[i] + 0.25}; };
+  const auto places = [](const std::vector<double>& at, std::size_t i) {
+    return at.size() > 1 ? std::vector<double>{at[i]} : std::vector<double>{at[i] - 0.25, at[i] + 0.25};
+  };
   for (std::size_t r = 0; r < map.y.size(); ++r) {
     for (const double y : places(map.y, r)) {
       for (std::size_t c = 0; c < map.x.size(); ++c) {
@@ -107,7 +113,8 @@ void add_heat_map(Figure& f, const HeatMap& map, std::vector<std::string> settin
     }
   }
   Panel p{.title = map.title, .x_label = map.x_label, .y_label = map.y_label, .settings = std::move(settings)};
-  p.settings.insert(p.settings.begin(), {heat_palette(), "unset grid", map.title.empty() ? "set tmargin 1" : "set tmargin 2", "set border 15", fmt::format("set cbrange [0:{:.6g}]", map.top), "set cblabel " + quote(map.value_label),
+  p.settings.insert(p.settings.begin(), {heat_palette(), "unset grid", map.title.empty() ? "set tmargin 1" : "set tmargin 2", "set border 15",
+                                         fmt::format("set cbrange [0:{:.6g}]", map.top), "set cblabel " + quote(map.value_label),
                                          fmt::format("set xrange [{:.8g}:{:.8g}]", map.x.front() - dx, map.x.back() + dx),
                                          map.downward ? fmt::format("set yrange [{:.8g}:{:.8g}]", map.y.back() + dy, map.y.front() - dy)
                                                       : fmt::format("set yrange [{:.8g}:{:.8g}]", map.y.front() - dy, map.y.back() + dy)});
@@ -116,8 +123,9 @@ void add_heat_map(Figure& f, const HeatMap& map, std::vector<std::string> settin
   if (map.numbers) {
     // Dark text on the light end of the colours, light text on the dark one.
     for (const bool light : {false, true}) {
-      p.elements.push_back(fmt::format("data index {} using 1:2:($3/{:g} {} {:g} ? sprintf('%.3g', $3/{:g}) : '') with labels font ',12' tc rgb '{}' notitle", at, map.scale,
-                                       light ? "<=" : ">", 0.6 * map.top, map.scale, light ? "#ffffff" : "#000000"));
+      p.elements.push_back(
+          fmt::format("data index {} using 1:2:($3/{:g} {} {:g} ? sprintf('%.3g', $3/{:g}) : '') with labels font ',12' tc rgb '{}' notitle", at,
+                      map.scale, light ? "<=" : ">", 0.6 * map.top, map.scale, light ? "#ffffff" : "#000000"));
     }
   }
   f.panels.push_back(std::move(p));

@@ -84,7 +84,8 @@ std::vector<std::string> varying(const std::vector<Run>& runs, const std::vector
   const bool points = std::ranges::all_of(runs, [](const Run& run) { return !run.settings.empty(); });
   std::vector<std::string> keys;
   for (const std::string& key : points ? swept : differing_keys(all)) {
-    if (key != "train.seed" && std::ranges::any_of(runs, [&](const Run& run) { return value_of(run, key) != value_of(runs.front(), key); })) keys.push_back(key);
+    if (key != "train.seed" && std::ranges::any_of(runs, [&](const Run& run) { return value_of(run, key) != value_of(runs.front(), key); }))
+      keys.push_back(key);
   }
   return keys;
 }
@@ -137,9 +138,12 @@ Side select_side(const std::string& text) {
         side.runs.push_back(read_run(name));
       }
     }
-    if (side.runs.empty() && colon != std::string::npos && fs::is_directory(text.substr(0, colon))) user_error("report: {}: {} holds no sweep (there is no sweep.json)", text, text.substr(0, colon));
+    if (side.runs.empty() && colon != std::string::npos && fs::is_directory(text.substr(0, colon)))
+      user_error("report: {}: {} holds no sweep (there is no sweep.json)", text, text.substr(0, colon));
   }
-  if (side.runs.empty()) user_error("report: {}: there is no run{}", text, side.remarks.empty() ? "; a run, a sweep, a pattern of names or SWEEP:key=value is needed" : " (" + side.remarks.front() + ")");
+  if (side.runs.empty())
+    user_error("report: {}: there is no run{}", text,
+               side.remarks.empty() ? "; a run, a sweep, a pattern of names or SWEEP:key=value is needed" : " (" + side.remarks.front() + ")");
   side.keys = varying(side.runs, swept);
   return side;
 }

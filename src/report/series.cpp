@@ -24,7 +24,8 @@ void for_each_row(const io::H5File& file, const std::string& dataset, const std:
     const i64 count = std::min(piece, shape[0] - first);
     values.resize(static_cast<std::size_t>(count * width));
     file.read_rows<double>(dataset, {{first, count}}, values);
-    for (i64 r = 0; r < count; ++r) use(first + r, std::span<const double>(values).subspan(static_cast<std::size_t>(r * width), static_cast<std::size_t>(width)));
+    for (i64 r = 0; r < count; ++r)
+      use(first + r, std::span<const double>(values).subspan(static_cast<std::size_t>(r * width), static_cast<std::size_t>(width)));
   }
 }
 
@@ -55,8 +56,9 @@ double RunCurves::done(Axis axis, double step) const {
 
 RunCurves read_curves(const std::string& path) {
   const io::H5File file = io::open_run(path);
-  return {column(file, "/steps/task_loss"), summed(column(file, "/steps/tokens")), summed(column(file, "/steps/flops")), summed(column(file, "/steps/seconds")),
-          column(file, "/evaluation/step"), column(file, "/evaluation/loss"), column(file, "/evaluation/accuracy")};
+  return {column(file, "/steps/task_loss"),       summed(column(file, "/steps/tokens")), summed(column(file, "/steps/flops")),
+          summed(column(file, "/steps/seconds")), column(file, "/evaluation/step"),      column(file, "/evaluation/loss"),
+          column(file, "/evaluation/accuracy")};
 }
 
 Binned read_binned(const io::H5File& file, const std::string& dataset, i64 bins) {

@@ -132,12 +132,14 @@ std::string inline_svg(const std::string& file, const std::string& prefix, const
   replace_all(svg, "<image ", "<image style='image-rendering:pixelated' ");
   shorten_colors(svg);
   // What nearly every group repeats stands once, at the root.
-  for (const char* common : {" stroke-linecap=\"round\"", " stroke-linejoin=\"round\"", " font-family=\"Helvetica\"", " color=\"black\"", " stroke=\"currentColor\" stroke-width=\"1.00\""}) {
+  for (const char* common : {" stroke-linecap=\"round\"", " stroke-linejoin=\"round\"", " font-family=\"Helvetica\"", " color=\"black\"",
+                             " stroke=\"currentColor\" stroke-width=\"1.00\""}) {
     replace_all(svg, common, "");
   }
   const std::size_t head = svg.find('>');
   return svg.substr(0, head) +
-         " role=\"img\" color=\"black\" stroke=\"currentColor\" stroke-width=\"1\" stroke-linecap=\"round\" stroke-linejoin=\"round\" font-family=\"Helvetica\"><title>" +
+         " role=\"img\" color=\"black\" stroke=\"currentColor\" stroke-width=\"1\" stroke-linecap=\"round\" stroke-linejoin=\"round\" "
+         "font-family=\"Helvetica\"><title>" +
          escape_html(title) + "</title>" + svg.substr(head + 1);
 }
 

@@ -22,7 +22,14 @@ Cell words(const std::string& text) { return {text, text}; }
 Cell number(const Metric& metric, const std::optional<double>& x) { return x ? Cell{metric.shown(*x), fmt::format("{}", *x)} : Cell{"-", ""}; }
 
 Metric training_flops() {
-  return {"train Tflop", "training_flops", "Tflop", 1e12, -3, Better::neither, false, [](const Run& run) { return std::optional(run.summary.training_flops); }};
+  return {"train Tflop",
+          "training_flops",
+          "Tflop",
+          1e12,
+          -3,
+          Better::neither,
+          false,
+          [](const Run& run) { return std::optional(run.summary.training_flops); }};
 }
 
 void note_noncausal(const Collection& c, Table& table) {
@@ -60,7 +67,8 @@ Table table_of_runs(const Collection& c) {
   for (const Metric& m : metrics) table.columns.push_back({m.title, m.csv});
   table.columns.push_back({"time", "seconds"});
   for (const Run& run : c.runs) {
-    std::vector<Cell> row = {words(run.name()), words(router_of(run)), words(fmt::format("{}{}", run.summary.steps, run.summary.finished ? "" : "..."))};
+    std::vector<Cell> row = {words(run.name()), words(router_of(run)),
+                             words(fmt::format("{}{}", run.summary.steps, run.summary.finished ? "" : "..."))};
     for (const Metric& m : metrics) row.push_back(number(m, m.value(run)));
     row.push_back({duration(run.summary.seconds), fmt::format("{}", run.summary.seconds)});
     table.rows.push_back(std::move(row));
@@ -93,7 +101,8 @@ Table table_of_configurations(const Collection& c) {
     if (c.keys.empty()) row = {words(configuration.label), words(router_of(*runs.front()))};
     const std::size_t measured = values_of(metrics.front(), runs).size();
     incomplete = incomplete || measured < runs.size();
-    row.push_back({measured < runs.size() ? fmt::format("{} of {}", measured, runs.size()) : fmt::format("{}", runs.size()), fmt::format("{}", measured)});
+    row.push_back(
+        {measured < runs.size() ? fmt::format("{} of {}", measured, runs.size()) : fmt::format("{}", runs.size()), fmt::format("{}", measured)});
     for (const Metric& m : metrics) add_mean(m, runs, row);
     double seconds = 0;
     for (const Run* run : runs) seconds += run->summary.seconds / static_cast<double>(runs.size());
@@ -103,7 +112,8 @@ Table table_of_configurations(const Collection& c) {
   table.marks.resize(table.rows.size());
   if (const Ranking ranking = rank(c); ranking.order.size() > 1) table.marks[ranking.order.front()] = "best";
   note_noncausal(c, table);
-  if (incomplete) table.notes.push_back("Where not all seeds have a finite held-out loss (diverged, or not evaluated), means of the loss are over those that do.");
+  if (incomplete)
+    table.notes.push_back("Where not all seeds have a finite held-out loss (diverged, or not evaluated), means of the loss are over those that do.");
   return table;
 }
 

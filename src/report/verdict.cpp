@@ -11,7 +11,8 @@ namespace pleiad::report {
 namespace {
 
 /// Values of two configurations at the seeds that both have.
-std::pair<std::vector<double>, std::vector<double>> at_shared_seeds(const Metric& metric, const std::vector<const Run*>& a, const std::vector<const Run*>& b) {
+std::pair<std::vector<double>, std::vector<double>> at_shared_seeds(const Metric& metric, const std::vector<const Run*>& a,
+                                                                    const std::vector<const Run*>& b) {
   std::pair<std::vector<double>, std::vector<double>> pairs;
   for (const Run* x : a) {
     const auto y = std::ranges::find(b, x->seed, [](const Run* run) { return run->seed; });
@@ -47,7 +48,8 @@ Ranking rank(const Collection& c) {
   std::ranges::stable_sort(ranking.order, {}, [&](std::size_t i) { return sign * means[i]; });
   if (data.size() > 1) {
     ranking.order.clear();
-    ranking.refusal = fmt::format("no best one: the runs were not all measured on the same data ({} and {})", *data.begin(), *std::next(data.begin()));
+    ranking.refusal =
+        fmt::format("no best one: the runs were not all measured on the same data ({} and {})", *data.begin(), *std::next(data.begin()));
   }
   return ranking;
 }
@@ -63,11 +65,12 @@ std::string verdict(const Collection& c, double confidence) {
   const auto [u, v] = at_shared_seeds(q, a, b);
   const bool paired = u.size() > 1 && u.size() == x.size() && v.size() == y.size();
   const Difference d = paired ? paired_difference(u, v, confidence) : welch_difference(x, y, confidence);
-  std::string words = fmt::format("best: {}, {} {}; ", first.label, q.better == Better::higher ? "accuracy" : "loss", value_in_words(q, spread_of(x)));
+  std::string words =
+      fmt::format("best: {}, {} {}; ", first.label, q.better == Better::higher ? "accuracy" : "loss", value_in_words(q, spread_of(x)));
   words += fmt::format("second: {}, {}; difference {} {}", second.label, value_in_words(q, spread_of(y)), q.shown(std::abs(d.mean)), q.unit);
   if (!d.has_interval) return words + ", without an interval: that needs two seeds of each";
-  words += fmt::format(", {:g} % confidence interval {} to {}{}: ", 100 * confidence, q.shown(d.mean < 0 ? -d.high : d.low), q.shown(d.mean < 0 ? -d.low : d.high),
-                       paired ? fmt::format(" over {} pairs of seeds", d.n) : ", seeds unpaired");
+  words += fmt::format(", {:g} % confidence interval {} to {}{}: ", 100 * confidence, q.shown(d.mean < 0 ? -d.high : d.low),
+                       q.shown(d.mean < 0 ? -d.low : d.high), paired ? fmt::format(" over {} pairs of seeds", d.n) : ", seeds unpaired");
   return words + (d.separable() ? "separable" : "not separable");
 }
 

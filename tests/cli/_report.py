@@ -19,7 +19,7 @@ def near(got, expected, what, tolerance=1e-9):
 
 def index(folder):
     """Writes sweep.json for the twelve runs of report.sh."""
-    points = [{"name": f"e{e}-k{k}-s{s}", "id": f"{e}{k}{s}", "settings": {"moe.experts": str(e), "moe.k": str(k)}, "seed": s, "ranks": 2, "sizes": {}}
+    points = [{"name": f"e{e}-k{k}-s{s}", "identity": "", "id": f"{e}{k}{s}", "config_sum": "", "settings": {"moe.experts": str(e), "moe.k": str(k)}, "seed": s, "ranks": 2, "sizes": {}}
               for e in (4, 8) for k in (1, 2) for s in (1, 2, 3)]
     content = {"format": "pleiad-sweep-index/1", "name": "twelve", "definition": "", "config": "", "keys": ["moe.experts", "moe.k"], "points": points}
     Path(folder, "sweep.json").write_text(json.dumps(content))

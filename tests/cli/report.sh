@@ -97,7 +97,7 @@ mkdir -p damaged/points && cp sweep/sweep.json damaged/ && cp -r sweep/points/e4
 mkdir -p damaged/points/e4-k1-s3 && head -c 3000 sweep/points/e4-k1-s1/run.h5 >damaged/points/e4-k1-s3/run.h5
 check "a sweep with points missing, stopped and damaged" pleiad_on 1 report damaged
 cp last_check.log said.txt
-check "... is reported without them, and says so" says said.txt '^4 +1 +1 ' '^sweep twelve: 2 of 12 points reported; 1 not complete: running, interrupted or failed \(e4-k1-s2\); 8 without a record .*; 1 with a damaged record \(e4-k1-s3\)$'
+check "... is reported without them, and says so" says said.txt '^4 +1 +1 ' '^sweep twelve: 2 of 12 points reported; 1 not complete: running, interrupted or failed \(e4-k1-s2\); 8 without a record .*; 1 with a damaged record \(e4-k1-s3\) \(.*pleiad sweep status damaged'
 
 # ---- the page ----
 if ! command -v gnuplot >/dev/null; then

@@ -19,7 +19,8 @@ Collection grouped(std::vector<Run> runs, const std::vector<std::string>& keys =
 }
 
 TEST(Grouping, RunsThatDifferInTheirSeedAreOneConfiguration) {
-  const Collection c = grouped({sample_run("a-seed2", 2, 2.0, {{"moe.k", "1"}}), sample_run("b", 1, 2.1, {{"moe.k", "2"}}), sample_run("a-seed1", 1, 2.2, {{"moe.k", "1"}})});
+  const Collection c = grouped(
+      {sample_run("a-seed2", 2, 2.0, {{"moe.k", "1"}}), sample_run("b", 1, 2.1, {{"moe.k", "2"}}), sample_run("a-seed1", 1, 2.2, {{"moe.k", "1"}})});
   ASSERT_EQ(c.configurations.size(), 2u);
   EXPECT_EQ(c.configurations[0].label, "a");
   EXPECT_EQ(c.configurations[0].runs, (std::vector<std::size_t>{2, 0}));  // seeds ascending
@@ -40,7 +41,8 @@ TEST(Grouping, ASeedAgainIsNoOtherSample) {
 }
 
 TEST(Grouping, SweepsAreLabelledByWhatVaries) {
-  const Collection c = grouped({sample_point("p", 1, 2.0, {{"moe.k", "1"}, {"train.steps", "10"}, {"model.k", "7"}}), sample_point("q", 1, 2.0, {{"moe.k", "2"}, {"train.steps", "10"}, {"model.k", "8"}})},
+  const Collection c = grouped({sample_point("p", 1, 2.0, {{"moe.k", "1"}, {"train.steps", "10"}, {"model.k", "7"}}),
+                                sample_point("q", 1, 2.0, {{"moe.k", "2"}, {"train.steps", "10"}, {"model.k", "8"}})},
                                {"moe.k", "train.steps", "model.k"}, {"s"});
   EXPECT_EQ(c.keys, (std::vector<std::string>{"moe.k", "model.k"}));
   EXPECT_EQ(c.configurations[0].label, "moe.k=1 model.k=7");  // the section stays where it is needed
@@ -71,8 +73,8 @@ TEST(Config, IsRead) {
 }
 
 Collection two_by_two(double second) {
-  return grouped({sample_point("a1", 1, 2.00, {{"moe.k", "1"}}), sample_point("a2", 2, 2.02, {{"moe.k", "1"}}), sample_point("b1", 1, 2.00 + second, {{"moe.k", "2"}}),
-                  sample_point("b2", 2, 2.021 + second, {{"moe.k", "2"}})},
+  return grouped({sample_point("a1", 1, 2.00, {{"moe.k", "1"}}), sample_point("a2", 2, 2.02, {{"moe.k", "1"}}),
+                  sample_point("b1", 1, 2.00 + second, {{"moe.k", "2"}}), sample_point("b2", 2, 2.021 + second, {{"moe.k", "2"}})},
                  {"moe.k"}, {"s"});
 }
 
@@ -117,7 +119,7 @@ TEST_F(Paths, WrongOnesAreNamed) {
   text_file("sweep.json", "{}");
   EXPECT_MENTIONS(test::problem_of([&] { collect({folder_}); }), "sweep.json: is damaged");
   text_file("sweep.json", R"({"format":"pleiad-sweep-index/1","name":"s","definition":"","config":"","keys":[],"points":[
-    {"name":"p1","id":"x","settings":{},"seed":1,"ranks":1,"sizes":{}}]})");
+    {"name":"p1","identity":"","id":"x","config_sum":"","settings":{},"seed":1,"ranks":1,"sizes":{}}]})");
   EXPECT_MENTIONS(test::problem_of([&] { collect({folder_}); }), "0 of 1 points reported; 1 without a record (p1)");
 }
 

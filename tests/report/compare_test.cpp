@@ -70,7 +70,8 @@ TEST(Configurations, WhatDiffers) {
 
 TEST(Selection, OfPoints) {
   using Parts = std::vector<std::pair<std::string, std::string>>;
-  EXPECT_EQ(parse_selection("s", "moe.k=1,moe.expert_widths=64,64,128,train.seed=3"), (Parts{{"moe.k", "1"}, {"moe.expert_widths", "64,64,128"}, {"train.seed", "3"}}));
+  EXPECT_EQ(parse_selection("s", "moe.k=1,moe.expert_widths=64,64,128,train.seed=3"),
+            (Parts{{"moe.k", "1"}, {"moe.expert_widths", "64,64,128"}, {"train.seed", "3"}}));
   EXPECT_MENTIONS(test::problem_of([] { parse_selection("sweep:k", "k"); }), "'k' is not key=value");
   EXPECT_MENTIONS(test::problem_of([] { parse_selection("sweep:=1", "=1"); }), "'=1' is not key=value");
   EXPECT_MENTIONS(test::problem_of([] { select_side("no-such-*"); }), "no-such-*: there is no run");

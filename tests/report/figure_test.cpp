@@ -93,7 +93,8 @@ TEST_F(Drawing, AMissingProgramIsNamed) {
 }
 
 TEST_F(Drawing, TheMessageOfAFailingOneIsTold) {
-  const std::string program = text_file("gnuplot", "#!/bin/sh\necho 'plot x' >&2\necho '   ^' >&2\necho '\"x.gp\" line 3: undefined variable: y' >&2\necho >&2\nexit 1\n");
+  const std::string program =
+      text_file("gnuplot", "#!/bin/sh\necho 'plot x' >&2\necho '   ^' >&2\necho '\"x.gp\" line 3: undefined variable: y' >&2\necho >&2\nexit 1\n");
   std::filesystem::permissions(program, std::filesystem::perms::owner_all);
   const Figure f{.id = "x", .title = "t"};
   EXPECT_MENTIONS(test::problem_of([&] { draw({f}, folder_, program); }), "line 3: undefined variable: y");

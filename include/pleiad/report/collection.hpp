@@ -9,9 +9,9 @@
 namespace pleiad::report {
 
 struct Configuration {
-  std::string label;                 ///< short, different from all others
-  std::vector<std::string> values;   ///< by Collection::keys; empty text where its sweep does not set the key
-  std::vector<std::size_t> runs;     ///< places in Collection::runs, seeds ascending
+  std::string label;                ///< short, different from all others
+  std::vector<std::string> values;  ///< by Collection::keys; empty text where its sweep does not set the key
+  std::vector<std::size_t> runs;    ///< places in Collection::runs, seeds ascending
 };
 
 struct Collection {

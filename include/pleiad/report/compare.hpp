@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "pleiad/report/report.hpp"
 #include "pleiad/report/selection.hpp"
 #include "pleiad/report/statistics.hpp"
 #include "pleiad/report/table.hpp"
@@ -10,20 +11,16 @@
 namespace pleiad::report {
 
 struct Pairing {
-  std::vector<std::string> keys;                          ///< beside the seed
-  std::vector<std::pair<const Run*, const Run*>> pairs;   ///< of A and B
-  std::vector<std::string> left_over;                     ///< sentences about runs without a partner, or with several
+  std::vector<std::string> keys;                         ///< beside the seed
+  std::vector<std::pair<const Run*, const Run*>> pairs;  ///< of A and B
+  std::vector<std::string> left_over;                    ///< sentences about runs without a partner, or with several
 };
 /// Runs of the same seed, and of the same values of those keys that vary on both sides.
 Pairing pair_runs(const Side& a, const Side& b);
 
-struct CompareRequest {
-  std::string a, b, csv;
-  double confidence = 0.95;
-};
-
-/// Returns what the terminal shows. UserError if a side has no run, there is no pair, or the sides were measured on different data.
-std::string compare(const CompareRequest& request);
+/// `request.paths` are the two sides. Returns what the terminal shows. UserError if a side has no run, there is no pair, or the sides were
+/// measured on different data.
+std::string compare(const ReportRequest& request);
 
 /// One row per metric that both sides have: means, mean paired difference B - A, interval, p.
 Table difference_table(const Pairing& pairing, double confidence);

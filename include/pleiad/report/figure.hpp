@@ -25,13 +25,13 @@ struct Panel {
 };
 
 struct Figure {
-  std::string id = {};              ///< name of its files: letters, digits, hyphens
+  std::string id = {};  ///< name of its files: letters, digits, hyphens
   std::string title = {}, caption = {};
-  std::string subject = {};         ///< which run it is of, for its files; empty: all
-  std::string absent = {};          ///< why it is not drawn, one sentence; empty: it is
-  int width = 640, height = 400;    ///< pixels, of the SVG
+  std::string subject = {};       ///< which run it is of, for its files; empty: all
+  std::string absent = {};        ///< why it is not drawn, one sentence; empty: it is
+  int width = 640, height = 400;  ///< pixels, of the SVG
   int panel_columns = 1;
-  std::vector<std::string> legend = {};    ///< of all panels alike, above them; none: a panel without settings of its own has no legend
+  std::vector<std::string> legend = {};  ///< of all panels alike, above them; none: a panel without settings of its own has no legend
   std::vector<Block> blocks = {};
   std::vector<Panel> panels = {};
   std::vector<std::string> settings = {};  ///< gnuplot commands before the panels

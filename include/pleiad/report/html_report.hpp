@@ -9,6 +9,11 @@ namespace pleiad::report {
 /// UserError unless `path` may be written: it is new, or may be replaced, and its folder is there.
 void require_writable(const std::string& option, const std::string& path, bool force);
 
+/// The checks of html, keep and gnuplot that need no run: mistakes that are cheap to find come before the work. UserError.
+void check_output(const ReportRequest& request);
+/// Pictures of figures, drawn by one gnuplot in request.keep or a folder that goes; as elements of a page.
+std::vector<std::string> draw_for_page(const std::vector<Figure>& figures, const ReportRequest& request);
+
 /// Draws the figures and writes request.html (and request.keep). Returns what to tell the user, one line.
 std::string write_html(const ReportRequest& request, const Collection& collection);
 

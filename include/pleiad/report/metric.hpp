@@ -15,10 +15,10 @@ enum class Better { lower, higher, neither };
 struct Metric {
   std::string title = {}, csv = {};  ///< for people, in `unit`; for programs, in the unit of the record
   std::string unit = {};
-  double scale = 1;        ///< what is shown is value / scale
-  int digits = 0;          ///< after the point; negative: so many significant ones
+  double scale = 1;  ///< what is shown is value / scale
+  int digits = 0;    ///< after the point; negative: so many significant ones
   Better better = Better::neither;
-  bool spread = false;     ///< a table of configurations shows its deviation
+  bool spread = false;  ///< a table of configurations shows its deviation
   std::function<std::optional<double>(const Run&)> value = {};
 
   std::string shown(double x) const;  ///< x / scale with its digits

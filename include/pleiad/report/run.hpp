@@ -9,15 +9,15 @@
 namespace pleiad::report {
 
 struct Run {
-  std::string path;                             ///< the folder
+  std::string path;  ///< the folder
   io::RunSummary summary;
-  std::map<std::string, std::string> config;    ///< section.key -> value in force
+  std::map<std::string, std::string> config;  ///< section.key -> value in force
   i64 seed = 0, ranks = 1;
   std::string version, commit, started;
   i64 sweep = -1;                               ///< place among the sweeps of a collection; -1: given by itself
   std::map<std::string, std::string> settings;  ///< of its point in the sweep
   i64 moe_layers = 0;
-  double experts = 0, expert_width = 0;         ///< in a MoE layer; mean width. 0: none, or not of the feed-forward kind (width)
+  double experts = 0, expert_width = 0;  ///< in a MoE layer; mean width. 0: none, or not of the feed-forward kind (width)
 
   const std::string& name() const { return summary.name; }
   /// The value of a key, or empty.

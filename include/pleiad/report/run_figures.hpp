@@ -41,10 +41,10 @@ struct HeatMap {
   std::string title = {}, x_label = {}, y_label = {}, value_label = {};
   std::vector<double> x = {}, y = {};
   std::vector<std::vector<double>> value = {};  ///< [rows][columns]
-  double top = 1;                          ///< end of the colour scale, in the unit shown
-  double scale = 1;                        ///< the data file has value, the figure value / scale
-  bool downward = false;                   ///< the first row on top, as in a matrix
-  bool numbers = false;                    ///< written into the cells, where there is room
+  double top = 1;                               ///< end of the colour scale, in the unit shown
+  double scale = 1;                             ///< the data file has value, the figure value / scale
+  bool downward = false;                        ///< the first row on top, as in a matrix
+  bool numbers = false;                         ///< written into the cells, where there is room
 };
 /// Where the colours of these maps end: at the largest value, but not far above what all but a few places have.
 double color_top(const std::vector<HeatMap>& maps);
@@ -58,9 +58,9 @@ struct ExpertGroups {
   i64 experts = 0, size = 1;
   explicit ExpertGroups(i64 n);
   i64 count() const { return (experts + size - 1) / size; }
-  std::vector<double> centres() const;                                       ///< mean expert number of each group
-  std::vector<double> means(std::span<const double> of_experts) const;       ///< by group
-  std::string label() const;                                                 ///< of the axis
+  std::vector<double> centres() const;                                  ///< mean expert number of each group
+  std::vector<double> means(std::span<const double> of_experts) const;  ///< by group
+  std::string label() const;                                            ///< of the axis
 };
 
 }  // namespace pleiad::report

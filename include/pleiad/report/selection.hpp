@@ -8,7 +8,7 @@
 namespace pleiad::report {
 
 struct Side {
-  std::string text;                  ///< as it was written
+  std::string text;  ///< as it was written
   std::vector<Run> runs;
   std::vector<std::string> keys;     ///< in which its runs vary beside the seed, as far as a sweep or their configurations say
   std::vector<std::string> remarks;  ///< points that are missing

@@ -13,10 +13,10 @@ namespace pleiad::report {
 enum class Axis { steps, tokens, flops, seconds };
 
 struct RunCurves {
-  std::vector<double> train_loss;                      ///< by step; NaN where lost
-  std::vector<double> tokens, flops, seconds;          ///< summed up to the step
+  std::vector<double> train_loss;              ///< by step; NaN where lost
+  std::vector<double> tokens, flops, seconds;  ///< summed up to the step
   std::vector<double> eval_step, eval_loss, eval_accuracy;
-  double done(Axis axis, double step) const;           ///< after so many steps
+  double done(Axis axis, double step) const;  ///< after so many steps
 };
 RunCurves read_curves(const std::string& path);
 

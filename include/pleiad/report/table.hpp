@@ -8,8 +8,8 @@ namespace pleiad::report {
 struct Table {
   struct Column {
     std::string title, csv;  ///< csv empty: for people only
-    bool left = false;      ///< words; numbers stand right
-    bool csv_only = false;  ///< for programs
+    bool left = false;       ///< words; numbers stand right
+    bool csv_only = false;   ///< for programs
   };
   struct Cell {
     std::string shown, plain;
@@ -17,7 +17,7 @@ struct Table {
   std::vector<Column> columns;
   std::vector<std::vector<Cell>> rows;
   std::vector<std::string> marks = {};  ///< by row: a word behind it, such as "best"; may be shorter than rows
-  std::vector<std::string> notes;  ///< lines below
+  std::vector<std::string> notes;       ///< lines below
 };
 
 /// Columns of even width, two blanks between them; then the notes.

@@ -15,7 +15,7 @@ Table table_of_configurations(const Collection& collection);
 struct Ranking {
   std::vector<std::size_t> order;  ///< places of configurations that can be compared, best first
   Metric quality;
-  std::string refusal;             ///< why there is no order, one sentence; empty if there is
+  std::string refusal;  ///< why there is no order, one sentence; empty if there is
 };
 Ranking rank(const Collection& collection);
 /// "best: ..." with the difference to the second and its interval, and whether they can be told apart.
