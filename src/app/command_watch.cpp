@@ -129,6 +129,7 @@ void tell(Follower& follower, double every) {
   while (true) {
     const bool silent = is_silent(follower.status(), follower.silence());
     if (newer || (silent && !was_silent)) std::cout << line_of(follower.status(), {80, false, follower.silence()}) << std::endl;
+    if (!std::cout) user_error("watch: what it says cannot be written");
     was_silent = silent;
     if (interrupted || follower.over()) return;
     wait_for(every);

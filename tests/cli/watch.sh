@@ -145,6 +145,11 @@ refused() { # PATTERN ARGS...
 }
 mkdir -p empty sweep && echo '{}' >sweep/sweep.json
 check "no run" refused 'no run given'
+full() { exits 2 "$PLEIAD" watch killed >/dev/full; }
+if [[ -e /dev/full ]]; then
+    watched age killed 0 && sed -i 's/"state": "stopped"/"state": "running"/' killed/live.json
+    check "an output that is full ends it" full
+fi
 check "two runs" refused 'one run at a time' seen alone
 check "no folder" refused 'nowhere: there is no such folder' nowhere
 check "a file" refused 'tiny.ini: there is no such folder' tiny.ini
