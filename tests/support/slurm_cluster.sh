@@ -224,16 +224,16 @@ for ((i = 1; i <= nodes; ++i)); do
     echo "$node" >"$folder/run/node.n$i.pid"
 done
 
+# Until all answer, or slurmctld has ended. Asked a controller that is not there, sinfo takes its time.
 ready=0
-for ((i = 0; i < 150; ++i)); do
-    ready=$(sinfo --noheader --Node --partition=main --format=%T 2>/dev/null | grep -cx idle || true)
-    ((ready >= nodes)) && break
-    sleep 0.1
+end=$((SECONDS + 30))
+while ((ready < nodes && SECONDS < end)) && kill -0 "${started[1]}" 2>/dev/null; do
+    ready=$(timeout 5 sinfo --noheader --Node --partition=main --format=%T 2>/dev/null | grep -cx idle || true)
+    ((ready < nodes)) && sleep 0.1
 done
 if ((ready < nodes)); then
-    sinfo --Node --long >&2 || true
-    tail -n 5 "$folder"/log/* >&2
-    unavailable "only $ready of $nodes nodes of a private SLURM cluster came up"
+    tail -n 3 "$folder"/log/* >&2
+    unavailable "only $ready of $nodes nodes of a private SLURM cluster came up; what the daemons say is in $folder/log"
 fi
 export CLUSTER_FOLDER=$folder CLUSTER_KIND=$kind CLUSTER_SCRATCH=$folder/local CLUSTER_NODES=$nodes
 code=0
