@@ -163,7 +163,7 @@ Figure drops_figure(const RunData& d) {
       for (const std::size_t l : d.layers) b.rows.back().push_back(100 * rows.mean[i][l] / real);
     }
     const std::size_t at = f.add(std::move(b));
-    Panel p{.title = title, .y_label = "per 100 tokens [1]"};
+    Panel p{.title = title, .y_label = (kinds.size() > 1 ? "" : title + ", ") + "per 100 tokens [1]"};
     set_lines(p, rows.step.empty() ? 1 : rows.step.back());
     p.settings.push_back("set yrange [0:*]");
     for (std::size_t i = 0; i < d.layers.size(); ++i) {

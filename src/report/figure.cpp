@@ -141,9 +141,10 @@ std::string id_of(const std::string& text) {
 
 std::string color_of(std::size_t i) { return k_colors[i % k_colors.size()]; }
 
-std::string line_style(std::size_t i, double lw) {
-  // 7 colours, 4 dashes and 12 points: periods without a common factor keep neighbours apart in all three.
-  return fmt::format("lc rgb '{}' dt {} lw {} pt {} ps 0.6", color_of(i), i % 4 + 1, lw, k_points[i % k_points.size()]);
+std::string line_style(std::size_t i, double lw, std::size_t points) {
+  // 7 colours, 4 dashes and 12 points: neighbours differ in all three.
+  const std::string style = fmt::format("lc rgb '{}' dt {} lw {} pt {} ps 0.6", color_of(i), i % 4 + 1, lw, k_points[i % k_points.size()]);
+  return points > 30 ? style + fmt::format(" pi {}", points / 15) : style;
 }
 
 std::string ordered_color(std::size_t i, std::size_t n) {

@@ -25,7 +25,7 @@ struct Drawn {
 
 Block block_of(const std::string& title, const Of& of, const std::string& y, const Band& band) {
   Block b{title, {fmt::format("{} [{}]", of.what, of.unit), "mean " + y, "sample deviation " + y}};
-  for (std::size_t i = 0; i < band.x.size(); ++i) b.rows.push_back({band.x[i], band.mean[i], band.deviation[i]});
+  for (const std::size_t i : thinned(band.x.size(), k_points)) b.rows.push_back({band.x[i], band.mean[i], band.deviation[i]});
   return b;
 }
 
@@ -85,7 +85,8 @@ struct YRange {
 double last_of(const Band& band) { return band.x.empty() ? 0 : band.x.back(); }
 
 /// Adds the elements of one configuration: band, smoothed training loss (thin), held-out points with their line.
-void add_elements(Panel& p, std::size_t color, const std::string& label, const std::string& x, i64 training, i64 held_out, bool banded) {
+void add_elements(Panel& p, std::size_t color, const std::string& label, const std::string& x, i64 training, i64 held_out, bool banded,
+                  std::size_t points) {
   if (training >= 0 && banded) {
     p.elements.push_back(
         fmt::format("data index {} using ({}):($2-$3):($2+$3) with filledcurves fs transparent solid 0.12 noborder lc rgb '{}' notitle", training, x,
@@ -100,7 +101,7 @@ void add_elements(Panel& p, std::size_t color, const std::string& label, const s
     if (banded)
       p.elements.push_back(
           fmt::format("data index {} using ({}):($2-$3):(0):(2*$3) with vectors nohead lc rgb '{}' lw 1.5 notitle", held_out, x, color_of(color)));
-    p.elements.push_back(fmt::format("data index {} using ({}):2 with linespoints {} title {}", held_out, x, line_style(color, 2), quote(label)));
+    p.elements.push_back(fmt::format("data index {} using ({}):2 with linespoints {} title {}", held_out, x, line_style(color, 2, points), quote(label)));
   }
 }
 
@@ -108,13 +109,14 @@ Figure loss_figure(const std::vector<Drawn>& drawn, const Of& of, std::vector<do
   Figure f{.id = of.id};
   Panel panel;
   YRange range;
-  double furthest = 0;
+  double furthest = 0, nearest = INFINITY;
   std::vector<std::string> labels;
   std::vector<std::array<i64, 2>> places;
   for (const Drawn& d : drawn) {
     const Band held = held_out_band(d, of, values), trained = with_training ? training_band(d, of) : Band{};
     const double end = std::max(last_of(held), last_of(trained));
     furthest = std::max(furthest, end);
+    if (end > 0) nearest = std::min(nearest, end);
     range.take(held, held.x.size() > 2 ? 0.15 * end : 0, range.high_held);
     range.take(trained, 0.25 * end, range.high_trained);
     places.push_back({-1, -1});
@@ -129,15 +131,17 @@ Figure loss_figure(const std::vector<Drawn>& drawn, const Of& of, std::vector<do
   panel.y_label = y;
   for (std::size_t i = 0; i < drawn.size(); ++i) {
     add_elements(panel, i, labels[i], of.axis == Axis::flops ? fmt::format("$1>0 ? $1/{:g} : NaN", factor) : fmt::format("$1/{:g}", factor),
-                 places[i][0], places[i][1], drawn[i].runs.size() > 1);
+                 places[i][0], places[i][1], drawn[i].runs.size() > 1,
+                 places[i][1] < 0 ? 0 : f.blocks[static_cast<std::size_t>(places[i][1])].rows.size());
   }
   f.settings = {legend_below(f, labels), range.command()};
-  if (of.axis == Axis::flops) {
+  if (of.axis == Axis::flops && furthest > 0) {
+    const double low = 0.05 * nearest / factor;
     f.settings.insert(f.settings.end(),
-                      {"set logscale x", fmt::format("set xrange [{:.4g}:{:.4g}]", 0.03 * furthest / factor, 1.1 * furthest / factor),
-                       log_tics("x", 0.03 * furthest / factor, 1.1 * furthest / factor)});
+                      {"set logscale x", fmt::format("set xrange [{:.4g}:{:.4g}]", low, 1.1 * furthest / factor),
+                       log_tics("x", low, 1.1 * furthest / factor)});
   } else {
-    f.settings.push_back(fmt::format("set xrange [0:{:.6g}]", 1.02 * furthest / factor));
+    f.settings.push_back(fmt::format("set xrange [0:{:.6g}]", 1.02 * (furthest > 0 ? furthest : 1) / factor));
   }
   f.panels = {panel};
   if (f.blocks.empty()) f.absent = "No run has made a step or an evaluation yet.";

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::size_t k_layers = 8;
 constexpr i64 k_line_points = 100;
+constexpr std::size_t k_points = 200;
 
 RunData open_data(const Run& run, const io::H5File& file, const std::string& id) {
   RunData d{run, file, id, {}, {}, {}};
@@ -77,7 +78,7 @@ bool add_layer_lines(const RunData& d, Figure& f, Panel& p, const std::string& n
   for (const std::size_t l : d.layers) columns.push_back(d.layer_name(l));
   const auto block = [&](const std::string& title, const std::vector<double>& steps, const std::vector<std::vector<double>>& rows) {
     Block b{title, columns};
-    for (std::size_t i = 0; i < std::min(steps.size(), rows.size()); ++i) {
+    for (const std::size_t i : thinned(std::min(steps.size(), rows.size()), k_points)) {
       b.rows.push_back({steps[i]});
       for (const std::size_t l : d.layers) b.rows.back().push_back(rows[i][l]);
     }
@@ -90,7 +91,7 @@ bool add_layer_lines(const RunData& d, Figure& f, Panel& p, const std::string& n
     if (has_training)
       p.elements.push_back(
           fmt::format("data index {} using 1:{} with lines lc rgb '{}' lw 1 dt 1 {}", training, y, color_of(i), has_held_out ? "notitle" : title));
-    if (has_held_out) p.elements.push_back(fmt::format("data index {} using 1:{} with linespoints {} {}", held_out, y, line_style(i, 2), title));
+    if (has_held_out) p.elements.push_back(fmt::format("data index {} using 1:{} with linespoints {} {}", held_out, y, line_style(i, 2, std::min(held.size(), k_points)), title));
   }
   const double last = std::max(has_training ? trained.step.back() : 0, has_held_out && !d.eval_step.empty() ? d.eval_step.back() : 0);
   set_lines(p, last);
@@ -138,7 +139,8 @@ double color_top(const std::vector<HeatMap>& maps) {
   }
   if (all.empty()) return 2;
   std::ranges::sort(all);
-  return std::max(1e-300, std::min(all.back(), std::max(2.0, 1.2 * all[static_cast<std::size_t>(0.99 * static_cast<double>(all.size() - 1))])));
+  const double most_places = all[static_cast<std::size_t>(0.99 * static_cast<double>(all.size() - 1))];
+  return std::max(2.0, std::min(all.back(), 1.2 * most_places));
 }
 
 void lay_out_panels(Figure& f) {

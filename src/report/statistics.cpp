@@ -105,6 +105,12 @@ Curve smooth(const Curve& curve, i64 points, i64 window) {
   return result;
 }
 
+std::vector<std::size_t> thinned(std::size_t n, std::size_t most) {
+  std::vector<std::size_t> places(std::min(n, most));
+  for (std::size_t i = 0; i < places.size(); ++i) places[i] = n <= most ? i : i * (n - 1) / (most - 1);
+  return places;
+}
+
 std::optional<double> at(const Curve& curve, double x) {
   if (curve.x.empty() || x < curve.x.front() || x > curve.x.back()) return {};
   const std::size_t after = static_cast<std::size_t>(std::ranges::upper_bound(curve.x, x) - curve.x.begin());

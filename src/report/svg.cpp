@@ -98,6 +98,27 @@ void shorten_colors(std::string& text) {
   text = result.append(text, done);
 }
 
+/// Coordinates of paths and polygons to a tenth of a pixel: gnuplot writes hundredths, and they are half of the file.
+void shorten_paths(std::string& text) {
+  for (const std::string mark : {" d='", " points = '"}) {
+    std::string result;
+    std::size_t done = 0;
+    for (std::size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, done)) {
+      const std::size_t begin = at + mark.size(), end = text.find('\'', begin);
+      if (end == std::string::npos) break;
+      result.append(text, done, begin - done);
+      int decimals = -1;  // behind a point; -1: before it
+      for (std::size_t i = begin; i < end; ++i) {
+        const bool digit = text[i] >= '0' && text[i] <= '9';
+        decimals = text[i] == '.' ? 0 : !digit ? -1 : decimals >= 0 ? decimals + 1 : -1;
+        if (decimals < 2) result += text[i];
+      }
+      done = end;
+    }
+    text = result.append(text, done);
+  }
+}
+
 /// White space between elements; text elements keep theirs.
 void squeeze(std::string& text) {
   std::string result;
@@ -128,6 +149,7 @@ std::string inline_svg(const std::string& file, const std::string& prefix, const
   squeeze(svg);
   drop_empty_groups(svg);
   drop_unused(svg);
+  shorten_paths(svg);
   for (const std::string mark : {" id='", " id=\"", "href='#", "url(#"}) replace_all(svg, mark, mark + prefix + "-");
   replace_all(svg, "<image ", "<image style='image-rendering:pixelated' ");
   shorten_colors(svg);

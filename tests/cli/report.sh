@@ -121,8 +121,11 @@ check "... with sentences for what is not there" page absent other.html 'run1-ex
 check "... and importance where there is one" says other.html 'mean importance'
 check "report --html of one run, not drawn by itself" pleiad_on 1 report dense --html one.html --details 0
 check "... is sound" page page one.html 8
+check "report --compare --html" pleiad_on 1 report --compare sweep:k=1 sweep:k=2 --html compare.html
+check "... is sound" page page compare.html 5
+check "... with the curves of both sides" page present compare.html loss-steps final-quality
 if command -v chromium >/dev/null; then
-    for file in sweep.html other.html; do
+    for file in sweep.html other.html compare.html; do
         check "$file in a browser: every figure has a visible box, no message" page browser "$file" chromium
     done
 else

@@ -102,6 +102,12 @@ TEST(Smooth, WindowReachesOverItsNeighbours) {
   EXPECT_NEAR(s.y[0], 0, 1e-12);  // shorter at the end: of 1 and 2
 }
 
+TEST(Thinned, KeepsTheEnds) {
+  EXPECT_EQ(thinned(3, 5), (std::vector<std::size_t>{0, 1, 2}));
+  EXPECT_EQ(thinned(101, 3), (std::vector<std::size_t>{0, 50, 100}));
+  EXPECT_TRUE(thinned(0, 3).empty());
+}
+
 TEST(Band, MeanAndDeviationOnACommonGrid) {
   const std::vector<Curve> curves = {{{0, 10}, {0, 10}}, {{2, 12}, {4, 14}}};
   const Band b = band_of(curves, 3, false);

@@ -52,8 +52,9 @@ std::string quote(const std::string& text);
 /// Text fit for an id: other characters become hyphens.
 std::string id_of(const std::string& text);
 
-/// Colour (Okabe and Ito, without the yellow that paper swallows), dash and point of the i-th line; 84 differ. `lw`: width.
-std::string line_style(std::size_t i, double lw);
+/// Colour (Okabe and Ito, without the yellow that paper swallows), dash and point of the i-th line; 84 differ. `lw`: width. With `points` points
+/// only some of them are marked.
+std::string line_style(std::size_t i, double lw, std::size_t points = 0);
 std::string color_of(std::size_t i);
 /// The i-th of n ordered colours (viridis), hexadecimal.
 std::string ordered_color(std::size_t i, std::size_t n);

@@ -46,7 +46,8 @@ struct HeatMap {
   bool downward = false;                        ///< the first row on top, as in a matrix
   bool numbers = false;                         ///< written into the cells, where there is room
 };
-/// Where the colours of these maps end: at the largest value, but not far above what all but a few places have.
+/// Where the colours of these maps end: at the largest value, but not far above what all but a few places have. At least 2, so that an even
+/// load of 1 never has the last colour.
 double color_top(const std::vector<HeatMap>& maps);
 void add_heat_map(Figure& figure, const HeatMap& map, std::vector<std::string> settings = {});
 

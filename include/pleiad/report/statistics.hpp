@@ -44,6 +44,8 @@ struct Curve {
 /// Means over at most `points` stretches of equal numbers of points, each over a window of at least `window` points around it.
 /// Points with a y that is not finite are left out.
 Curve smooth(const Curve& curve, i64 points, i64 window);
+/// Places 0 to n - 1, or `most` of them evenly spread, with the first and the last one. pre: most > 1.
+std::vector<std::size_t> thinned(std::size_t n, std::size_t most);
 /// The curve at x between its points, on straight lines; nothing outside.
 std::optional<double> at(const Curve& curve, double x);
 
