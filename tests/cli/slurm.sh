@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real SLURM of our own: the commands of docs/cluster.md as they stand there, then what a page cannot show: where ranks land, signals and
 # limits, requeue with exact resume, failed and killed elements, scratch folders.
-# PROCESSORS 4
+# PROCESSORS 2
 # TIMEOUT 600
 # shellcheck disable=SC2317  # functions are called by check
 if [[ -z ${CLUSTER_KIND:-} ]]; then
