@@ -149,7 +149,8 @@ int run(const comm::Communicator& world, const Arguments& arguments) {
   const bool folder = std::filesystem::is_directory(target);
   if (folder && (values.count("out") || values.count("set"))) user_error("sweep run {}: is the folder of a sweep, whose points are settled: --out and --set go with a sweep file", target);
   const io::SweepIndex index = io::read_sweep_index(folder ? target : planned_folder(target, values));
-  return run_points(world, index, [](const io::SweepPoint&, const PointStatus& s) { return s.state == State::waiting || s.state == State::stopped; }, values);
+  // A point that waits in the queue of SLURM has a job.
+  return run_points(world, index, [](const io::SweepPoint&, const PointStatus& s) { return (s.state == State::waiting && s.job.empty()) || s.state == State::stopped; }, values);
 }
 
 int rerun(const comm::Communicator& world, const Arguments& arguments) {
@@ -161,8 +162,10 @@ int rerun(const comm::Communicator& world, const Arguments& arguments) {
   if (!parse_arguments(world, arguments, "usage: pleiad sweep rerun DIR [--fresh]\nRuns the points that failed or were damaged once more, and no others. Damaged ones begin anew; what was there is kept beside.", description, "dir", values)) return k_exit_ok;
   const io::SweepIndex index = io::read_sweep_index(required_folder(values, "rerun"));
   std::set<std::string> again;
-  for (const io::SweepPoint& p : index.points) {
-    const PointStatus s = sweep::point_status(index, p);
+  const std::vector<PointStatus> all = statuses(index);
+  for (std::size_t i = 0; i < index.points.size(); ++i) {
+    const io::SweepPoint& p = index.points[i];
+    const PointStatus& s = all[i];
     if (s.config_changed || (s.state != State::failed && s.state != State::damaged)) continue;
     again.insert(p.name);
     if (s.state == State::damaged || values["fresh"].as<bool>()) set_aside(index.path_of(p));

@@ -145,7 +145,7 @@ void check_slurm_options(const SlurmOptions& o) {
   for (const std::string& line : o.setup) require_one_line("setup", line);
   for (const std::string& option : o.sbatch) {
     require_one_line("sbatch", option);
-    if (!option.starts_with("--") || option.size() < 4) user_error("--sbatch {}: must be a long option of sbatch as it stands after #SBATCH, such as --gres=gpu:1", option);
+    if (!std::regex_search(option, std::regex("^--[a-z][a-z-]+(=|$)"))) user_error("--sbatch {}: must be a long option of sbatch, --name or --name=value, such as --gres=gpu:1", option);
     for (const char* ours : {"array", "ntasks", "output", "open-mode", "wrap", "dependency"}) {
       if (option == fmt::format("--{}", ours) || option.starts_with(fmt::format("--{}=", ours))) user_error("--sbatch {}: is set by 'pleiad sweep submit' itself", option);
     }
@@ -219,7 +219,10 @@ std::string array_script(const SlurmOptions& o, const Submission& s, const Array
   directives_of_queue(head, o);
   head.directive("mem", o.mem);
   if (o.exclusive) head.line("#SBATCH --exclusive");
-  for (const std::string& option : o.sbatch) head.line("#SBATCH " + option);
+  for (const std::string& option : o.sbatch) {
+    const std::size_t equals = std::min(option.size(), option.find('='));
+    head.line("#SBATCH " + option.substr(0, equals) + (equals < option.size() ? "=" + directive_value(option.substr(equals + 1)) : ""));
+  }
   for (const std::string& line : o.setup) head.line(line);
   head.line("launcher=" + o.launcher);
   head.line("mpi=" + o.mpi);

@@ -156,6 +156,8 @@ second=$PWD/six/points/${points[1]}
 check "its first point is caught" freeze "$first"
 check "... and the second" freeze "$second"
 check "... and shown as running" bash -c 'pleiad sweep status six | grep -E "running .*job '"${jobs[0]}"'_0"'
+not_here() { timeout 20 pleiad sweep run six --cores 1 >here.txt 2>&1; says here.txt 'running 0 of them'; }
+check "... and nothing is run here as well" not_here
 check "the second is killed" bash -c "kill -9 $(rank_of "$second")"
 check "the first is put back in the queue, for which SLURM wakes and ends it" scontrol requeue "${jobs[0]}_0"
 

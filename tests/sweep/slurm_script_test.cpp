@@ -57,7 +57,7 @@ TEST(SlurmScript, PassesOnWhatTheSiteWants) {
   SlurmOptions o;
   o.partition = "long", o.account = "moe", o.qos = "normal", o.constraint = "[zen2|zen3]", o.reservation = "r1", o.mem = "4G", o.time = "2-00:00", o.signal = 300;
   o.exclusive = true, o.requeue = false, o.throttle = 8, o.launcher = "mpirun", o.binding = "numa", o.ranks_per_numa = 1, o.numa_per_node = 2, o.cpus_per_rank = 3;
-  o.sbatch = {"--gres=lustre:1", "--comment=\"two words\""};
+  o.sbatch = {"--gres=lustre:1", "--comment=two words"};
   o.setup = {"module load openmpi", "export FLAG='a b'"};
   o.scratch = "$SLURM_TMPDIR/my $(touch \"x\")";
   check_slurm_options(o);
@@ -153,6 +153,7 @@ TEST(SlurmScript, RefusesWhatMakesNoSense) {
   EXPECT_MENTIONS(problem_with([](SlurmOptions& o) { o.cpus_per_rank = 0; }), "--cpus-per-rank 0: must be between 1");
   EXPECT_MENTIONS(problem_with([](SlurmOptions& o) { o.throttle = -1; }), "--throttle -1");
   EXPECT_MENTIONS(problem_with([](SlurmOptions& o) { o.sbatch = {"-t 5"}; }), "--sbatch -t 5: must be a long option");
+  EXPECT_MENTIONS(problem_with([](SlurmOptions& o) { o.sbatch = {"--gres gpu:1"}; }), "--name or --name=value");
   EXPECT_MENTIONS(problem_with([](SlurmOptions& o) { o.sbatch = {"--array=1-3"}; }), "is set by");
   EXPECT_MENTIONS(problem_with([](SlurmOptions& o) { o.sbatch = {"--gres=x\n--array=1"}; }), "line break");
   EXPECT_MENTIONS(problem_with([](SlurmOptions& o) { o.partition = "a\nrm"; }), "line break");
