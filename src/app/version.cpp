@@ -18,7 +18,7 @@ const std::vector<Command>& commands() {
       {"inspect", "describe any of our HDF5 files in words", false, run_inspect},
       {"sweep", "many configurations: plan, run, status, rerun, collect", false, run_sweep},
       {"watch", "follow a run from any machine, without disturbing it", false, run_watch},
-      {"report", "runs side by side in one table", false, run_report},
+      {"report", "tables, plots and comparisons of runs and sweeps", false, run_report},
       {"verify", "compare with verification files of layers and models", true, run_verify},
   };
   return all;

@@ -201,7 +201,7 @@ bool add_position_lines(const RunData& d, Figure& f, Panel& p, const std::string
   const auto [least, most] = std::ranges::minmax(row);
   p.x_label = "position in the sequence [token]";
   p.settings = {fmt::format("set xrange [0:{:g}]", length), least < most ? "set autoscale y" : "set yrange [0:*]",
-                "set offsets 0, 0, graph 0.05, graph 0.05", "set tmargin 2"};
+                "set offsets 0, 0, graph 0.05, graph 0.05"};
   f.legend = d.layer_names();
   return true;
 }

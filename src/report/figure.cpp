@@ -87,11 +87,12 @@ std::string script_of(const Figure& f) {
   for (const std::string& line : f.settings) s += line + "\n";
   const i64 panels = static_cast<i64>(f.panels.size()), rows = (panels + f.panel_columns - 1) / f.panel_columns;
   const std::size_t columns = legend_columns(f, f.legend), lines = (f.legend.size() + columns - 1) / columns;
+  if (panels == 1 && lines > 0) s += fmt::format("set tmargin {:.1f}\n", 1 + 1.5 * static_cast<double>(lines));
   if (panels > 1) {
     // A title of blanks keeps the room in which the legend of the first panel stands.
     std::string room;
     for (std::size_t i = 0; i < lines; ++i) room += i ? "\\n " : " ";
-    s += fmt::format("set bmargin 3.2\nset multiplot layout {},{}{}\n", rows, f.panel_columns, lines > 0 ? " title \"" + room + "\" font ',13'" : "");
+    s += fmt::format("set bmargin 3.2\nset tmargin 2\nset multiplot layout {},{}{}\n", rows, f.panel_columns, lines > 0 ? " title \"" + room + "\" font ',16'" : "");
   }
   for (std::size_t i = 0; i < f.panels.size(); ++i) {
     if (lines > 0 && i == 0) {

@@ -19,6 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t k_page_bytes = 4'400'000;  // sections of single runs end here; the rest of 5 MB is for what follows them
+constexpr std::size_t k_rows = 2000;
 constexpr std::size_t k_listed_runs = 100;       // beyond, the table of single runs is left out
 
 /// A section of the page with its figures.
@@ -74,6 +75,14 @@ std::size_t bytes_of(const std::vector<std::string>& pictures) {
   return bytes;
 }
 
+/// A table on the page, cut where it would fill the page alone.
+void add_table(Page& page, Table table, const std::string& caption) {
+  const std::size_t rows = table.rows.size();
+  if (rows > k_rows) table.rows.resize(k_rows);
+  page.table(table, caption);
+  if (rows > k_rows) page.paragraph(fmt::format("The first {} of {} rows; pleiad report --csv writes all of them.", k_rows, rows));
+}
+
 void add_results(Page& page, const ReportRequest& request, const Collection& c) {
   page.heading("Results");
   if (const std::string words = verdict(c, request.confidence); !words.empty()) page.paragraph(words + ".");
@@ -83,12 +92,12 @@ void add_results(Page& page, const ReportRequest& request, const Collection& c) 
       "and those a token meets, in millions. Mflop/token: forward, the whole model, kept assignments. Mean K: kept experts per token and layer. "
       "Flops imbalance: largest over mean of the experts' FLOPs. Bytes/token: sent by all ranks, forward and backward. Time: sum of the steps.";
   if (c.has_configurations()) {
-    page.table(table_of_configurations(c),
+    add_table(page, table_of_configurations(c),
                definitions + " Means over seeds, ± one sample standard deviation. Train Tflop: forward and backward, the whole run.");
     if (c.runs.size() > k_listed_runs)
       page.paragraph(fmt::format("{} single runs: the table of them is in the output of pleiad report --runs --csv.", c.runs.size()));
   }
-  if (!c.has_configurations() || c.runs.size() <= k_listed_runs) page.table(table_of_runs(c), c.has_configurations() ? "Single runs." : definitions);
+  if (!c.has_configurations() || c.runs.size() <= k_listed_runs) add_table(page, table_of_runs(c), c.has_configurations() ? "Single runs." : definitions);
 }
 
 }  // namespace

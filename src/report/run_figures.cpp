@@ -58,7 +58,7 @@ std::vector<Figure> run_figures(const Run& run, const std::string& id) {
 
 void set_lines(Panel& p, double last_step) {
   p.x_label = "training step";
-  p.settings = {"set tmargin 2", "set autoscale y", "set offsets 0, 0, graph 0.05, graph 0.05"};
+  p.settings = {"set autoscale y", "set offsets 0, 0, graph 0.05, graph 0.05"};
   for (std::string& command : step_axis(last_step)) p.settings.push_back(std::move(command));
 }
 

@@ -23,9 +23,11 @@ std::pair<std::vector<double>, std::vector<double>> at_shared_seeds(const Metric
   return pairs;
 }
 
-std::string value_in_words(const Metric& metric, const Spread& s) {
+std::string value_in_words(const Metric& metric, const std::vector<const Run*>& runs) {
+  const Spread s = spread_of(values_of(metric, runs));
   const std::string spread = s.n > 1 ? " ± " + metric.shown(s.deviation) : "";
-  return fmt::format("{}{} {} ({} seed{})", metric.shown(s.mean), spread, metric.unit, s.n, s.n == 1 ? "" : "s");
+  const std::string seeds = s.n < static_cast<i64>(runs.size()) ? fmt::format("{} of {}", s.n, runs.size()) : fmt::format("{}", s.n);
+  return fmt::format("{}{} {} ({} seed{})", metric.shown(s.mean), spread, metric.unit, seeds, runs.size() == 1 ? "" : "s");
 }
 
 }  // namespace
@@ -42,7 +44,9 @@ Ranking rank(const Collection& c) {
     if (s.n == 0) continue;
     means[i] = s.mean;
     ranking.order.push_back(i);
-    for (const Run* run : runs) data.insert(run->data());
+    for (const Run* run : runs) {
+      if (ranking.quality.value(*run)) data.insert(run->data());
+    }
   }
   const double sign = ranking.quality.better == Better::higher ? -1 : 1;
   std::ranges::stable_sort(ranking.order, {}, [&](std::size_t i) { return sign * means[i]; });
@@ -66,8 +70,8 @@ std::string verdict(const Collection& c, double confidence) {
   const bool paired = u.size() > 1 && u.size() == x.size() && v.size() == y.size();
   const Difference d = paired ? paired_difference(u, v, confidence) : welch_difference(x, y, confidence);
   std::string words =
-      fmt::format("best: {}, {} {}; ", first.label, q.better == Better::higher ? "accuracy" : "loss", value_in_words(q, spread_of(x)));
-  words += fmt::format("second: {}, {}; difference {} {}", second.label, value_in_words(q, spread_of(y)), q.shown(std::abs(d.mean)), q.unit);
+      fmt::format("best: {}, {} {}; ", first.label, q.better == Better::higher ? "accuracy" : "loss", value_in_words(q, a));
+  words += fmt::format("second: {}, {}; difference {} {}", second.label, value_in_words(q, b), q.shown(std::abs(d.mean)), q.unit);
   if (!d.has_interval) return words + ", without an interval: that needs two seeds of each";
   words += fmt::format(", {:g} % confidence interval {} to {}{}: ", 100 * confidence, q.shown(d.mean < 0 ? -d.high : d.low),
                        q.shown(d.mean < 0 ? -d.low : d.high), paired ? fmt::format(" over {} pairs of seeds", d.n) : ", seeds unpaired");

@@ -95,6 +95,13 @@ TEST(Verdict, OneSeedHasNoInterval) {
   EXPECT_MENTIONS(verdict(c, 0.95), "difference 0.1000 nat, without an interval");
 }
 
+TEST(Verdict, SeedsThatDivergedAreSaid) {
+  Collection c = two_by_two(0.5);
+  c.runs[1].summary.loss.reset();
+  EXPECT_MENTIONS(verdict(c, 0.95), "loss 2.0000 nat (1 of 2 seeds)");
+  EXPECT_MENTIONS(as_text(table_of_configurations(c)), "1 of 2");
+}
+
 TEST(Verdict, NobodyWinsByLookingAhead) {
   Collection c = two_by_two(0.5);
   c.runs[0].summary.causal = c.runs[1].summary.causal = false;

@@ -5,7 +5,7 @@
 
 namespace pleiad::io {
 
-/// The content of a small text file; empty optional-like: false if there is none. Tries again where a network file system lost its handle.
+/// The content of a small text file; false if there is none or it cannot be read. Tries again where a network file system lost its handle.
 bool read_whole(const std::string& path, std::string& text);
 /// Written beside and renamed. `durable`: also survives a power cut (fsync). UserError if it cannot be written.
 void replace_whole(const std::string& path, const std::string& text, bool durable);
