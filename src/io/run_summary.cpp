@@ -1,9 +1,11 @@
 #include "pleiad/io/run_summary.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <numeric>
 
+#include "pleiad/core/error.hpp"
 #include "pleiad/io/run_record.hpp"
 
 namespace pleiad::io {
@@ -88,6 +90,12 @@ const std::vector<SummaryFigure>& summary_figures() {
       {"seconds", "s", "sum of the steps", [](const S& s) { return std::optional(s.seconds); }},
   };
   return all;
+}
+
+const SummaryFigure& summary_figure(const std::string& name) {
+  const auto found = std::ranges::find(summary_figures(), name, &SummaryFigure::name);
+  PLEIAD_CHECK(found != summary_figures().end(), "no figure {}", name);
+  return *found;
 }
 
 }  // namespace pleiad::io

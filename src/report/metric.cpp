@@ -11,14 +11,13 @@ namespace {
 
 using Value = std::optional<double>;
 
-bool any_has(const std::vector<const Run*>& runs, std::optional<double> io::RunSummary::*member) {
-  return std::ranges::any_of(runs, [&](const Run* run) { return (run->summary.*member).has_value(); });
+bool any_has(const std::vector<const Run*>& runs, const Metric& metric) {
+  return std::ranges::any_of(runs, [&](const Run* run) { return metric.value(*run).has_value(); });
 }
 
-/// A metric that is a figure of the summary.
-Metric figure(std::string title, std::string csv, std::string unit, double scale, int digits, Better better,
-              std::optional<double> io::RunSummary::*member) {
-  return {std::move(title), std::move(csv), std::move(unit), scale, digits, better, false, [member](const Run& run) { return run.summary.*member; }};
+/// A metric that is a figure of the summary, under its name there.
+Metric figure(std::string title, std::string csv, std::string unit, double scale, int digits, Better better) {
+  return {std::move(title), csv, std::move(unit), scale, digits, better, false, [&f = io::summary_figure(csv)](const Run& run) { return f.value(run.summary); }};
 }
 
 Metric spread(Metric metric) {
@@ -26,22 +25,23 @@ Metric spread(Metric metric) {
   return metric;
 }
 
-Metric loss() { return spread(figure("loss", "loss_nats", "nat", 1, 4, Better::lower, &io::RunSummary::loss)); }
-Metric above_floor() { return spread(figure("above floor", "above_floor_nats", "nat", 1, 4, Better::lower, &io::RunSummary::above_floor)); }
-Metric accuracy() { return spread(figure("accuracy %", "accuracy", "%", 0.01, 2, Better::higher, &io::RunSummary::accuracy)); }
+Metric loss() { return spread(figure("loss", "loss_nats", "nat", 1, 4, Better::lower)); }
+Metric above_floor() { return spread(figure("above floor", "above_floor_nats", "nat", 1, 4, Better::lower)); }
+Metric accuracy() { return spread(figure("accuracy %", "accuracy", "%", 0.01, 2, Better::higher)); }
 
 /// Held-out loss, and what else says how good a run is.
 std::vector<Metric> qualities(const std::vector<const Run*>& runs) {
   std::vector<Metric> m = {loss()};
-  if (any_has(runs, &io::RunSummary::above_floor)) m.push_back(above_floor());
-  if (any_has(runs, &io::RunSummary::accuracy)) m.push_back(accuracy());
+  for (const Metric& more : {above_floor(), accuracy()}) {
+    if (any_has(runs, more)) m.push_back(more);
+  }
   return m;
 }
 
-Metric active() { return figure("active M", "active_parameters", "M", 1e6, 3, Better::neither, &io::RunSummary::active_parameters); }
-Metric mean_k() { return figure("mean K", "mean_k", "experts", 1, 2, Better::neither, &io::RunSummary::mean_k); }
-Metric imbalance() { return figure("flops imbalance", "flops_imbalance", "1", 1, 2, Better::lower, &io::RunSummary::flops_imbalance); }
-Metric bytes() { return figure("bytes/token", "bytes_per_token", "byte/token", 1, 0, Better::lower, &io::RunSummary::bytes_per_token); }
+Metric active() { return figure("active M", "active_parameters", "M", 1e6, 3, Better::neither); }
+Metric mean_k() { return figure("mean K", "mean_k", "experts", 1, 2, Better::neither); }
+Metric imbalance() { return figure("flops imbalance", "flops_imbalance", "1", 1, 2, Better::lower); }
+Metric bytes() { return figure("bytes/token", "bytes_per_token", "byte/token", 1, 0, Better::lower); }
 
 }  // namespace
 
@@ -51,21 +51,22 @@ std::string Metric::shown(double x) const {
 
 std::vector<Metric> table_metrics(const std::vector<const Run*>& runs) {
   std::vector<Metric> m = qualities(runs);
-  m.push_back({"params M", "parameters", "M", 1e6, 3, Better::neither, false, [](const Run& run) { return Value(run.summary.parameters); }});
+  m.push_back(figure("params M", "parameters", "M", 1e6, 3, Better::neither));
   m.push_back(active());
-  m.push_back(figure("Mflop/token", "flops_per_token", "Mflop/token", 1e6, 3, Better::neither, &io::RunSummary::flops_per_token));
+  m.push_back(figure("Mflop/token", "flops_per_token", "Mflop/token", 1e6, 3, Better::neither));
   m.push_back(mean_k());
   m.push_back(imbalance());
   m.push_back(bytes());
   return m;
 }
 
+Metric training_flops_metric() { return figure("train Tflop", "training_flops", "Tflop", 1e12, -3, Better::neither); }
+
 std::vector<Metric> comparison_metrics(const std::vector<const Run*>& runs) {
   std::vector<Metric> m = qualities(runs);
   m.push_back({"perplexity", "perplexity", "1", 1, 3, Better::lower, false,
                [](const Run& run) { return run.summary.loss ? Value(std::exp(*run.summary.loss)) : Value(); }});
-  m.push_back(
-      figure("expert Mflop/token", "expert_flops_per_token", "Mflop/token", 1e6, 3, Better::neither, &io::RunSummary::expert_flops_per_token));
+  m.push_back(figure("expert Mflop/token", "expert_flops_per_token", "Mflop/token", 1e6, 3, Better::neither));
   m.push_back(active());
   m.push_back(mean_k());
   m.push_back(imbalance());

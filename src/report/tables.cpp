@@ -21,17 +21,6 @@ std::string router_of(const Run& run) { return (run.summary.router.empty() ? "no
 Cell words(const std::string& text) { return {text, text}; }
 Cell number(const Metric& metric, const std::optional<double>& x) { return x ? Cell{metric.shown(*x), fmt::format("{}", *x)} : Cell{"-", ""}; }
 
-Metric training_flops() {
-  return {"train Tflop",
-          "training_flops",
-          "Tflop",
-          1e12,
-          -3,
-          Better::neither,
-          false,
-          [](const Run& run) { return std::optional(run.summary.training_flops); }};
-}
-
 void note_noncausal(const Collection& c, Table& table) {
   if (std::ranges::any_of(c.runs, noncausal)) table.notes.push_back(k_noncausal_note);
 }
@@ -81,7 +70,7 @@ Table table_of_configurations(const Collection& c) {
   Table table;
   std::vector<Metric> metrics = table_metrics(all_runs(c));
   const auto place = std::ranges::find(metrics, "mean_k", &Metric::csv);
-  metrics.insert(place, training_flops());
+  metrics.insert(place, training_flops_metric());
   const std::vector<std::string> names = short_keys(c.keys);
   for (std::size_t k = 0; k < c.keys.size(); ++k) table.columns.push_back({names[k], c.keys[k], true});
   if (c.keys.empty()) table.columns = {{"configuration", "configuration", true}, {"router", "router", true}};

@@ -43,5 +43,7 @@ struct SummaryFigure {
 };
 /// All of them, in the order in which tables show them.
 const std::vector<SummaryFigure>& summary_figures();
+/// The one of that name. pre: there is one.
+const SummaryFigure& summary_figure(const std::string& name);
 
 }  // namespace pleiad::io

@@ -26,6 +26,8 @@ struct Metric {
 
 /// Those of a table of runs, in its order; columns that no run has (floor, accuracy) are left out.
 std::vector<Metric> table_metrics(const std::vector<const Run*>& runs);
+/// Forward and backward operations of all steps.
+Metric training_flops_metric();
 /// Those of a comparison of two sides.
 std::vector<Metric> comparison_metrics(const std::vector<const Run*>& runs);
 /// What decides which configuration is best: accuracy if all runs are classifiers, held-out loss otherwise.
