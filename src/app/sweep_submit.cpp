@@ -1,10 +1,10 @@
 // pleiad sweep submit DIR: points that are not finished to SLURM, as one job array per number of ranks, and a job that collects after them.
 #include "pleiad/app/sweep_submit.hpp"
 
-#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <set>
 
 #include "pleiad/app/arguments.hpp"
 #include "pleiad/app/sweep_folder.hpp"
@@ -49,12 +49,12 @@ options::options_description described(sweep::SlurmOptions& o) {
 
 /// A rank must have the cores that its configuration uses.
 void require_cores(const io::SweepIndex& index, const sweep::SubmitPlan& plan, i64 cpus_per_rank) {
+  std::set<std::string> submitted;
+  for (const sweep::ArrayJob& job : plan.arrays) submitted.insert(job.points.begin(), job.points.end());
   for (const io::SweepPoint& point : index.points) {
-    for (const sweep::ArrayJob& job : plan.arrays) {
-      if (std::find(job.points.begin(), job.points.end(), point.name) == job.points.end()) continue;
-      const i64 threads = blas_threads(index, point);
-      if (threads > cpus_per_rank) user_error("--cpus-per-rank {}: point {} has parallel.blas_threads = {}; must be at least that", cpus_per_rank, point.name, threads);
-    }
+    if (!submitted.contains(point.name)) continue;
+    const i64 threads = blas_threads(index, point);
+    if (threads > cpus_per_rank) user_error("--cpus-per-rank {}: point {} has parallel.blas_threads = {}; must be at least that", cpus_per_rank, point.name, threads);
   }
 }
 

@@ -198,7 +198,13 @@ check "... with the same bits" runs same long "$hard"
 all_done 60
 check "the second collection has all six" says six/slurm/2/collect.out 'results of 6 points'
 
-# ---- what SLURM refuses ----
+# ---- what is refused ----
+threads() {
+    pleiad sweep plan hard.ini --out threads --set parallel.blas_threads=2 || return 1
+    exits 2 pleiad sweep submit threads --dry-run >threads.txt 2>&1
+    says threads.txt '^pleiad: --cpus-per-rank 1: point .* has parallel.blas_threads = 2; must be at least that$' && pleiad sweep submit threads --dry-run --cpus-per-rank 2
+}
+check "fewer cores than threads" threads
 refused() { exits 2 pleiad sweep submit refused --partition nosuch >refused.txt 2>&1 && says refused.txt '^pleiad: SLURM refuses .sbatch .*: invalid partition' && [[ $(wc -l <refused.txt) == 1 ]]; }
 pleiad sweep plan hard.ini --out refused --set train.steps=10 >/dev/null
 check "sbatch's own error in one sentence" refused
