@@ -67,10 +67,16 @@ if [[ -n $scratch ]]; then command+=(--scratch "$scratch"); fi
 # ---- signals ----
 # USR1 comes some time before the limit (#SBATCH --signal=B:USR1@seconds), TERM with scancel, scontrol requeue and preemption. Both reach
 # this shell; the ranks are told by USR1 through the launcher, because TERM makes srun and mpirun end them. They save and end with 75.
-why="" signalled="" launched=""
+why="" signalled="" launched="" reminder=""
+# Told again while they are there: a launcher that has not started its ranks yet forgets it.
 tell_ranks() {
     why=${why:-$1} signalled=1
-    if [[ -n $launched ]]; then kill -USR1 "$launched" 2>/dev/null || true; fi
+    if [[ -z $launched ]]; then return; fi
+    kill -USR1 "$launched" 2>/dev/null || true
+    if [[ -z $reminder ]]; then
+        while sleep 2; do kill -USR1 "$launched" 2>/dev/null || break; done &
+        reminder=$!
+    fi
 }
 trap 'tell_ranks limit' USR1
 trap 'tell_ranks stop' TERM
@@ -92,6 +98,7 @@ while :; do
     if [[ -z $signalled ]]; then break; fi
 done
 launched=""
+if [[ -n $reminder ]]; then kill "$reminder" 2>/dev/null || true; fi
 # 138: the signal came before anybody was there to hear it. The run is as it was.
 if [[ -n $why && $code == 138 ]]; then code=75; fi
 echo "end $(date +%s) code=$code" >>"$run/attempts.txt"
@@ -102,7 +109,8 @@ if [[ $code != 75 ]]; then
     echo "the last lines of $run/output.txt:"
     tail -n 5 "$run/output.txt"
 elif [[ $why == limit && $requeue == yes ]]; then
-    if [[ $(newest_checkpoint) == "$before" ]]; then
+    # SLURM may send the signal a minute early, even before there was time for a step; but not again and again.
+    if [[ $(newest_checkpoint) == "$before" ]] && ((${SLURM_RESTART_COUNT:-0} >= 3)); then
         echo "the time limit is too short for one step: not put back in the queue"
     else
         echo "saved before the time limit; back in the queue"

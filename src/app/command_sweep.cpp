@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <functional>
 #include <iostream>
-#include <set>
 
 #include "pleiad/app/arguments.hpp"
 #include "pleiad/app/stop_signal.hpp"
@@ -87,12 +86,13 @@ using Wanted = std::function<bool(const io::SweepPoint&, const PointStatus&)>;
 /// Points to run, in their order.
 std::vector<sweep::Job> jobs_of(const io::SweepIndex& index, const std::vector<PointStatus>& status, const Wanted& wanted) {
   std::vector<sweep::Job> jobs;
+  PointReader reader(index);
   for (std::size_t i = 0; i < index.points.size(); ++i) {
     if (status[i].config_changed) {
       user_error("{}/point.ini: was changed since the sweep was planned; put it back, or plan another sweep", index.path_of(index.points[i]));
     }
     if (!wanted(index.points[i], status[i])) continue;
-    jobs.push_back({&index.points[i], index.points[i].ranks * blas_threads(index, index.points[i])});
+    jobs.push_back({&index.points[i], index.points[i].ranks * reader.threads(index.points[i])});
   }
   return jobs;
 }
@@ -109,8 +109,8 @@ sweep::LocalOptions local_options(const Values& values) {
   return o;
 }
 
-/// What came out, as a table and in words; 75 if stopped, 1 if a point is not finished although it was tried.
-int conclude(const comm::Communicator& world, const io::SweepIndex& index) {
+/// What came out, as a table and in words; 75 if stopped, 1 if a point is not finished although it was tried, now or before.
+int conclude(const comm::Communicator& world, const io::SweepIndex& index, const std::vector<sweep::Job>& tried) {
   std::vector<PointStatus> status = statuses(index);
   const i64 results = sweep::collect(index, status);
   std::cout << in_words(status) << "\n";
@@ -121,20 +121,26 @@ int conclude(const comm::Communicator& world, const io::SweepIndex& index) {
   const bool bad = std::ranges::any_of(status, [](const PointStatus& s) { return s.state == State::failed || s.state == State::damaged; });
   if (bad) std::cout << fmt::format("\n'pleiad sweep status {0}' says what failed, 'pleiad sweep rerun {0}' tries again\n", index.folder);
   if (StopSignal::asked()) return k_exit_stopped;
-  return bad ? k_exit_mismatch : k_exit_ok;
+  const bool all = std::ranges::all_of(tried, [&](const sweep::Job& job) { return status[static_cast<std::size_t>(job.point - index.points.data())].state == State::finished; });
+  return bad || !all ? k_exit_mismatch : k_exit_ok;
 }
 
-int run_points(const comm::Communicator& world, const io::SweepIndex& index, const Wanted& wanted, const Values& values) {
+/// `prepare` is called for each point that will be run, once it is certain that it will.
+int run_points(const comm::Communicator& world, const io::SweepIndex& index, const Wanted& wanted, const Values& values,
+               const std::function<void(const io::SweepPoint&, const PointStatus&)>& prepare = {}) {
   const StopSignal signals;
   const sweep::LocalOptions o = local_options(values);
   const FileLock lock = lock_sweep(index.folder);
   const std::vector<PointStatus> status = statuses(index);
   const std::vector<sweep::Job> jobs = jobs_of(index, status, wanted);
   std::cout << fmt::format("{}\nrunning {} of them on {} core{}\n", in_words(status), jobs.size(), o.cores, o.cores == 1 ? "" : "s") << std::flush;
+  for (const sweep::Job& job : jobs) {
+    if (prepare) prepare(*job.point, status[static_cast<std::size_t>(job.point - index.points.data())]);
+  }
   SweepProgress progress(index, jobs);
   sweep::run_locally(index, jobs, o, [&](const sweep::Event& e) { progress.tell(e); });
   progress.end();
-  return conclude(world, index);
+  return conclude(world, index, jobs);
 }
 
 int run(const comm::Communicator& world, const Arguments& arguments) {
@@ -146,6 +152,7 @@ int run(const comm::Communicator& world, const Arguments& arguments) {
   if (!parse_arguments(world, arguments, "usage: pleiad sweep run FILE --out DIR [--set section.key=value]\n       pleiad sweep run DIR\nRuns every point that is not finished, several at once where the cores suffice; a point that was interrupted goes on where it was. Ctrl-C saves.", description, "dir", values)) return k_exit_ok;
   const std::string target = value_or<std::string>(values, "dir", "");
   if (target.empty()) user_error("sweep run: no sweep file and no folder given; usage: pleiad sweep run FILE --out DIR");
+  if (!std::filesystem::exists(target)) user_error("sweep run {}: there is no such file or folder", target);
   const bool folder = std::filesystem::is_directory(target);
   if (folder && (values.count("out") || values.count("set"))) user_error("sweep run {}: is the folder of a sweep, whose points are settled: --out and --set go with a sweep file", target);
   const io::SweepIndex index = io::read_sweep_index(folder ? target : planned_folder(target, values));
@@ -161,16 +168,10 @@ int rerun(const comm::Communicator& world, const Arguments& arguments) {
   Values values;
   if (!parse_arguments(world, arguments, "usage: pleiad sweep rerun DIR [--fresh]\nRuns the points that failed or were damaged once more, and no others. Damaged ones begin anew; what was there is kept beside.", description, "dir", values)) return k_exit_ok;
   const io::SweepIndex index = io::read_sweep_index(required_folder(values, "rerun"));
-  std::set<std::string> again;
-  const std::vector<PointStatus> all = statuses(index);
-  for (std::size_t i = 0; i < index.points.size(); ++i) {
-    const io::SweepPoint& p = index.points[i];
-    const PointStatus& s = all[i];
-    if (s.config_changed || (s.state != State::failed && s.state != State::damaged)) continue;
-    again.insert(p.name);
+  const auto wanted = [](const io::SweepPoint&, const PointStatus& s) { return s.state == State::failed || s.state == State::damaged; };
+  return run_points(world, index, wanted, values, [&](const io::SweepPoint& p, const PointStatus& s) {
     if (s.state == State::damaged || values["fresh"].as<bool>()) set_aside(index.path_of(p));
-  }
-  return run_points(world, index, [&](const io::SweepPoint& p, const PointStatus&) { return again.count(p.name) != 0; }, values);
+  });
 }
 
 int status(const comm::Communicator& world, const Arguments& arguments) {

@@ -37,7 +37,8 @@ std::vector<IniEntry> parse_ini(const std::string& text, const std::string& name
   std::vector<IniEntry> entries;
   std::set<std::string> seen;
   try {
-    std::istringstream in(text);
+    // Some editors begin a file with the mark of its encoding.
+    std::istringstream in(text.starts_with("\xEF\xBB\xBF") ? text.substr(3) : text);
     const auto parsed = options::parse_config_file(in, options::options_description(), true);
     for (const auto& option : parsed.options) {
       const std::string& key = option.string_key;
@@ -75,7 +76,13 @@ void Config::set(const std::string& assignment) {
   if (equals == std::string::npos || dot == std::string::npos || dot > equals) {
     user_error("'{}': an option has the form section.key=value, with section one of {}", assignment, fmt::join(k_sections, ", "));
   }
-  section(assignment.substr(0, dot)).set(assignment.substr(dot + 1, equals - dot - 1), assignment.substr(equals + 1));
+  // The value must come back from the resolved configuration as it was given.
+  const std::string value = assignment.substr(equals + 1);
+  const auto unfit = std::ranges::find_if(value, [](unsigned char c) { return c == '#' || (c < 32 && c != '\t') || c == 127; });
+  if (unfit != value.end()) {
+    user_error("{}: a value must not hold {}", assignment.substr(0, equals), *unfit == '#' ? "'#', which begins a comment in a configuration" : "line ends or control characters");
+  }
+  section(assignment.substr(0, dot)).set(assignment.substr(dot + 1, equals - dot - 1), value);
 }
 
 void Config::set_all(const std::vector<std::string>& assignments) {

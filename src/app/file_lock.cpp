@@ -4,17 +4,24 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
+#include "pleiad/core/clock.hpp"
 #include "pleiad/core/error.hpp"
 
 namespace pleiad::app {
 
-FileLock::FileLock(const std::string& path, const std::string& held) {
+FileLock::FileLock(const std::string& path, const std::string& held, double patience) {
   file_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (file_ < 0) user_error("{}: cannot be written ({})", path, std::strerror(errno));
-  if (::flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+  const Stopwatch watch;
+  do {
+    if (::flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  } while (watch.seconds() < patience);
   ::close(file_);
   throw UserError(held);
 }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <iostream>
 #include <thread>
 
@@ -37,6 +38,9 @@ bool all_ranks_here(const comm::Communicator& world) {
   return false;
 }
 
+/// What a file system would not do.
+std::string in_words(const std::filesystem::filesystem_error& e) { return fmt::format("{}: {}", e.path1().string(), e.code().message()); }
+
 int user_mistake(const comm::Communicator& errors, const std::string& what) {
   const bool together = all_ranks_here(errors);
   if (!together || errors.root()) {
@@ -54,6 +58,9 @@ int run_on_root(const comm::Communicator& world, const app::Command& command, co
       code = command.run(world, arguments);
     } catch (const UserError& e) {
       std::cerr << "pleiad: " << e.what() << std::endl;
+      code = app::k_exit_user;
+    } catch (const std::filesystem::filesystem_error& e) {
+      std::cerr << "pleiad: " << in_words(e) << std::endl;
       code = app::k_exit_user;
     }
   }
@@ -83,6 +90,8 @@ int run(const comm::Communicator& world, const comm::Communicator& errors, const
     user_error("'{}' is not a command; the commands are {} (see pleiad --help)", arguments[0], fmt::join(names, ", "));
   } catch (const UserError& e) {
     return user_mistake(errors, e.what());
+  } catch (const std::filesystem::filesystem_error& e) {
+    return user_mistake(errors, in_words(e));
   }
 }
 

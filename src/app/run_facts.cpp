@@ -53,6 +53,7 @@ io::RunDescription describe_run(const TrainJob& job, const io::CheckpointInfo& s
   run.config = job.config.resolved();
   run.facts = environment_facts(setup.grid.world());
   run.seed = static_cast<i64>(job.options.train.seed);
+  run.corpus_fingerprint = job.data.fingerprint();
   run.ranks = setup.grid.world().size();
   run.moe_layers = setup.model->moe_layers();
   run.init_checkpoint = saved.init_checkpoint;

@@ -13,6 +13,12 @@
 
 namespace pleiad::app {
 
+namespace {
+
+constexpr double k_patience = 5;  // seconds: ranks that were told to stop outlive their launcher while they save
+
+}  // namespace
+
 void make_run_folder(const comm::Communicator& world, const std::string& out) {
   namespace fs = std::filesystem;
   const bool checkpoints = !io::newest_checkpoint(world, out + "/checkpoints").empty();
@@ -35,7 +41,7 @@ void make_run_folder(const comm::Communicator& world, const std::string& out) {
 
 RunLock::RunLock(const comm::Communicator& world, const std::string& run) : world_(world), run_(run) {
   comm::agree_on(world, [&] {
-    if (world.root()) lock_ = FileLock(run + "/log.txt", run + ": another process is writing this run at this moment");
+    if (world.root()) lock_ = FileLock(run + "/log.txt", run + ": another process is writing this run at this moment", k_patience);
   });
 }
 

@@ -10,6 +10,8 @@
 #include "pleiad/app/sweep_resolver.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/checksum.hpp"
+#include "pleiad/io/h5.hpp"
+#include "pleiad/io/run_marker.hpp"
 #include "pleiad/io/small_file.hpp"
 #include "pleiad/sweep/plan.hpp"
 
@@ -26,19 +28,20 @@ std::string text_of(const std::string& path, const std::string& what) {
   return text;
 }
 
-std::string config_header(const io::SweepIndex& index, const io::SweepPoint& point) {
-  return fmt::format("# Point {} of the sweep {}, {} rank{}. Do not edit: a point whose configuration was changed is refused.\n\n", point.name, index.name,
-                     point.ranks, point.ranks == 1 ? "" : "s");
+std::string config_header(const io::SweepPoint& point) {
+  return fmt::format("# Point {} of a sweep, {} rank{}. Do not edit: a point whose configuration was changed is refused.\n\n", point.name, point.ranks,
+                     point.ranks == 1 ? "" : "s");
+}
+
+std::map<std::string, std::string> options_of(const std::string& point_ini) {
+  std::map<std::string, std::string> all;
+  for (const IniEntry& e : parse_ini(point_ini, "point.ini")) all[e.section + "." + e.key] = e.value;
+  return all;
 }
 
 /// The first option in which two configurations differ, in words.
 std::string difference(const std::string& was, const std::string& now) {
-  const auto options = [](const std::string& text) {
-    std::map<std::string, std::string> all;
-    for (const IniEntry& e : parse_ini(text, "point.ini")) all[e.section + "." + e.key] = e.value;
-    return all;
-  };
-  const auto old_ones = options(was), new_ones = options(now);
+  const auto old_ones = options_of(was), new_ones = options_of(now);
   for (const auto& [key, value] : new_ones) {
     const auto found = old_ones.find(key);
     if (found == old_ones.end() || found->second != value) return fmt::format("{} is {} there and {} now", key, found == old_ones.end() ? "not set" : found->second, value);
@@ -89,7 +92,7 @@ PlannedSweep plan_sweep(const std::string& file, const std::vector<std::string>&
   plan.index.definition = definition;
   plan.index.config = base;
   for (std::size_t i = 0; i < plan.configs.size(); ++i) {
-    plan.configs[i] = config_header(plan.index, plan.index.points[i]) + plan.configs[i];
+    plan.configs[i] = config_header(plan.index.points[i]) + plan.configs[i];
     plan.index.points[i].config_sum = io::sha256(plan.configs[i]);
   }
   return {std::move(plan.index), std::move(plan.configs)};
@@ -107,6 +110,10 @@ i64 make_sweep_folder(PlannedSweep& plan, const std::string& folder) {
       if (!planned.count(p.name)) refuse_change(plan, old, p);
       *planned.at(p.name) = p;  // its folder holds the configuration as it was written then
       there.insert(p.name);
+    }
+    for (std::size_t i = 0; i < plan.index.points.size(); ++i) {
+      const io::SweepPoint& p = plan.index.points[i];
+      if (there.count(p.name) && !fs::exists(plan.index.path_of(p) + "/point.ini", error) && io::sha256(plan.configs[i]) == p.config_sum) write_point(plan.index, p, plan.configs[i]);
     }
     if (there.size() == planned.size()) {
       plan.index = old;
@@ -138,12 +145,21 @@ void set_aside(const std::string& point_folder) {
   if (error) user_error("{}: cannot be moved to {} ({})", point_folder, earlier(), error.message());
 }
 
-i64 blas_threads(const io::SweepIndex& index, const io::SweepPoint& point) {
-  const std::string path = index.path_of(point) + "/point.ini";
-  for (const IniEntry& e : parse_ini(text_of(path, "point"), path)) {
-    if (e.section == "parallel" && e.key == "blas_threads") return std::stoll(e.value);
+const std::string& PointReader::fingerprint(const std::string& data) {
+  const auto found = fingerprints_.find(data);
+  return found != fingerprints_.end() ? found->second : fingerprints_.emplace(data, io::H5File::open(data).text("/", "fingerprint")).first->second;
+}
+
+i64 PointReader::threads(const io::SweepPoint& point) {
+  const std::string path = index_.path_of(point) + "/point.ini";
+  std::string text;
+  if (!io::read_whole(path, text)) user_error("{}: cannot be read; 'pleiad sweep plan FILE --out {}' with the same sweep file writes it again", path, index_.folder);
+  const std::map<std::string, std::string> options = options_of(text);
+  const auto data = options.find("data.corpus"), threads = options.find("parallel.blas_threads");
+  if (data != options.end() && io::run_identity(options, fingerprint(data->second)) != point.identity) {
+    user_error("{}: {} is not what it was when the sweep was planned; put it back, or plan another sweep", index_.folder, data->second);
   }
-  return 1;
+  return threads == options.end() ? 1 : std::stoll(threads->second);
 }
 
 FileLock lock_sweep(const std::string& folder) {

@@ -50,10 +50,11 @@ options::options_description described(sweep::SlurmOptions& o) {
 /// A rank must have the cores that its configuration uses.
 void require_cores(const io::SweepIndex& index, const sweep::SubmitPlan& plan, i64 cpus_per_rank) {
   std::set<std::string> submitted;
+  PointReader reader(index);
   for (const sweep::ArrayJob& job : plan.arrays) submitted.insert(job.points.begin(), job.points.end());
   for (const io::SweepPoint& point : index.points) {
     if (!submitted.contains(point.name)) continue;
-    const i64 threads = blas_threads(index, point);
+    const i64 threads = reader.threads(point);
     if (threads > cpus_per_rank) user_error("--cpus-per-rank {}: point {} has parallel.blas_threads = {}; must be at least that", cpus_per_rank, point.name, threads);
   }
 }

@@ -368,6 +368,15 @@ std::string temporary_name(const std::string& path) {
   return path + ".partial";
 }
 
+std::string copy_to_change(const std::string& path) {
+  check_readable(path);
+  const std::string copy = temporary_name(path);
+  std::error_code error;
+  std::filesystem::copy_file(path, copy, std::filesystem::copy_options::overwrite_existing, error);
+  if (error) user_error("cannot write '{}': {}", copy, error.message());
+  return copy;
+}
+
 void publish(const std::string& temporary, const std::string& path) {
   const auto sync = [](const std::string& what) {
     const int fd = ::open(what.c_str(), O_RDONLY);

@@ -288,7 +288,7 @@ void H5File::read_rows(const std::string& dataset, const std::vector<Range>& row
 
 H5Series::H5Series(H5File& file, const std::string& dataset, ElementType type, const Shape& row_shape,
                    const DatasetOptions& options)
-    : name_(fmt::format("'{}' of '{}'", dataset, file.path())), row_shape_(row_shape) {
+    : name_(dataset), path_(file.path()), row_shape_(row_shape) {
   PLEIAD_CHECK(!file.comm_, "series {} in a parallel file", name_);
   Shape shape = row_shape;
   shape.insert(shape.begin(), options.chunk_rows > 0 ? options.chunk_rows : k_series_chunk_rows);
@@ -303,12 +303,12 @@ H5Series::H5Series(H5File& file, const std::string& dataset, ElementType type, c
 }
 
 H5Series::H5Series(H5File& file, const std::string& dataset, const Shape& row_shape)
-    : name_(fmt::format("'{}' of '{}'", dataset, file.path())), row_shape_(row_shape) {
+    : name_(dataset), path_(file.path()), row_shape_(row_shape) {
   PLEIAD_CHECK(!file.comm_, "series {} in a parallel file", name_);
   dataset_ = open_dataset(file.id_.get(), dataset, file.path());
   const Shape shape = shape_of(dataset_.get());
   if (shape.empty() || Shape(shape.begin() + 1, shape.end()) != row_shape) {
-    user_error("{} has shape {}; rows of shape {} are needed", name_, in_words(shape), in_words(row_shape));
+    user_error("'{}' of '{}' has shape {}; rows of shape {} are needed", name_, path_, in_words(shape), in_words(row_shape));
   }
   rows_ = shape[0];
 }
@@ -321,13 +321,13 @@ void H5Series::append(std::span<const T> values) {
   Shape shape = row_shape_;
   shape.insert(shape.begin(), rows_ + count / width);
   std::vector<hsize_t> start(shape.size(), 0), block = extents(shape);
-  need(H5Dset_extent(dataset_.get(), block.data()), "extend", "", name_);
+  need(H5Dset_extent(dataset_.get(), block.data()), "extend", name_, path_);
   const H5Id space = space_id(H5Dget_space(dataset_.get()));
   start[0] = static_cast<hsize_t>(rows_), block[0] = static_cast<hsize_t>(count / width);
   H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, block.data(), nullptr);
   need(H5Dwrite(dataset_.get(), memory_type(element_type<T>()), space_of({count}).get(), space.get(),
                 transfer_list(false).get(), values.data()),
-       "write", "", name_);
+       "write", name_, path_);
   rows_ = shape[0];
 }
 
@@ -335,12 +335,12 @@ void H5Series::truncate(i64 rows) {
   if (rows >= rows_) return;
   Shape shape = row_shape_;
   shape.insert(shape.begin(), rows);
-  need(H5Dset_extent(dataset_.get(), extents(shape).data()), "shorten", "", name_);
+  need(H5Dset_extent(dataset_.get(), extents(shape).data()), "shorten", name_, path_);
   rows_ = rows;
 }
 
 void H5Series::flush() {
-  need(H5Dflush(dataset_.get()), "flush", "", name_);
+  need(H5Dflush(dataset_.get()), "flush", name_, path_);
 }
 
 // ---- the element types ----

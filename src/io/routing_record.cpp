@@ -18,7 +18,7 @@ std::string of_block(i64 block, const char* name) { return fmt::format("/layers/
 
 // A new file gets its name once it is whole, so that a kill leaves either none or one that can be continued.
 RoutingRecord::RoutingRecord(const std::string& path, const RunDescription& run, i64 sequences, i64 seq_len, i64 lanes, std::optional<i64> resumed)
-    : file_(resumed ? H5File::open_append(path) : H5File::create(temporary_name(path), true)) {
+    : file_(resumed ? H5File::open_append(copy_to_change(path)) : H5File::create(temporary_name(path), true)) {
   if (resumed) {
     file_.require_format(k_routing_format);
   } else {
@@ -28,7 +28,7 @@ RoutingRecord::RoutingRecord(const std::string& path, const RunDescription& run,
   if (resumed) forget_after(run, *resumed);
   file_.start_swmr();
   file_.flush();
-  if (!resumed) publish(temporary_name(path), path);
+  publish(temporary_name(path), path);
 }
 
 void RoutingRecord::describe(const RunDescription& run, i64 sequences, i64 seq_len, i64 lanes) {

@@ -13,6 +13,7 @@ namespace {
 void describe(H5File& file, const RunDescription& run) {
   set_identity(file, k_run_format, "Pleiad run record: what a training run measured, step by step");
   file.set_attribute("/", "seed", run.seed);
+  file.set_attribute("/", "corpus_fingerprint", run.corpus_fingerprint);
   file.set_attribute("/", "ranks", run.ranks);
   file.set_attribute("/", "finished_step", -1);
   if (!run.init_checkpoint.empty()) {
@@ -125,7 +126,7 @@ RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode 
 }
 
 RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode decode, i64 step)
-    : impl_(new Impl(path, run, std::move(decode), H5File::open_append(path))) {
+    : impl_(new Impl(path, run, std::move(decode), H5File::open_append(copy_to_change(path)))) {
   H5File& file = impl_->file;
   file.require_format(k_run_format);
   // Rows to keep, by the group a dataset stands in.
@@ -158,6 +159,8 @@ RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode 
   file.set_attribute("/", "ranks", run.ranks);
   impl_->file.set_attribute("/", "finished_step", -1);
   impl_->file.start_swmr();
+  impl_->file.flush();
+  publish(temporary_name(path), path);
 }
 
 RunRecord::~RunRecord() = default;
@@ -202,10 +205,11 @@ void RunRecord::finish(i64 step, i64 peak_memory) {
   // In SWMR mode no attribute can be written: close and open once more.
   impl_->series.clear();
   impl_->file.close();
-  H5File file = H5File::open_append(impl_->path);
+  H5File file = H5File::open_append(copy_to_change(impl_->path));
   file.set_attribute("/", "peak_memory_bytes", peak_memory);
   file.set_attribute("/", "finished_step", step);
   file.close();
+  publish(temporary_name(impl_->path), impl_->path);
 }
 
 std::string read_run_config(const std::string& path) {

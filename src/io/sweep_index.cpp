@@ -65,7 +65,8 @@ void write_sweep_index(const SweepIndex& s) {
   for (const SweepPoint& p : s.points) points.push_back(to_json(p));
   const Json j = {{"format", k_sweep_index_format}, {"description", "Pleiad sweep: its definition and its points"}, {"pleiad_version", build.version},
                   {"git_commit", build.git_commit}, {"name", s.name}, {"definition", s.definition}, {"config", s.config}, {"keys", s.keys}, {"points", points}};
-  replace_whole(file_of(s.folder), j.dump(1) + "\n", true);
+  // A sweep file may be in any encoding; JSON is UTF-8.
+  replace_whole(file_of(s.folder), j.dump(1, ' ', false, Json::error_handler_t::replace) + "\n", true);
 }
 
 }  // namespace pleiad::io

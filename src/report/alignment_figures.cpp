@@ -20,7 +20,7 @@ std::string without_domains(const RunData& d) {
 /// Domain names at their rows.
 std::string domain_tics(const std::vector<std::string>& names) {
   std::string tics = "set ytics (";
-  for (std::size_t i = 0; i < names.size(); ++i) tics += fmt::format("{}{} {}", i ? ", " : "", quote(names[i]), i);
+  for (std::size_t i = 0; i < names.size(); ++i) tics += fmt::format("{}{} {}", i ? ", " : "", tic_label(names[i]), i);
   return tics + ") font ',12'";
 }
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/io/run_marker.hpp"
 
 namespace pleiad::report {
 
@@ -90,6 +91,10 @@ std::vector<Run> complete_runs(const io::SweepIndex& index, std::string& remark)
       missing.push_back(point.name);
       continue;
     }
+    if (const io::MarkerCheck marker = io::check_marker(path, point.identity); marker.there && !marker.finished) {
+      damaged.push_back(point.name);
+      continue;
+    }
     try {
       Run run = read_run(path);
       run.settings = point.settings;
@@ -107,7 +112,7 @@ std::vector<Run> complete_runs(const io::SweepIndex& index, std::string& remark)
   remark = fmt::format("sweep {}: {} of {} points reported", index.name, runs.size(), index.points.size());
   if (!partial.empty()) remark += "; " + count_of(partial, "not complete: running, interrupted or failed");
   if (!missing.empty()) remark += "; " + count_of(missing, "without a record");
-  if (!damaged.empty()) remark += "; " + count_of(damaged, "with a damaged record");
+  if (!damaged.empty()) remark += "; " + count_of(damaged, "damaged since it was finished");
   remark += fmt::format(" ('pleiad sweep status {}' says more)", index.folder);
   return runs;
 }

@@ -98,7 +98,7 @@ std::string pairs_in_words(const Pairing& p) {
   std::string text = fmt::format("{} pair{}, by the seed", n, n == 1 ? "" : "s");
   for (const std::string& key : p.keys) text += " and " + key;
   for (std::size_t i = 0; i < std::min<std::size_t>(n, 6); ++i)
-    text += fmt::format("{}{} - {}", i ? ", " : ": ", p.pairs[i].first->name(), p.pairs[i].second->name());
+    text += fmt::format("{}{} with {}", i ? ", " : ": ", p.pairs[i].first->name(), p.pairs[i].second->name());
   return n > 6 ? text + ", ..." : text;
 }
 

@@ -132,6 +132,12 @@ std::string quote(const std::string& text) {
   return result + "'";
 }
 
+std::string tic_label(const std::string& text) {
+  std::string doubled;
+  for (const char c : text) doubled += c == '%' ? "%%" : std::string(1, c);
+  return quote(doubled);
+}
+
 std::string id_of(const std::string& text) {
   std::string id = text;
   for (char& c : id) {

@@ -148,7 +148,7 @@ Figure seeds_figure(const Collection& c) {
     for (const Run* run : runs) {
       if (const auto x = q.value(*run)) singles.rows.push_back({row, *x / q.scale, static_cast<double>(run->seed)});
     }
-    tics += fmt::format("{}{} {}", row > 0 ? ", " : "", quote(c.configurations[*i].label), row);
+    tics += fmt::format("{}{} {}", row > 0 ? ", " : "", tic_label(c.configurations[*i].label), row);
     ++row;
   }
   if (row == 0) return absent_figure(f.id, f.title, "No run has been evaluated yet.");
@@ -194,6 +194,8 @@ Figure front_figure(const Collection& c) {
   f.add(d.block);
   f.add(front);
   f.settings = {legend_below(f, entries), "set offsets graph 0.07, graph 0.05, graph 0.05, graph 0.08"};
+  // Models of equal cost by intent: no axis that makes a thousandth look like a difference.
+  if (most < 1.05 * least) f.settings.push_back(fmt::format("set xrange [{:.6g}:{:.6g}]", 0.9 * least / prefix.factor, 1.1 * most / prefix.factor));
   if (most > 5 * least) f.settings.insert(f.settings.end(), {"set logscale x", log_tics("x", 0.5 * least / prefix.factor, 2 * most / prefix.factor)});
   f.caption =
       "Final held-out quality against the forward FLOPs of the whole model per token, counting assignments that were kept. Circles: configurations, "

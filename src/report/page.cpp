@@ -13,7 +13,7 @@ h1 { font-size: 1.7rem; margin: 0 0 .5rem; }
 h2 { font-size: 1.3rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid #bbb; padding-bottom: .2rem; overflow-wrap: anywhere; }
 nav ul { columns: 18rem; padding-left: 1.2rem; margin: .5rem 0; font-size: .9rem; }
 a { color: #0072B2; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .78rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd; vertical-align: top; white-space: nowrap; }
 th { border-bottom: 1px solid #444; }
 .w { text-align: left; }
@@ -21,7 +21,7 @@ th { border-bottom: 1px solid #444; }
 tr.marked td { font-weight: 600; background: #eef5fa; }
 .wide { overflow-x: auto; }
 .note, figcaption, .tc { font-size: .85rem; color: #444; }
-.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 560px), 1fr)); gap: 1.4rem; align-items: start; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 480px), 1fr)); gap: 1.4rem; align-items: start; }
 figure { margin: 0; min-width: 0; break-inside: avoid; }
 figure.full { grid-column: 1 / -1; }
 figure h3 { font-size: 1rem; margin: 0 0 .3rem; }

@@ -10,6 +10,8 @@ namespace pleiad::report {
 
 void check_output(const ReportRequest& request) {
   namespace fs = std::filesystem;
+  if (!request.csv.empty()) require_writable("--csv", request.csv, request.force);
+  if (!request.csv.empty() && request.csv == request.html) user_error("--csv {}: is the name of --html, too", request.csv);
   if (request.html.empty()) {
     if (!request.keep.empty()) user_error("--keep {}: keeps the figures of a page, so it goes with --html FILE", request.keep);
     return;

@@ -70,6 +70,7 @@ bool Run::complete() const { return summary.finished && static_cast<double>(summ
 
 std::string Run::data() const {
   std::string words = std::filesystem::path(value("data.corpus")).filename().string();
+  if (!fingerprint.empty()) words += ", fingerprint " + fingerprint;
   if (summary.targets) words += fmt::format(", {:.0f} targets", *summary.targets);
   if (summary.floor) words += fmt::format(", floor {:.6f} nat", *summary.floor);
   return words;
@@ -81,6 +82,7 @@ Run read_run(const std::string& path) {
   run.path = io::run_folder(path);
   if (run.path.empty()) run.path = ".";
   run.summary = io::read_run_summary(file, run.path);
+  if (file.has_attribute("/", "corpus_fingerprint")) run.fingerprint = file.text("/", "corpus_fingerprint");
   run.config = parse_config(file.read_text("/config"));
   run.seed = file.has_attribute("/", "seed") ? file.integer("/", "seed") : 0;
   run.ranks = file.has_attribute("/", "ranks") ? file.integer("/", "ranks") : 1;

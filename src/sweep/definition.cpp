@@ -13,6 +13,7 @@ namespace pleiad::sweep {
 namespace {
 
 constexpr i64 k_most_points = 100'000;
+constexpr const char* k_unset = "-";  // a value: leave the key as the base has it
 
 std::string trimmed(const std::string& s) {
   const std::size_t begin = s.find_first_not_of(" \t\r"), end = s.find_last_not_of(" \t\r");
@@ -120,6 +121,7 @@ Equal read_equal(Spec& s, const std::string& file) {
   e.quantity = s.choice("quantity", "flops_per_token", {"flops_per_token", "training_flops", "total_parameters", "active_parameters"}, "what all points have in common");
   e.solve = s.text("solve", "moe.expert_width", "the whole-number key that is chosen so that they have");
   if (e.solve.find('.') == std::string::npos) user_error("{}: [equal] solve = {}: must be section.key, such as moe.expert_width", file, e.solve);
+  if (e.solve == "train.seed") user_error("{}: [equal] solve = train.seed: a seed is no size", file);
   const double most = std::numeric_limits<double>::max();
   if (s.has("to") && s.text("to", "base", "") != "base") e.target = s.number("to", 1, 1e-9, most, "the value, or base: that of the base configuration");
   e.multiple_of = s.integer("multiple_of", 1, 1, i64{1} << 31, "the chosen value is a multiple of this");
@@ -195,6 +197,9 @@ std::vector<std::string> Definition::keys() const {
 
 std::vector<std::vector<Setting>> Definition::combinations() const {
   std::vector<std::vector<Setting>> all{{}};
+  const auto put = [](std::vector<Setting>& point, const std::string& key, const std::string& value) {
+    if (value != k_unset) point.push_back({key, value});
+  };
   // Each point becomes `count` ones, of which number i gets what `add` says.
   const auto multiply = [&](i64 count, const auto& add) {
     std::vector<std::vector<Setting>> longer;
@@ -207,11 +212,11 @@ std::vector<std::vector<Setting>> Definition::combinations() const {
     all = std::move(longer);
   };
   for (const Axis& a : grid) {
-    multiply(static_cast<i64>(a.values.size()), [&](i64 i, auto& point) { point.push_back({a.key, a.values[static_cast<std::size_t>(i)]}); });
+    multiply(static_cast<i64>(a.values.size()), [&](i64 i, auto& point) { put(point, a.key, a.values[static_cast<std::size_t>(i)]); });
   }
   if (!list.empty()) {
     multiply(static_cast<i64>(list.front().values.size()), [&](i64 i, auto& point) {
-      for (const Axis& a : list) point.push_back({a.key, a.values[static_cast<std::size_t>(i)]});
+      for (const Axis& a : list) put(point, a.key, a.values[static_cast<std::size_t>(i)]);
     });
   }
   if (samples > 0) {

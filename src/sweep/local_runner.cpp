@@ -73,7 +73,7 @@ class Pool {
   i64 run() {
     Stopwatch since_told;
     while (!waiting_.empty() || !running_.empty()) {
-      if (!stopping_ && options_.stop && options_.stop()) stop_all();
+      if (options_.stop && options_.stop()) stop_all();
       const bool news = begin_what_fits() || reap();
       if (news) continue;
       if (since_told.seconds() > 1) {
@@ -131,9 +131,12 @@ class Pool {
     return false;
   }
 
-  /// mpirun passes SIGUSR1 on to its ranks; a single rank hears it itself. Both save and end.
+  /// mpirun passes SIGUSR1 on to its ranks; a single rank hears it itself. Both save and end. Again and again, because a launcher that has not
+  /// started its ranks yet forgets it.
   void stop_all() {
+    if (stopping_ && since_signal_.seconds() < 1) return;
     stopping_ = true;
+    since_signal_.restart();
     waiting_.clear();
     for (const Running& r : running_) kill(r.process, SIGUSR1);
   }
@@ -149,6 +152,7 @@ class Pool {
   std::list<Running> running_;
   i64 free_, failures_ = 0;
   bool stopping_ = false;
+  Stopwatch since_signal_;
 };
 
 }  // namespace

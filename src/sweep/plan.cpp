@@ -3,12 +3,20 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <set>
 
+#include "pleiad/core/clock.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/checksum.hpp"
 
 namespace pleiad::sweep {
+
+namespace {
+
+constexpr double k_patience = 10;  // seconds of looking for a bracket
+
+}  // namespace
 
 std::string in_words(const std::vector<Setting>& settings) {
   std::vector<std::string> parts;
@@ -24,10 +32,13 @@ i64 solve_whole(const std::function<double(i64)>& f, double target, i64 start, i
   };
   const i64 most = (i64{1} << 40) / step;
   i64 low = std::clamp<i64>(start / step, 1, most), high = low;
-  // A bracket: f(low) <= target < f(high), by straight lines through what is known, at least doubling.
-  while (at(high) <= target && high < most) {
+  // A bracket: f(low) <= target < f(high).
+  const Stopwatch watch;  // what does not come near the target by doubling costs more and more
+  while (at(high) <= target && high < most && watch.seconds() < k_patience) {
     low = high;
     high = std::min(most, high * 2);
+    // Ten doublings without an effect: the key has none.
+    if (high >= 1024 * std::max<i64>(1, start / step) && at(high) == at(std::max<i64>(1, start / step))) break;
   }
   while (at(low) > target && low > 1) {
     high = low;
@@ -65,7 +76,9 @@ i64 ranks_of(const std::vector<Setting>& point, i64 otherwise) {
     if (s.key != "ranks") continue;
     i64 ranks = 0;
     const auto [end, error] = std::from_chars(s.value.data(), s.value.data() + s.value.size(), ranks);
-    if (error != std::errc{} || end != s.value.data() + s.value.size() || ranks < 1) user_error("ranks = {}: must be a whole number of at least 1", s.value);
+    if (error != std::errc{} || end != s.value.data() + s.value.size() || ranks < 1 || ranks > (i64{1} << 24)) {
+      user_error("ranks = {}: must be a whole number from 1 to {}", s.value, i64{1} << 24);
+    }
     return ranks;
   }
   return otherwise;
@@ -85,10 +98,21 @@ class Constraint {
   std::string solve(const std::vector<Setting>& point, i64 ranks) {
     if (target_ < 0) target_ = equal_.target ? *equal_.target : value({}, definition_.ranks, "the base configuration");
     const std::vector<Setting> options = options_of(point);
-    const auto at = [&](i64 n) { return value(joined(options, {{equal_.solve, fmt::format("{}", n)}}), ranks, in_words(point)); };
-    const i64 n = solve_whole(at, target_, start(options, ranks), equal_.multiple_of);
+    const i64 first = start(options, ranks);
+    std::string refusal;  // of a value that no run takes: out of bounds, seen from where the search begins
+    const auto at = [&](i64 n) {
+      try {
+        return value(joined(options, {{equal_.solve, fmt::format("{}", n)}}), ranks, in_words(point));
+      } catch (const UserError& e) {
+        refusal = e.what();
+        return n > first ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity();
+      }
+    };
+    const i64 n = solve_whole(at, target_, first, equal_.multiple_of);
+    if (!std::isfinite(at(n))) user_error("[equal] {}: while looking for it: {}; multiple_of in [equal] restricts the values that are tried", equal_.solve, refusal);
     const double deviation = std::abs(at(n) - target_) / target_;
     if (deviation > equal_.tolerance) {
+      if (at(n) == at(8 * n)) user_error("[equal] solve = {}: does not change {} here", equal_.solve, equal_.quantity);
       user_error("[equal] {} = {:.6g}: no {}{} comes within {} %; {} gives {:.6g}", equal_.quantity, target_, equal_.solve,
                  equal_.multiple_of > 1 ? fmt::format(" that is a multiple of {}", equal_.multiple_of) : "", 100 * equal_.tolerance, n, at(n));
     }
@@ -108,7 +132,7 @@ class Constraint {
   i64 start(const std::vector<Setting>& options, i64 ranks) {
     const std::map<std::string, std::string> all = resolver_.resolve(joined(definition_.set, options), ranks, equal_.mean_k).options;
     const auto found = all.find(equal_.solve);
-    if (found == all.end()) user_error("[equal] solve = {}: there is no such option with {}", equal_.solve, in_words(options));
+    if (found == all.end()) user_error("[equal] solve = {}: there is no such option{}", equal_.solve, options.empty() ? "" : " with " + in_words(options));
     i64 n = 0;
     const auto [end, error] = std::from_chars(found->second.data(), found->second.data() + found->second.size(), n);
     if (error != std::errc{} || end != found->second.data() + found->second.size()) {

@@ -1,6 +1,7 @@
 #include "pleiad/sweep/point_state.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cmath>
@@ -72,20 +73,29 @@ bool process_lives(const std::string& number, const std::string& point) {
   return io::read_whole(fmt::format("/proc/{}/cmdline", std::atol(number.c_str())), command) && command.find(point) != std::string::npos;
 }
 
+/// Whether a process of this machine writes the run: it holds a lock on log.txt (app/run_folder.hpp). Ranks may outlive their launcher.
+bool is_written(const std::string& folder) {
+  const int file = ::open((folder + "/log.txt").c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const bool held = ::flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(file);
+  return held;
+}
+
 /// Whether the try that began and did not end is still going on.
-bool is_alive(const std::string& point, const Attempts& a, const std::optional<io::LiveStatus>& live, const std::map<std::string, std::string>& queue, PointStatus& s) {
+bool is_alive(const std::string& folder, const std::string& point, const Attempts& a, const std::optional<io::LiveStatus>& live, const std::map<std::string, std::string>& queue, PointStatus& s) {
   const auto word = [&](const char* key) { return a.words.count(key) ? a.words.at(key) : std::string(); };
   if (const std::string job = word("slurm"); !job.empty()) {
     s.job = job;
     const auto found = queue.find(job);
     if (found != queue.end()) return found->second != "PENDING" && found->second != k_left_queue;
   } else if (word("host") == host_name() && !word("process").empty()) {
-    return process_lives(word("process"), point);
+    return process_lives(word("process"), point) || is_written(folder);
   }
   // Elsewhere, or not known to the batch system we can ask: by signs of life.
   const double now = static_cast<double>(std::time(nullptr));
   const double last = live && live->time > a.started ? live->time : a.started;
-  return now - last < std::max(60.0, live ? 10 * live->seconds_per_step : 0.0) && !(live && live->time > a.started && live->state != "running");
+  return std::abs(now - last) < std::max(60.0, live ? 10 * live->seconds_per_step : 0.0) && !(live && live->time > a.started && live->state != "running");
 }
 
 void take_live(const std::optional<io::LiveStatus>& live, PointStatus& s) {
@@ -127,7 +137,7 @@ PointStatus point_status(const io::SweepIndex& index, const io::SweepPoint& poin
   s.loss = std::numeric_limits<double>::quiet_NaN();
   const Attempts attempts = read_attempts(folder + "/attempts.txt");
   s.attempts = attempts.count;
-  if (!attempts.open) s.seconds = attempts.ended - attempts.started;
+  if (!attempts.open && attempts.count > 0) s.seconds = attempts.ended - attempts.started;
   const std::optional<io::LiveStatus> live = live_of(folder);
   take_live(live, s);
   if (config_is_changed(folder, point)) {
@@ -139,7 +149,7 @@ PointStatus point_status(const io::SweepIndex& index, const io::SweepPoint& poin
   const io::MarkerCheck marker = io::check_marker(folder, point.identity);
   if (marker.finished) {
     s.state = State::finished;
-  } else if (attempts.open && is_alive(point.name, attempts, live, queue, s)) {
+  } else if (attempts.open && is_alive(folder, point.name, attempts, live, queue, s)) {
     s.state = State::running;
     s.eta_seconds = live && live->time >= attempts.started ? live->eta_seconds() : -1;
     s.note = attempts.words.count("host") ? attempts.words.at("host") : "";
@@ -148,6 +158,9 @@ PointStatus point_status(const io::SweepIndex& index, const io::SweepPoint& poin
     s.note = marker.problem;
   } else if (attempts.open || (attempts.count > 0 && attempts.code == k_stopped_code)) {
     s.state = State::stopped;
+  } else if (attempts.count > 0 && attempts.code == 0) {
+    s.state = State::damaged;
+    s.note = "ended well, but finished.json is missing";
   } else if (attempts.count > 0) {
     s.state = State::failed;
     const std::string line = last_line(folder + "/output.txt");
@@ -174,7 +187,11 @@ std::string last_line(const std::string& path) {
     last = line;
     if (line.starts_with("pleiad: ")) ours = line;
   }
-  return ours.empty() ? last : ours;
+  std::string line = ours.empty() ? last : ours;
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 32 || c == 127) c = '?';  // it goes to a terminal
+  }
+  return line;
 }
 
 }  // namespace pleiad::sweep

@@ -204,7 +204,8 @@ std::string points_text(const ArrayJob& job) {
 
 std::string array_script(const SlurmOptions& o, const Submission& s, const ArrayJob& job) {
   const Placement p = place_ranks(o, job.ranks);
-  Head head(fmt::format("Made by 'pleiad sweep submit': {} points on {} ranks each, one per element.", job.points.size(), job.ranks));
+  Head head(fmt::format("Made by 'pleiad sweep submit': {} point{} on {} rank{}, one per element.", job.points.size(), job.points.size() == 1 ? "" : "s", job.ranks,
+                        job.ranks == 1 ? "" : "s each"));
   head.directive("job-name", job_name(s, "sweep"));
   head.directive("array", fmt::format("0-{}{}", job.points.size() - 1, o.throttle > 0 ? fmt::format("%{}", o.throttle) : ""));
   head.directive("nodes", p.nodes);
@@ -224,6 +225,7 @@ std::string array_script(const SlurmOptions& o, const Submission& s, const Array
     head.line("#SBATCH " + option.substr(0, equals) + (equals < option.size() ? "=" + directive_value(option.substr(equals + 1)) : ""));
   }
   for (const std::string& line : o.setup) head.line(line);
+  if (!o.scratch.empty()) head.line("set -u  # a scratch folder whose variable this node does not have is an error");
   head.line("launcher=" + o.launcher);
   head.line("mpi=" + o.mpi);
   head.line("ranks_per_numa=" + (o.ranks_per_numa > 0 ? std::to_string(o.ranks_per_numa) : ""));
@@ -242,6 +244,7 @@ std::string collect_script(const SlurmOptions& o, const Submission& s) {
   Head head("Made by 'pleiad sweep submit': collects the results when all points have ended, well or not.");
   head.directive("job-name", job_name(s, "collect"));
   head.directive("ntasks", 1);
+  head.directive("time", "30");
   head.line("#SBATCH --requeue");
   head.line("#SBATCH --open-mode=append");
   head.directive("output", without_patterns(s.folder) + "/collect.out");

@@ -37,6 +37,15 @@ every = 10
 record_routing = sampled
 record_every = 3
 EOF
+# killed_while_continued RUN DELAY: starts to continue and is killed, perhaps while the record is being cut to the checkpoint's step.
+killed_while_continued() {
+    "$PLEIAD" train --resume "$1" >/dev/null 2>&1 &
+    local pid=$!
+    sleep "$2"
+    kill -9 "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+    true
+}
 holds() { # RUN STEP...: exactly these checkpoints and nothing else
     local expected="" step
     for step in "${@:2}"; do expected+="$(printf 'step-%010d.h5' "$step") "; done
@@ -150,4 +159,10 @@ for moment in 0.02 0.1 0.2 0.3; do
     check "... resumed" pleiad_on 2 train --config tiny.ini --out "$run" --resume
     check "... ends in the same bits" runs continued long "$run"
 done
+# ---- killed again while it is being continued ----
+check "a run to be killed" pleiad_on 1 train --config tiny.ini --out again --stop-at 25
+for delay in 0.02 0.03 0.04 0.05 0.06 0.07 0.08 0.09 0.1 0.12; do check "killed $delay s after it was continued" killed_while_continued again "$delay"; done
+check "it goes on all the same" pleiad_on 2 train --resume again
+check "... to the same bits" runs continued long again
+check "... and no part of a file is left" test -z "$(find again -name '*.partial')"
 finish

@@ -117,7 +117,8 @@ fi
 steps=(--set train.steps=900)
 check "the longer undisturbed run" pleiad_on 1 train --config tiny.ini --out long "${steps[@]}"
 limit=$PWD/runs/limit
-check "a run with a limit of a minute and a signal before it" sbatch --job-name=limit --output=limit.out --nodelist=n1 --ntasks-per-node=1 --time=1 --signal=B:USR1@50 slurm/train.sbatch tiny.ini "$limit" "${steps[@]}"
+# The signal may come a minute early: half a minute is left for the first checkpoint.
+check "a run with a limit of two minutes and a signal before it" sbatch --job-name=limit --output=limit.out --nodelist=n1 --ntasks-per-node=1 --time=2 --signal=B:USR1@30 slurm/train.sbatch tiny.ini "$limit" "${steps[@]}"
 check "... is slow" freeze "$limit"
 cat >hard.ini <<'END'
 [sweep]
@@ -162,7 +163,7 @@ check "the second is killed" bash -c "kill -9 $(rank_of "$second")"
 check "the first is put back in the queue, for which SLURM wakes and ends it" scontrol requeue "${jobs[0]}_0"
 
 # ---- the limits meanwhile ----
-check "the signal comes before the limit" thaw_at USR1 "$limit" 60
+check "the signal comes before the limit" thaw_at USR1 "$limit" 120
 limit_done() { [[ -z $(squeue --noheader --name=limit) ]] && finished "$limit"; }
 check "... the run is saved, goes back to the queue and is finished in the end" wait_until 60 "the end of $limit" limit_done
 check "... in two lives at least" bash -c "[[ '$(codes "$limit")' =~ ^75\ .*0$ ]]"

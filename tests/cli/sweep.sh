@@ -177,6 +177,19 @@ check "... only that one" says said.txt 'running 1 of them' '18 points: 18 finis
 check "... with the same result" runs same "sizes/points/$p" "whole/points/$p"
 check "... keeping what was there" test -e "sizes/points/$p/earlier-1/run.h5"
 
+check "rerun that may not run moves nothing" refused 'cores 0' rerun sizes --cores 0
+tell "... " sweep status sizes
+check "... at all" says said.txt '18 points: 18 finished'
+rm "sizes/points/$p/point.ini"
+check "a lost point.ini is no reason to run anything" sweep run sizes
+check "... the sweep file writes it again" sweep plan configs/more.ini --out sizes
+check "... as it was" cmp kept.ini "sizes/points/$p/point.ini"
+cp corpus.h5 other.h5
+check "a sweep of other data" sweep plan configs/more.ini --out data --set "data.corpus=$PWD/other.h5"
+rm other.h5
+check "... which are replaced" pleiad_on 1 data synth --out other.h5 --tokens 20000 --document 64 --seed 6
+check "... is not run" refused 'other.h5 is not what it was when the sweep was planned' run data
+
 # ---- failure of one point ----
 cat >configs/ranks.ini <<'INI'
 [sweep]
@@ -226,7 +239,7 @@ check "... of several widths" widths_differ
 
 # ---- what is refused ----
 check "no file" refused 'no sweep file and no folder' run
-check "a file that is not there" refused 'sweep file nowhere.ini: cannot be read' run nowhere.ini --out x
+check "a file that is not there" refused 'sweep run nowhere.ini: there is no such file or folder' run nowhere.ini --out x
 check "a folder without a sweep" refused 'configs: holds no sweep' run configs
 check "status of nothing" refused 'nowhere: holds no sweep' status nowhere
 check "an unknown word" refused 'sweep walk: must be plan' walk
@@ -239,6 +252,9 @@ sed 's/moe.k/moe.kk/' configs/sizes.ini >configs/bad.ini
 check "a key that no run knows" refused 'moe.kk = 1: unknown key' plan configs/bad.ini --out x
 sed 's/^solve.*/to = 100/' configs/sizes.ini >configs/bad.ini
 check "a target that cannot be met" refused 'no moe.expert_width comes within 2 %; 1 gives' plan configs/bad.ini --out x
+check "a value with a comment sign" refused "data.prompt: a value must not hold '#'" plan configs/sizes.ini --out x --set 'data.prompt=a #b'
+printf '\xEF\xBB\xBF[sweep]\n# caf\xe9\nbase = base.ini\n' >configs/odd.ini
+check "a mark of the encoding, and another encoding" sweep plan configs/odd.ini --out odd
 check "no such data" refused 'nowhere.h5' plan configs/sizes.ini --out x --set data.corpus=nowhere.h5
 check "a run folder" refused 'holds a run' plan configs/sizes.ini --out "sizes/points/$p"
 check "... none of these made anything" test ! -e x

@@ -40,6 +40,11 @@ TEST(SweepDefinition, AListGoesSideBySideAndMultipliesTheGrid) {
                                                       "moe.k=2;moe.expert_widths=64,128;data.prompt=a b;", "moe.k=2;moe.expert_widths=32,32;data.prompt=c;"}));
 }
 
+TEST(SweepDefinition, ADashLeavesAKeyOut) {
+  const Definition d = read({{"list", "moe.router", "topk | threshold"}, {"list", "moe.k", "2 | -"}, {"list", "moe.threshold", "- | 0.9"}});
+  EXPECT_EQ(in_one_line(d), (std::vector<std::string>{"moe.router=topk;moe.k=2;", "moe.router=threshold;moe.threshold=0.9;"}));
+}
+
 TEST(SweepDefinition, WithoutAnythingToSweepThereIsOneCombination) { EXPECT_EQ(in_one_line(read({})), std::vector<std::string>{""}); }
 
 TEST(SweepDefinition, SamplesLieInTheirRangeAndDependOnNothingElse) {

@@ -108,6 +108,26 @@ TEST(SweepPlan, WhatCannotBeSolvedIsRefusedWithThePoint) {
   EXPECT_NE(problem({{"grid", "ranks", "1 | x"}}).find("ranks = x"), std::string::npos);
 }
 
+TEST(SweepPlan, ValuesThatNoRunTakesAreBoundsOfTheSearch) {
+  /// experts must be at least 5, and a width a multiple of 3.
+  class Picky : public Arithmetic {
+   public:
+    Resolved resolve(const std::vector<Setting>& settings, i64 ranks, std::optional<double> mean_k) override {
+      for (const Setting& s : settings) {
+        if (s.key == "moe.experts" && std::stoll(s.value) < 5) user_error("moe.experts = {}: fewer than k", s.value);
+        if (s.key == "moe.expert_width" && std::stoll(s.value) % 3 != 0) user_error("moe.split = 3: must divide moe.expert_width = {}", s.value);
+      }
+      return Arithmetic::resolve(settings, ranks, mean_k);
+    }
+  } picky;
+  const Plan plan = make_plan(read({{"equal", "quantity", "total_parameters"}, {"equal", "solve", "moe.experts"}, {"equal", "to", "1466"}}), picky);
+  EXPECT_EQ(plan.index.points[0].settings.at("moe.experts"), "6");
+  const auto width = [&](const char* to) { return std::vector<Entry>{{"equal", "quantity", "flops_per_token"}, {"equal", "to", to}, {"equal", "multiple_of", "3"}, {"grid", "moe.k", "2"}}; };
+  EXPECT_EQ(make_plan(read(width("2500")), picky).index.points[0].settings.at("moe.expert_width"), "108");
+  const std::string nothing = test::problem_of([&] { make_plan(read({{"equal", "solve", "moe.experts"}, {"equal", "to", "5000"}}), picky); });
+  EXPECT_MENTIONS(nothing, "moe.experts: does not change flops_per_token here");
+}
+
 TEST(SweepPlan, SamplesThatRepeatAreOnePoint) {
   Arithmetic resolver;
   const Plan plan = make_plan(read({{"sweep", "samples", "50"}, {"random", "moe.k", "integer 1 3"}}), resolver);

@@ -7,9 +7,9 @@ namespace pleiad::app {
 class FileLock {
  public:
   FileLock() = default;
-  /// Makes `path` if it is not there. UserError if that fails, and with the message `held` if another process holds the lock; a file system
-  /// without locks is no reason to stop.
-  FileLock(const std::string& path, const std::string& held);
+  /// Makes `path` if it is not there. UserError if that fails, and with the message `held` if another process holds the lock for `patience`
+  /// seconds; a file system without locks is no reason to stop.
+  FileLock(const std::string& path, const std::string& held, double patience = 0);
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&& other) noexcept;
   ~FileLock();

@@ -1,5 +1,6 @@
 // The folder of a sweep: made from a sweep file, and never mixed with another sweep.
 #pragma once
+#include <map>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,20 @@ i64 make_sweep_folder(PlannedSweep& plan, const std::string& folder);
 
 /// Moves what earlier tries left in the folder of a point into a folder of its own there, earlier-N: the point can begin anew. UserError.
 void set_aside(const std::string& point_folder);
-/// parallel.blas_threads of a point.
-i64 blas_threads(const io::SweepIndex& index, const io::SweepPoint& point);
+/// Looks at points that are about to be run.
+class PointReader {
+ public:
+  /// `index` must outlive this.
+  explicit PointReader(const io::SweepIndex& index) : index_(index) {}
+  /// parallel.blas_threads of a point. UserError if its point.ini is gone, or if its data are not those the sweep was planned with.
+  i64 threads(const io::SweepPoint& point);
+
+ private:
+  const std::string& fingerprint(const std::string& data);
+
+  const io::SweepIndex& index_;
+  std::map<std::string, std::string> fingerprints_;  // by path of the data
+};
 
 /// Held while points run on this machine: one process at a time. UserError if another one does. One rank only.
 FileLock lock_sweep(const std::string& folder);

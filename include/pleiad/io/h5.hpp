@@ -151,7 +151,7 @@ class H5Series {
 
  private:
   H5Id dataset_;
-  std::string name_;
+  std::string name_, path_;
   Shape row_shape_;
   i64 rows_ = 0;
 };
@@ -164,6 +164,9 @@ std::string h5_description();
 
 /// Where a file is written until it is complete.
 std::string temporary_name(const std::string& path);
+/// A copy of `path` under that name, to be changed there and then published: HDF5 changes a file in several writes, and a kill between them
+/// would leave neither the old one nor the new one. Returns the name. UserError if it cannot be made. One rank only.
+std::string copy_to_change(const std::string& path);
 /// fsync, rename to `path`, fsync of the folder: after a crash either the old or the whole new file is there. One rank
 /// only.
 void publish(const std::string& temporary, const std::string& path);

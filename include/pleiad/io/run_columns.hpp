@@ -12,6 +12,7 @@ struct RunDescription {
   std::vector<std::pair<std::string, std::string>> facts;     ///< environment and model: name, value
   std::vector<std::pair<std::string, i64>> numbers;           ///< the same, whole numbers
   i64 seed = 0, ranks = 1;
+  std::string corpus_fingerprint = {};                        ///< of the data
   std::vector<i64> moe_layers, expert_widths;
   train::LayerFacts layer;                                    ///< of every MoE layer
   i64 k_bins = 0, places = 0;                                 ///< of model::LayerStatistics

@@ -49,6 +49,8 @@ std::string data_of(const Figure& figure);
 
 /// Text as a gnuplot string that means itself.
 std::string quote(const std::string& text);
+/// The same for a tic, whose label gnuplot reads as a format.
+std::string tic_label(const std::string& text);
 /// Text fit for an id: other characters become hyphens.
 std::string id_of(const std::string& text);
 

@@ -61,7 +61,8 @@ struct Definition {
   static Definition read(const std::vector<Entry>& entries, const std::string& file);
   /// Swept keys in the order of the file, the one a constraint solves for last.
   std::vector<std::string> keys() const;
-  /// Every combination of grid, list and samples, the last key varying fastest: the settings of keys(), as far as they are not solved for.
+  /// Every combination of grid, list and samples, the last key varying fastest: the settings of keys(), as far as they are not solved for
+  /// and not "-".
   std::vector<std::vector<Setting>> combinations() const;
 };
 
