@@ -112,7 +112,7 @@ std::vector<Run> complete_runs(const io::SweepIndex& index, std::string& remark)
   remark = fmt::format("sweep {}: {} of {} points reported", index.name, runs.size(), index.points.size());
   if (!partial.empty()) remark += "; " + count_of(partial, "not complete: running, interrupted or failed");
   if (!missing.empty()) remark += "; " + count_of(missing, "without a record");
-  if (!damaged.empty()) remark += "; " + count_of(damaged, "damaged since it was finished");
+  if (!damaged.empty()) remark += "; " + count_of(damaged, "with a damaged record");
   remark += fmt::format(" ('pleiad sweep status {}' says more)", index.folder);
   return runs;
 }

@@ -70,7 +70,7 @@ check "... beside others" says said.txt '^e4-k1-s +topk +2 ' '^dense +none +1 '
 # ---- two sides ----
 check "report --compare" pleiad_on 1 report --compare sweep:k=1 sweep:moe.k=2 --csv compare.csv
 cp last_check.log compare.txt
-check "... pairs by seed and by what varies on both sides" says compare.txt '^6 pairs, by the seed and moe.experts: e4-k1-s1 - e4-k2-s1' 'Student' '^loss +nat +6 ' '^moe.k +1 +2$'
+check "... pairs by seed and by what varies on both sides" says compare.txt '^6 pairs, by the seed and moe.experts: e4-k1-s1 with e4-k2-s1' 'Student' '^loss +nat +6 ' '^moe.k +1 +2$'
 check "... and its CSV says what the records say" page differences compare.csv sweep
 check "report --compare of two runs" pleiad_on 1 report --compare sweep/points/e4-k1-s1 sweep/points/e8-k1-s1
 cp last_check.log said.txt
