@@ -59,7 +59,7 @@ check "a run that has not begun" train 1 nothing --set train.steps=0
 # ---- the terminal ----
 check "report of the sweep" pleiad_on 1 report sweep --csv sweep.csv
 cp last_check.log sweep.txt
-check "... has one row per configuration, the best marked, and says how sure that is" says sweep.txt '^experts +k +seeds +loss ' '^4 +1 +3 +[0-9.]+ ± [0-9.]+ ' '  best$' '^best: experts=[48] k=[12], loss .* difference .* 95 % confidence interval .* (not )?separable$'
+check "... has one row per configuration, the best marked, and says how sure that is" says sweep.txt '^experts +k +seeds +loss ' '^4 +1 +3 +[0-9.]+ ± [0-9.]+ ' '  best$' '^best: experts=[48] k=[12], loss .* difference .* 95 % confidence interval .* (not )?separable;$' '^of the other 2, '
 check "... and its CSV says what the records say" page configurations sweep.csv sweep
 check "report --runs" pleiad_on 1 report --runs sweep
 check "... has one row per run" test "$(grep -c '^e[48]-k' last_check.log)" == 12

@@ -82,6 +82,7 @@ TEST(Verdict, SaysWhatTheSpreadAllows) {
   EXPECT_MENTIONS(verdict(two_by_two(0.5), 0.95), "best: k=1, loss 2.0100 ± 0.0141 nat (2 seeds); second: k=2");
   EXPECT_MENTIONS(verdict(two_by_two(0.5), 0.95), "over 2 pairs of seeds: separable");
   EXPECT_MENTIONS(verdict(two_by_two(0.001), 0.95), "not separable");
+  EXPECT_EQ(verdict(two_by_two(0.5), 0.95).find("of the other"), std::string::npos) << "there are no others";
 }
 
 TEST(Verdict, NeedsTheSameData) {
