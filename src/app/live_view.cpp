@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "pleiad/app/terminal.hpp"
+#include "pleiad/core/text.hpp"
 
 namespace pleiad::app {
 
@@ -39,14 +40,6 @@ std::vector<double> squeezed(const std::vector<double>& values, i64 columns) {
 }
 
 std::string cut(const std::string& line, i64 width) { return line.substr(0, static_cast<std::size_t>(std::max<i64>(width, 1))); }
-
-/// Names come from a file that anybody may have written: no control characters to the terminal.
-std::string harmless(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 32 || c == 127) c = '?';
-  }
-  return text;
-}
 
 std::string number(double x, const char* format) { return std::isfinite(x) ? fmt::format(fmt::runtime(format), x) : "-"; }
 

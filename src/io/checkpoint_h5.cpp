@@ -294,13 +294,13 @@ void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, co
   });
 }
 
+std::string newest_checkpoint(const std::string& folder) {
+  const std::vector<fs::path> all = checkpoints_in(folder);
+  return all.empty() ? "" : all.back().string();
+}
+
 std::string newest_checkpoint(const comm::Communicator& comm, const std::string& folder) {
-  std::string newest;
-  if (comm.root()) {
-    const std::vector<fs::path> all = checkpoints_in(folder);
-    if (!all.empty()) newest = all.back().string();
-  }
-  return comm::broadcast(comm, newest);
+  return comm::broadcast(comm, comm.root() ? newest_checkpoint(folder) : "");
 }
 
 CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::string& path) {

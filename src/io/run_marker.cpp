@@ -9,6 +9,7 @@
 
 #include "pleiad/core/build_info.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/io/checkpoint_h5.hpp"
 #include "pleiad/io/checksum.hpp"
 #include "pleiad/io/small_file.hpp"
 
@@ -36,16 +37,6 @@ std::string sha256_of_file(const std::string& path) {
 i64 written(const std::string& path) {
   struct stat status = {};
   return ::stat(path.c_str(), &status) == 0 ? status.st_mtim.tv_sec * i64{1'000'000'000} + status.st_mtim.tv_nsec : 0;
-}
-
-std::string newest_checkpoint_name(const std::string& run) {
-  std::string newest;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(run + "/checkpoints", error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("step-") && name.ends_with(".h5")) newest = std::max(newest, name);
-  }
-  return newest;
 }
 
 Json described(const std::string& run, const std::string& name, bool with_sum) {
@@ -87,7 +78,9 @@ void write_marker(const std::string& run, const std::string& identity, i64 step,
   const core::BuildInfo build = core::build_info();
   Json files = Json::array({described(run, "run.h5", true)});
   // Of the checkpoint the size only: it may be as large as the memory of the machine.
-  if (const std::string newest = newest_checkpoint_name(run); !newest.empty()) files.push_back(described(run, "checkpoints/" + newest, false));
+  if (const std::string newest = newest_checkpoint(run + "/checkpoints"); !newest.empty()) {
+    files.push_back(described(run, "checkpoints/" + fs::path(newest).filename().string(), false));
+  }
   const Json j = {{"format", k_marker_format}, {"description", "Pleiad: this run did all its steps"}, {"identity", identity}, {"step", step}, {"ranks", ranks},
                   {"time", std::time(nullptr)}, {"pleiad_version", build.version}, {"git_commit", build.git_commit}, {"files", files}};
   replace_whole(file_of(run), j.dump(1) + "\n", true);

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/text.hpp"
 
 namespace pleiad::report {
 
@@ -17,13 +18,6 @@ std::size_t width(const std::string& text) {
 }
 
 std::string mark_of(const Table& table, std::size_t row) { return row < table.marks.size() ? table.marks[row] : ""; }
-
-std::string quoted(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string result = "\"";
-  for (const char c : text) result += c == '"' ? "\"\"" : std::string(1, c);
-  return result + "\"";
-}
 
 }  // namespace
 
@@ -55,7 +49,7 @@ std::string as_csv(const Table& table) {
     std::string separator;
     for (std::size_t i = 0; i < table.columns.size(); ++i) {
       if (table.columns[i].csv.empty()) continue;
-      text += separator + quoted(cell(i));
+      text += separator + csv_field(cell(i));
       separator = ",";
     }
     text += "\n";

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/text.hpp"
 #include "pleiad/io/h5.hpp"
 #include "pleiad/io/identity.hpp"
 #include "pleiad/io/run_summary.hpp"
@@ -96,21 +97,14 @@ std::vector<Column> columns_of(const io::SweepIndex& index, const std::vector<Po
   return all;
 }
 
-std::string quoted(const std::string& word) {
-  if (word.find_first_of(",\"\n") == std::string::npos) return word;
-  std::string out = "\"";
-  for (const char c : word) out += c == '"' ? "\"\"" : std::string(1, c);
-  return out + "\"";
-}
-
 std::string csv_of(const std::vector<Column>& columns, std::size_t rows) {
   std::string csv;
-  for (std::size_t c = 0; c < columns.size(); ++c) csv += (c ? "," : "") + quoted(columns[c].name);
+  for (std::size_t c = 0; c < columns.size(); ++c) csv += (c ? "," : "") + csv_field(columns[c].name);
   csv += "\n";
   for (std::size_t i = 0; i < rows; ++i) {
     for (std::size_t c = 0; c < columns.size(); ++c) {
       if (c) csv += ",";
-      if (!columns[c].words.empty()) csv += quoted(columns[c].words[i]);
+      if (!columns[c].words.empty()) csv += csv_field(columns[c].words[i]);
       else if (!std::isnan(columns[c].numbers[i])) csv += fmt::format("{}", columns[c].numbers[i]);
     }
     csv += "\n";

@@ -2,9 +2,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
+#include <sstream>
 
+#include "pleiad/io/small_file.hpp"
 #include "pleiad/sweep/local_runner.hpp"
+
+extern char** environ;
 
 namespace pleiad::sweep {
 
@@ -16,14 +19,24 @@ bool has(const std::vector<std::string>& environment, const std::string& name) {
 
 }  // namespace
 
-std::vector<std::string> local_environment() {
-  // As it was when this process was started: MPI adds variables of its own, which would mislead a launcher started from here.
-  std::ifstream in("/proc/self/environ", std::ios::binary);
-  std::vector<std::string> all;
-  for (std::string v; std::getline(in, v, '\0');) {
-    // A point of one rank is no part of a SLURM step.
-    if (!v.starts_with("TMPDIR=") && !v.starts_with("SLURM_NTASKS=") && !v.starts_with("SLURM_NPROCS=") && !v.starts_with("SLURM_STEP_NUM_TASKS=")) all.push_back(v);
+std::vector<std::string> first_environment() {
+  std::vector<std::string> variables;
+  std::string text;
+  if (io::read_whole("/proc/self/environ", text)) {
+    std::istringstream in(text);
+    for (std::string one; std::getline(in, one, '\0');) variables.push_back(one);
+  } else {
+    for (char** one = environ; *one; ++one) variables.emplace_back(*one);
   }
+  return variables;
+}
+
+std::vector<std::string> local_environment() {
+  std::vector<std::string> all = first_environment();
+  // A point of one rank is no part of a SLURM step.
+  std::erase_if(all, [](const std::string& v) {
+    return v.starts_with("TMPDIR=") || v.starts_with("SLURM_NTASKS=") || v.starts_with("SLURM_NPROCS=") || v.starts_with("SLURM_STEP_NUM_TASKS=");
+  });
   const auto set_default = [&](const std::string& name, const std::string& value) {
     if (!has(all, name)) all.push_back(name + "=" + value);
   };

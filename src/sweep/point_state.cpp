@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/text.hpp"
 #include "pleiad/io/checksum.hpp"
 #include "pleiad/io/live_status.hpp"
 #include "pleiad/io/run_marker.hpp"
@@ -187,11 +188,7 @@ std::string last_line(const std::string& path) {
     last = line;
     if (line.starts_with("pleiad: ")) ours = line;
   }
-  std::string line = ours.empty() ? last : ours;
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 32 || c == 127) c = '?';  // it goes to a terminal
-  }
-  return line;
+  return harmless(ours.empty() ? last : ours);
 }
 
 }  // namespace pleiad::sweep

@@ -17,8 +17,7 @@
 
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/small_file.hpp"
-
-extern char** environ;
+#include "pleiad/sweep/local_runner.hpp"
 
 namespace pleiad::sweep {
 
@@ -30,20 +29,6 @@ constexpr const char* k_jobs_format = "pleiad-slurm-jobs/1";
 
 /// Of the allocation that we may be in ourselves: a new job must not take it for its own.
 bool of_our_own_job(const std::string& variable) { return variable.starts_with("SLURM_") && !variable.starts_with("SLURM_CONF="); }
-
-/// The environment that this process was started with, NAME=value each, or the present one where the system does not tell.
-std::vector<std::string> first_environment() {
-  std::vector<std::string> variables;
-  std::string text;
-  if (io::read_whole("/proc/self/environ", text)) {
-    std::istringstream in(text);
-    for (std::string one; std::getline(in, one, '\0');) variables.push_back(one);
-  } else {
-    for (char** one = environ; *one; ++one) variables.emplace_back(*one);
-  }
-  std::erase_if(variables, of_our_own_job);
-  return variables;
-}
 
 std::vector<char*> pointers(std::vector<std::string>& words) {
   std::vector<char*> p;
@@ -122,6 +107,7 @@ std::vector<i64> submission_numbers(const std::string& sweep) {
 
 Outcome run_program(const std::vector<std::string>& arguments) {
   std::vector<std::string> words = arguments, variables = first_environment();
+  std::erase_if(variables, of_our_own_job);
   Pipe out, err;
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);

@@ -43,6 +43,8 @@ class CheckpointFolder : public train::CheckpointStore {
 
 /// One checkpoint file, without moments if `adam` is null; info.step is its step. Replaces `path` only once it is whole. collective.
 void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, const CheckpointInfo& info, ParamSet& params, train::Adam* adam);
+/// Path of the newest checkpoint in a folder; empty if there is none. Local.
+std::string newest_checkpoint(const std::string& folder);
 /// Path of the newest checkpoint in a folder; empty if there is none. Rank 0 looks, all get the answer. collective.
 std::string newest_checkpoint(const comm::Communicator& comm, const std::string& folder);
 /// UserError on all ranks for a missing, foreign, damaged or incomplete file. collective.

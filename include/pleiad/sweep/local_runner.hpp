@@ -37,7 +37,10 @@ i64 run_locally(const io::SweepIndex& index, const std::vector<Job>& jobs, const
 
 /// Cores this process may use.
 i64 available_cores();
-/// The environment this process was started with, made fit for the launcher: several runs side by side on one machine.
+/// The environment this process was started with, NAME=value each: MPI adds variables of its own, which would mislead programs started from
+/// here. The present one where the system does not tell.
+std::vector<std::string> first_environment();
+/// The same, made fit for the launcher: several runs side by side on one machine.
 std::vector<std::string> local_environment();
 
 }  // namespace pleiad::sweep
