@@ -12,7 +12,7 @@
 #include "pleiad/comm/error.hpp"
 #include "pleiad/core/clock.hpp"
 #include "pleiad/core/error.hpp"
-#include "pleiad/ops/blas.hpp"
+#include "pleiad/ops/gemm.hpp"
 
 namespace {
 
@@ -115,7 +115,7 @@ int main(int argc, char** argv) {
     // A communicator of their own for errors: its barrier cannot be confused with what other ranks are doing.
     const comm::Communicator errors = comm::Communicator::world();
     try {
-      ops::set_blas_threads(1);
+      ops::set_product_threads(1);
       code = run(world, errors, app::Arguments(argv + 1, argv + argc));
     } catch (const std::exception& e) {
       char host[256] = "?";

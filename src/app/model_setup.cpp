@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "pleiad/comm/collectives.hpp"
-#include "pleiad/ops/blas.hpp"
+#include "pleiad/ops/gemm.hpp"
 
 namespace pleiad::app {
 
@@ -11,10 +11,16 @@ namespace {
 
 /// The number of data groups to set up.
 i64 read_parallel(Spec& s, SetupFor purpose) {
-  const i64 threads = s.integer("blas_threads", 1, 1, 1024, "OpenBLAS threads of each rank");
+  const i64 threads = s.integer("blas_threads", 1, 1, 1024, "threads of each rank in one matrix product");
+  const std::string library = s.choice("products", "auto", {"auto", "openblas", "onednn"}, "library of the matrix products; auto: oneDNN where this build has it");
   const i64 groups = s.integer("data_groups", 1, 1, i64{1} << 20, "copies of the experts; each group of ranks/data_groups ranks shares out one copy");
   if (purpose == SetupFor::sizes) return 1;
-  ops::set_blas_threads(static_cast<int>(threads));
+  ops::set_product_threads(static_cast<int>(threads));
+  if (library == "openblas") ops::choose_library(ops::Library::openblas);
+  if (library == "onednn") {
+    if (!ops::library_available(ops::Library::onednn)) user_error("parallel.products = onednn: this build has no oneDNN; allowed: auto, openblas");
+    ops::choose_library(ops::Library::onednn);
+  }
   return groups;
 }
 

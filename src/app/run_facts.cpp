@@ -10,7 +10,7 @@
 
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/build_info.hpp"
-#include "pleiad/ops/blas.hpp"
+#include "pleiad/ops/gemm.hpp"
 
 namespace pleiad::app {
 
@@ -35,7 +35,7 @@ std::vector<std::pair<std::string, std::string>> environment_facts(const comm::C
   std::vector<std::pair<std::string, std::string>> facts = {
       {"started", date},         {"hosts", std::string(all.begin(), all.end()).substr(0, 8192)},
       {"cpu", first_line_of_cpuinfo()}, {"mpi", comm::mpi_description()},
-      {"blas", ops::blas_description()}, {"hdf5", io::h5_description()},
+      {"blas", ops::products_description()}, {"hdf5", io::h5_description()},
       {"compiler", std::string(build.compiler)}, {"build_type", std::string(build.build_type)},
       {"flags", std::string(build.flags)}, {"numbers", k_real_name}};
   for (const char* name : {"SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_NTASKS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}) {

@@ -4,7 +4,7 @@
 #include "pleiad/core/build_info.hpp"
 #include "pleiad/io/h5.hpp"
 #include "pleiad/io/tokenizer.hpp"
-#include "pleiad/ops/blas.hpp"
+#include "pleiad/ops/gemm.hpp"
 
 namespace pleiad::app {
 
@@ -27,9 +27,9 @@ const std::vector<Command>& commands() {
 std::string version_text() {
   const core::BuildInfo b = core::build_info();
   return fmt::format(
-      "pleiad {} ({})\nbuild:    {}, {}, numbers {}\ncompiler: {} [{}]\nMPI:      {}\nBLAS:     {}\nHDF5:     {}\noptional: SentencePiece {}\n",
+      "pleiad {} ({})\nbuild:    {}, {}, numbers {}\ncompiler: {} [{}]\nMPI:      {}\nproducts: {}\nHDF5:     {}\noptional: SentencePiece {}\n",
       b.version, b.git_commit, b.build_type, b.native ? "for this host's instruction set" : "portable", k_real_name, b.compiler, b.flags,
-      comm::mpi_description(), ops::blas_description(), io::h5_description(), io::Tokenizer::have_sentencepiece() ? "yes" : "no");
+      comm::mpi_description(), ops::products_description(), io::h5_description(), io::Tokenizer::have_sentencepiece() ? "yes" : "no");
 }
 
 }  // namespace pleiad::app

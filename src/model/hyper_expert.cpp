@@ -7,7 +7,7 @@
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/comm/lane_sum.hpp"
 #include "pleiad/ops/activation.hpp"
-#include "pleiad/ops/blas.hpp"
+#include "pleiad/ops/gemm.hpp"
 #include "pleiad/ops/linear.hpp"
 
 namespace pleiad::model {

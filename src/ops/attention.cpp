@@ -1,6 +1,6 @@
 #include "pleiad/ops/attention.hpp"
 
-#include "pleiad/ops/blas.hpp"
+#include "pleiad/ops/gemm.hpp"
 #include "pleiad/ops/softmax.hpp"
 
 #include <cmath>

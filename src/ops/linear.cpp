@@ -1,6 +1,6 @@
 #include "pleiad/ops/linear.hpp"
 
-#include "pleiad/ops/blas.hpp"
+#include "pleiad/ops/gemm.hpp"
 
 namespace pleiad::ops {
 

@@ -19,7 +19,7 @@ GUARDED = [
     (r"boost/math/.*", {"report"}, "Boost.Math"),
     (r"boost/(?!math/).*", {"app"}, "Boost"),
     (r"sentencepiece_\w+\.h", {"io"}, "SentencePiece"),
-    (r"(dnnl|oneapi/).*", {"ops"}, "oneDNN"),
+    (r"(dnnl|oneapi/|omp\.h).*", {"ops"}, "oneDNN"),
     (r"(simgrid|smpi|xbt)/.*", {"sim"}, "SimGrid"),
     (r"(gtest|gmock)/.*", set(), "GoogleTest"),
 ]

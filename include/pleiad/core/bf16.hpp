@@ -1,0 +1,30 @@
+// Brain floats: the upper half of a single-precision number, rounded to nearest even. For the factors of expert products only;
+// sums and stored weights stay in single precision.
+#pragma once
+#include <bit>
+#include <cstdint>
+
+#include "pleiad/core/real.hpp"
+
+namespace pleiad {
+
+struct bf16 {
+  std::uint16_t bits = 0;
+};
+
+inline bf16 to_bf16(float x) {
+  const std::uint32_t u = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+  const std::uint32_t quiet_nan = (u >> 16) | 0x40u;  // rounding could carry a NaN into an infinity
+  return {static_cast<std::uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded)};
+}
+
+inline float to_float(bf16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
+
+/// Rounds n numbers.
+inline void to_bf16(const real* from, bf16* to, i64 n) {
+#pragma omp simd
+  for (i64 i = 0; i < n; ++i) to[i] = to_bf16(static_cast<float>(from[i]));
+}
+
+}  // namespace pleiad

@@ -1,0 +1,24 @@
+// What stands behind gemm.hpp: one source file per library. Shapes are checked and empty products are done before these are called.
+#pragma once
+#include "pleiad/ops/gemm.hpp"
+
+namespace pleiad::ops::detail {
+
+/// The extents of one product.
+struct Extents {
+  i64 m, n, k;
+};
+
+void openblas_gemm(const Extents& e, Trans ta, Trans tb, real alpha, ConstMatrixView a, ConstMatrixView b, real beta, MatrixView c);
+void openblas_set_threads(int threads);
+std::string openblas_description();
+
+bool onednn_available();
+/// pre: onednn_available(); beta is 0 or 1.
+void onednn_gemm(const Extents& e, Trans ta, Trans tb, real alpha, ConstMatrixView a, ConstMatrixView b, real beta, MatrixView c);
+std::string onednn_bf16_missing();
+void onednn_gemm_bf16(const Extents& e, Trans ta, Trans tb, View<const bf16> a, View<const bf16> b, bool add, MatrixView c);
+void onednn_set_threads(int threads);
+std::string onednn_description();
+
+}  // namespace pleiad::ops::detail

@@ -1,0 +1,157 @@
+// Products by oneDNN. Making a primitive takes 100 us and more, running one 0.3 us: one is kept for every shape that was asked for.
+#include "gemm_detail.hpp"
+
+#if defined(PLEIAD_HAVE_ONEDNN) && !defined(PLEIAD_DOUBLE)
+
+#include <omp.h>
+
+#include <dnnl.hpp>
+#include <unordered_map>
+
+namespace pleiad::ops::detail {
+
+namespace {
+
+struct Key {
+  i64 m, n, k, lead_a, lead_b, lead_c;
+  float alpha;
+  bool ta, tb, add, bf16;
+  bool operator==(const Key&) const = default;
+};
+
+struct KeyHash {
+  std::size_t operator()(const Key& key) const {
+    std::uint64_t h = static_cast<std::uint64_t>(key.ta) | static_cast<std::uint64_t>(key.tb) << 1 | static_cast<std::uint64_t>(key.add) << 2 |
+                      static_cast<std::uint64_t>(key.bf16) << 3 | static_cast<std::uint64_t>(std::bit_cast<std::uint32_t>(key.alpha)) << 4;
+    for (const i64 x : {key.m, key.n, key.k, key.lead_a, key.lead_b, key.lead_c}) h = (h ^ static_cast<std::uint64_t>(x)) * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 32;
+  }
+};
+
+/// A primitive and the descriptions of its three matrices, whose addresses are set anew for each run.
+struct Product {
+  dnnl::matmul primitive;
+  dnnl::memory a, b, c;
+  std::unordered_map<int, dnnl::memory> arguments;
+};
+
+class Products {
+ public:
+  void run(const Key& key, const void* a, const void* b, void* c) {
+    Product& p = product(key);
+    // Not written to; the interface of the library knows no constant memory.
+    p.a.set_data_handle(const_cast<void*>(a));
+    p.b.set_data_handle(const_cast<void*>(b));
+    p.c.set_data_handle(c);
+    p.primitive.execute(stream_, p.arguments);
+  }
+  void forget() { made_.clear(); }
+
+ private:
+  // Shapes come in classes (experts/tiles.hpp); a program that asks for ever new ones must not fill the memory with kernels.
+  static constexpr std::size_t k_most = 4096;
+
+  Product& product(const Key& key) {
+    const auto found = made_.find(key);
+    if (found != made_.end()) return found->second;
+    if (made_.size() >= k_most) made_.clear();
+    return made_.emplace(key, make(key)).first->second;
+  }
+
+  static dnnl::memory::desc describe(i64 rows, i64 cols, bool transposed, i64 lead, dnnl::memory::data_type type) {
+    return {{rows, cols}, type, transposed ? dnnl::memory::dims{1, lead} : dnnl::memory::dims{lead, 1}};
+  }
+
+  Product make(const Key& key) const {
+    const auto type = key.bf16 ? dnnl::memory::data_type::bf16 : dnnl::memory::data_type::f32;
+    const auto a = describe(key.m, key.k, key.ta, key.lead_a, type), b = describe(key.k, key.n, key.tb, key.lead_b, type),
+               c = describe(key.m, key.n, false, key.lead_c, dnnl::memory::data_type::f32);
+    dnnl::post_ops after;
+    dnnl::primitive_attr attributes;
+#if DNNL_VERSION_MAJOR >= 3
+    if (key.alpha != 1) after.append_eltwise(dnnl::algorithm::eltwise_linear, key.alpha, 0);
+#else
+    if (key.alpha != 1) after.append_eltwise(1, dnnl::algorithm::eltwise_linear, key.alpha, 0);
+#endif
+    if (key.add) after.append_sum(1);
+    attributes.set_post_ops(after);
+#if DNNL_VERSION_MAJOR >= 3
+    const dnnl::matmul::primitive_desc description(engine_, a, b, c, attributes);
+#else
+    const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(a, b, c), attributes, engine_);
+#endif
+    Product p{dnnl::matmul(description), {a, engine_, nullptr}, {b, engine_, nullptr}, {c, engine_, nullptr}, {}};
+    p.arguments = {{DNNL_ARG_SRC, p.a}, {DNNL_ARG_WEIGHTS, p.b}, {DNNL_ARG_DST, p.c}};
+    return p;
+  }
+
+  dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
+  dnnl::stream stream_{engine_};
+  std::unordered_map<Key, Product, KeyHash> made_;
+};
+
+Products& products() {
+  thread_local Products mine;
+  return mine;
+}
+
+template <class T>
+i64 leading(View<T> v) {
+  return std::max(v.stride, v.cols);
+}
+
+}  // namespace
+
+bool onednn_available() { return true; }
+
+void onednn_gemm(const Extents& e, Trans ta, Trans tb, real alpha, ConstMatrixView a, ConstMatrixView b, real beta, MatrixView c) {
+  products().run({e.m, e.n, e.k, leading(a), leading(b), leading(c), alpha, ta == Trans::yes, tb == Trans::yes, beta == 1, false}, a.data, b.data,
+                 c.data);
+}
+
+std::string onednn_bf16_missing() {
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::avx512_core_bf16:
+    case dnnl::cpu_isa::avx512_core_amx:
+#if DNNL_VERSION_MAJOR >= 3
+    case dnnl::cpu_isa::avx512_core_fp16:
+    case dnnl::cpu_isa::avx512_core_amx_fp16:
+#endif
+      return "";
+    default: return "this processor does not multiply bf16 numbers (AVX512-BF16 or AMX)";
+  }
+}
+
+void onednn_gemm_bf16(const Extents& e, Trans ta, Trans tb, View<const bf16> a, View<const bf16> b, bool add, MatrixView c) {
+  products().run({e.m, e.n, e.k, leading(a), leading(b), leading(c), 1, ta == Trans::yes, tb == Trans::yes, add, true}, a.data, b.data, c.data);
+}
+
+void onednn_set_threads(int threads) {
+  omp_set_num_threads(threads);
+  products().forget();  // a primitive is made for a number of threads
+}
+
+std::string onednn_description() {
+  const dnnl_version_t* v = dnnl_version();
+  const char* isa = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx ? "AMX"
+                    : onednn_bf16_missing().empty()                                ? "AVX512-BF16"
+                                                                                    : "no bf16";
+  return fmt::format("oneDNN {}.{}.{} ({})", v->major, v->minor, v->patch, isa);
+}
+
+}  // namespace pleiad::ops::detail
+
+#else
+
+namespace pleiad::ops::detail {
+
+bool onednn_available() { return false; }
+void onednn_gemm(const Extents&, Trans, Trans, real, ConstMatrixView, ConstMatrixView, real, MatrixView) { PLEIAD_CHECK(false, "no oneDNN"); }
+std::string onednn_bf16_missing() { return "this build has no oneDNN (Debian package libdnnl-dev)"; }
+void onednn_gemm_bf16(const Extents&, Trans, Trans, View<const bf16>, View<const bf16>, bool, MatrixView) { PLEIAD_CHECK(false, "no oneDNN"); }
+void onednn_set_threads(int) {}
+std::string onednn_description() { return "no oneDNN"; }
+
+}  // namespace pleiad::ops::detail
+
+#endif
