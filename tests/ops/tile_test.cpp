@@ -9,7 +9,7 @@ namespace {
 
 using test::random_matrix;
 
-constexpr float k_inf = std::numeric_limits<float>::infinity();
+constexpr real k_inf = std::numeric_limits<float>::infinity();
 
 TEST(Wide, ExpGivesTheBitsOfTheScalarOne) {
   std::vector<real> x = {real(-k_inf), -100, real(-87.33), real(-87.4), -1, real(-0.0), 0, real(1e-9), 1, real(88.7), real(88.8), 90, 1000, real(k_inf)};

@@ -51,6 +51,54 @@ inline WidePlaces first(i64 n) {
   for (i64 i = 0; i < k_wide; ++i) place[i] = static_cast<WidePlace>(i);
   return place < WidePlaces{} + static_cast<WidePlace>(n);
 }
+/// The first n numbers of x, 0 < n < k_wide, and `rest` behind them: nothing beyond x[n-1] is read.
+inline Wide load_first(const real* x, i64 n, Wide rest) {
+#if defined(__AVX512F__) && defined(PLEIAD_DOUBLE)
+  return _mm512_mask_loadu_pd(rest, static_cast<__mmask8>((1u << n) - 1), x);
+#elif defined(__AVX512F__)
+  return _mm512_mask_loadu_ps(rest, static_cast<__mmask16>((1u << n) - 1), x);
+#else
+  for (i64 i = 0; i < n; ++i) rest[i] = x[i];
+  return rest;
+#endif
+}
+/// Nothing beyond x[n-1] is written.
+inline void store_first(Wide w, real* x, i64 n) {
+#if defined(__AVX512F__) && defined(PLEIAD_DOUBLE)
+  _mm512_mask_storeu_pd(x, static_cast<__mmask8>((1u << n) - 1), w);
+#elif defined(__AVX512F__)
+  _mm512_mask_storeu_ps(x, static_cast<__mmask16>((1u << n) - 1), w);
+#else
+  for (i64 i = 0; i < n; ++i) x[i] = w[i];
+#endif
+}
+/// The same for 0 < n <= k_wide.
+inline Wide load_up_to(const real* x, i64 n, Wide rest = Wide{}) { return n == k_wide ? load(x) : load_first(x, n, rest); }
+inline void store_up_to(Wide w, real* x, i64 n) {
+  if (n == k_wide) return store(w, x);
+  store_first(w, x, n);
+}
+/// The first n elements, and 0.
+inline Wide kept(Wide w, i64 n) { return first(n) ? w : Wide{}; }
+/// f(i, count) for every run of at most k_wide of n numbers.
+template <class F>
+inline void for_each(i64 n, F f) {
+  i64 i = 0;
+  for (; i + k_wide <= n; i += k_wide) f(i, k_wide);
+  if (i < n) f(i, n - i);
+}
+/// Bit i is set where element i of a mask is.
+inline std::uint32_t bits(WidePlaces mask) {
+#if defined(__AVX512DQ__) && defined(PLEIAD_DOUBLE)
+  return _mm512_movepi64_mask(reinterpret_cast<__m512i>(mask));
+#elif defined(__AVX512DQ__)
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask));
+#else
+  std::uint32_t set = 0;
+  for (i64 i = 0; i < k_wide; ++i) set |= static_cast<std::uint32_t>(mask[i] != 0) << i;
+  return set;
+#endif
+}
 /// x in all elements, a negative zero too.
 inline Wide all(real x) { return x - Wide{}; }
 
