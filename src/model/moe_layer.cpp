@@ -43,7 +43,8 @@ routing::RoutingContext MoeLayer::routing_context(const StepContext& c, const ro
 
 void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing::AttentionMaps& attention, const StepContext& context,
                        MoeTrace& trace, MatrixView y) const {
-  const routing::RoutingContext to_route = routing_context(context, attention);
+  routing::RoutingContext to_route = routing_context(context, attention);
+  to_route.spent = trace.router.get();
   {  // 1 who goes where
     PhaseTimes::Scope phase(context.times, Phase::router);
     trace.router = router_->forward(params, x, to_route);
@@ -52,7 +53,7 @@ void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing:
   {  // 2 what travels
     PhaseTimes::Scope phase(context.times, Phase::plan);
     trace.plan = exchanger_.make_plan(assignment, map_, context.lanes, x.cols);
-    trace.statistics = gather_statistics(*trace.router, to_route, k_bins_);
+    count_statistics(*trace.router, to_route, k_bins_, trace.statistics);
     trace.statistics.traffic = trace.plan.traffic;
   }
   {  // 3 tokens to their experts

@@ -54,6 +54,7 @@ NoisyTopKRouter::NoisyTopKRouter(const RouterBuild& build, Spec& spec)
 
 std::unique_ptr<RouterTrace> NoisyTopKRouter::forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const {
   auto trace = std::make_unique<Trace>();
+  if (Trace* spent = dynamic_cast<Trace*>(context.spent)) take_memory(spent->logits, spent->scores, trace->logits, trace->scores);
   gate_.forward(params, x, context, trace->logits, trace->scores);
   const i64 tokens = x.rows, experts = trace->logits.cols();
   const Matrix& z = trace->logits;

@@ -150,6 +150,10 @@ class Pairs {
 std::unique_ptr<RouterTrace> ProductKeyRouter::forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const {
   auto trace = std::make_unique<Trace>();
   Trace& t = *trace;
+  if (Trace* spent = dynamic_cast<Trace*>(context.spent)) {
+    std::swap(t.query, spent->query);
+    std::swap(t.unit, spent->unit);
+  }
   t.query.resize_uninitialised(x.rows, heads_ * query_);
   linear_lanes_forward(params, w_query_, x, context.lanes, t.query);
   if (norm_) normalise(params, context, t);

@@ -20,6 +20,11 @@ ScoreGate::ScoreGate(const RouterBuild& build, Spec& spec)
                          .init = Init::normal(std::sqrt(0.1 / static_cast<double>(width_)))});
 }
 
+void take_memory(Matrix& spent_logits, ScoreTrace& spent, Matrix& logits, ScoreTrace& scores) {
+  std::swap(spent_logits, logits);
+  std::swap(spent.p, scores.p);
+}
+
 void linear_lanes_forward(const ParamSet& params, ParamId w, ConstMatrixView x, const LaneLayout& lanes, MatrixView z) {
   for (i64 lane = 0; lane < lanes.my_lanes().count; ++lane) {
     const Range rows = lanes.local_rows(lane);

@@ -31,6 +31,10 @@ SigmoidBiasRouter::SigmoidBiasRouter(const RouterBuild& build, Spec& spec)
 
 std::unique_ptr<RouterTrace> SigmoidBiasRouter::forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const {
   auto trace = std::make_unique<Trace>();
+  if (Trace* spent = dynamic_cast<Trace*>(context.spent)) {
+    take_memory(spent->logits, spent->scores, trace->logits, trace->scores);
+    std::swap(trace->s, spent->s);
+  }
   gate_.forward(params, x, context, trace->logits, trace->scores);
   const Matrix& z = trace->logits;
   trace->s.resize_uninitialised(z.rows(), z.cols());

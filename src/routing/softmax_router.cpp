@@ -25,6 +25,7 @@ SoftmaxRouter::SoftmaxRouter(const RouterBuild& build, Spec& spec, WeightRule ru
 
 std::unique_ptr<RouterTrace> SoftmaxRouter::forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const {
   auto trace = std::make_unique<Trace>();
+  if (Trace* spent = dynamic_cast<Trace*>(context.spent)) take_memory(spent->logits, spent->scores, trace->logits, trace->scores);
   const ScoreTrace& scores = trace->scores;
   gate_.forward(params, x, context, trace->logits, trace->scores);
   trace->assignment = select(scores.p, context, *trace);

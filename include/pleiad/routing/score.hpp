@@ -13,6 +13,9 @@ struct ScoreTrace {
   ConstMatrixView input(ConstMatrixView x) const { return noisy_x.rows() ? noisy_x.view() : x; }
 };
 
+/// For forward: what an earlier batch left (RoutingContext::spent) becomes room for this one.
+void take_memory(Matrix& spent_logits, ScoreTrace& spent, Matrix& logits, ScoreTrace& scores);
+
 class ScoreGate {
  public:
   /// Reads moe.input_noise; adds the parameter router/w [N,D].
