@@ -74,9 +74,12 @@ void gemm(Library library, Trans ta, Trans tb, real alpha, ConstMatrixView a, Co
   if (e.m == 0 || e.n == 0) return;
   if (e.k == 0) return scale_in_place(beta, c);
   charged(e, [&] {
-    const bool plain = beta == real(0) || beta == real(1);
-    const auto multiply = library == Library::onednn && plain ? detail::onednn_gemm : detail::openblas_gemm;
-    multiply(e, ta, tb, alpha, a, b, beta, c);
+    // Scaled sums would make oneDNN take its plain loops.
+    if (library == Library::onednn && alpha == real(1) && (beta == real(0) || beta == real(1))) {
+      detail::onednn_gemm(e, ta, tb, a, b, beta == real(1), c);
+    } else {
+      detail::openblas_gemm(e, ta, tb, alpha, a, b, beta, c);
+    }
   });
 }
 

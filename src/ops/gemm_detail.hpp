@@ -14,8 +14,8 @@ void openblas_set_threads(int threads);
 std::string openblas_description();
 
 bool onednn_available();
-/// pre: onednn_available(); beta is 0 or 1.
-void onednn_gemm(const Extents& e, Trans ta, Trans tb, real alpha, ConstMatrixView a, ConstMatrixView b, real beta, MatrixView c);
+/// C = op(A) op(B) (+ C if `add`). pre: onednn_available().
+void onednn_gemm(const Extents& e, Trans ta, Trans tb, ConstMatrixView a, ConstMatrixView b, bool add, MatrixView c);
 std::string onednn_bf16_missing();
 void onednn_gemm_bf16(const Extents& e, Trans ta, Trans tb, View<const bf16> a, View<const bf16> b, bool add, MatrixView c);
 void onednn_set_threads(int threads);

@@ -14,7 +14,6 @@ namespace {
 
 struct Key {
   i64 m, n, k, lead_a, lead_b, lead_c;
-  float alpha;
   bool ta, tb, add, bf16;
   bool operator==(const Key&) const = default;
 };
@@ -22,7 +21,7 @@ struct Key {
 struct KeyHash {
   std::size_t operator()(const Key& key) const {
     std::uint64_t h = static_cast<std::uint64_t>(key.ta) | static_cast<std::uint64_t>(key.tb) << 1 | static_cast<std::uint64_t>(key.add) << 2 |
-                      static_cast<std::uint64_t>(key.bf16) << 3 | static_cast<std::uint64_t>(std::bit_cast<std::uint32_t>(key.alpha)) << 4;
+                      static_cast<std::uint64_t>(key.bf16) << 3;
     for (const i64 x : {key.m, key.n, key.k, key.lead_a, key.lead_b, key.lead_c}) h = (h ^ static_cast<std::uint64_t>(x)) * 0x9e3779b97f4a7c15u;
     return h ^ h >> 32;
   }
@@ -49,7 +48,7 @@ class Products {
 
  private:
   // Shapes come in classes (experts/tiles.hpp); a program that asks for ever new ones must not fill the memory with kernels.
-  static constexpr std::size_t k_most = 4096;
+  static constexpr std::size_t k_most = 2048;
 
   Product& product(const Key& key) {
     const auto found = made_.find(key);
@@ -68,11 +67,6 @@ class Products {
                c = describe(key.m, key.n, false, key.lead_c, dnnl::memory::data_type::f32);
     dnnl::post_ops after;
     dnnl::primitive_attr attributes;
-#if DNNL_VERSION_MAJOR >= 3
-    if (key.alpha != 1) after.append_eltwise(dnnl::algorithm::eltwise_linear, key.alpha, 0);
-#else
-    if (key.alpha != 1) after.append_eltwise(1, dnnl::algorithm::eltwise_linear, key.alpha, 0);
-#endif
     if (key.add) after.append_sum(1);
     attributes.set_post_ops(after);
 #if DNNL_VERSION_MAJOR >= 3
@@ -104,8 +98,8 @@ i64 leading(View<T> v) {
 
 bool onednn_available() { return true; }
 
-void onednn_gemm(const Extents& e, Trans ta, Trans tb, real alpha, ConstMatrixView a, ConstMatrixView b, real beta, MatrixView c) {
-  products().run({e.m, e.n, e.k, leading(a), leading(b), leading(c), alpha, ta == Trans::yes, tb == Trans::yes, beta == 1, false}, a.data, b.data,
+void onednn_gemm(const Extents& e, Trans ta, Trans tb, ConstMatrixView a, ConstMatrixView b, bool add, MatrixView c) {
+  products().run({e.m, e.n, e.k, leading(a), leading(b), leading(c), ta == Trans::yes, tb == Trans::yes, add, false}, a.data, b.data,
                  c.data);
 }
 
@@ -123,7 +117,7 @@ std::string onednn_bf16_missing() {
 }
 
 void onednn_gemm_bf16(const Extents& e, Trans ta, Trans tb, View<const bf16> a, View<const bf16> b, bool add, MatrixView c) {
-  products().run({e.m, e.n, e.k, leading(a), leading(b), leading(c), 1, ta == Trans::yes, tb == Trans::yes, add, true}, a.data, b.data, c.data);
+  products().run({e.m, e.n, e.k, leading(a), leading(b), leading(c), ta == Trans::yes, tb == Trans::yes, add, true}, a.data, b.data, c.data);
 }
 
 void onednn_set_threads(int threads) {
@@ -146,7 +140,7 @@ std::string onednn_description() {
 namespace pleiad::ops::detail {
 
 bool onednn_available() { return false; }
-void onednn_gemm(const Extents&, Trans, Trans, real, ConstMatrixView, ConstMatrixView, real, MatrixView) { PLEIAD_CHECK(false, "no oneDNN"); }
+void onednn_gemm(const Extents&, Trans, Trans, ConstMatrixView, ConstMatrixView, bool, MatrixView) { PLEIAD_CHECK(false, "no oneDNN"); }
 std::string onednn_bf16_missing() { return "this build has no oneDNN (Debian package libdnnl-dev)"; }
 void onednn_gemm_bf16(const Extents&, Trans, Trans, View<const bf16>, View<const bf16>, bool, MatrixView) { PLEIAD_CHECK(false, "no oneDNN"); }
 void onednn_set_threads(int) {}

@@ -19,7 +19,8 @@ bool library_available(Library library);
 void choose_library(Library library);
 Library chosen_library();
 
-/// C = alpha op(A) op(B) + beta C, by the chosen library or the one that is named.
+/// C = alpha op(A) op(B) + beta C, by the chosen library or the one that is named (oneDNN: where alpha = 1 and beta is 0 or 1;
+/// OpenBLAS does the rest).
 /// pre: shapes agree; the columns of every view lie side by side (stride >= cols); C overlaps neither A nor B.
 /// Any extent may be zero: k = 0 leaves C = beta C. With beta = 0 the old content of C is never read (NaN is not kept).
 /// The bits of C depend on the values, the shape (m, n, k, ta, tb), the library, its build and kernel and the number of
