@@ -226,7 +226,7 @@ void layer_over_product(const comm::Communicator& world, const Request& request,
 }
 
 void layer_over_rows(const comm::Communicator& world, const Request& request, Results& results, Record& r, bench::LayerBench& layer) {
-  const i64 width = layer.model().config().width, rows_per_run = 65536;
+  const i64 width = layer.model().config().width, rows_per_run = 1 << 18;
   const double bytes = static_cast<double>(request.table_mib) * (1 << 20), ranks = static_cast<double>(world.size());
   bench::RandomRows roof(bench::table_rows_for(bytes, width, std::min(rows_per_run, static_cast<i64>(bytes) / width)), width, rows_per_run, 1);
   r.times = bench::take_turns(world, results.sampling(r.name), layer.timed(), {[&] { roof.run(); }});

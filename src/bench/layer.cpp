@@ -92,8 +92,11 @@ double LayerBench::flops() const {
 double LayerBench::row_bytes() const {
   const routing::Bank bank = model_.moe_config().bank;
   if (bank == routing::Bank::feed_forward) return 0;
-  const i64 used = std::ranges::count_if(pass_.trace.statistics.expert_tokens, [](i64 n) { return n > 0; });
-  return bank == routing::Bank::neuron ? neuron_bytes(used, model_.config().width) : value_bytes(used, model_.config().width);
+  return bank == routing::Bank::neuron ? neuron_bytes(used_experts(), model_.config().width) : value_bytes(used_experts(), model_.config().width);
+}
+
+i64 LayerBench::used_experts() const {
+  return std::ranges::count_if(pass_.trace.statistics.expert_tokens, [](i64 n) { return n > 0; });
 }
 
 std::vector<Figure> LayerBench::figures(i64 samples) const {
@@ -121,6 +124,7 @@ std::vector<std::pair<std::string, i64>> LayerBench::shape() const {
   s.emplace_back("hidden", *most);
   if (*least != *most) s.emplace_back("least_hidden", *least);
   s.emplace_back("kept", std::accumulate(pass_.trace.statistics.expert_tokens.begin(), pass_.trace.statistics.expert_tokens.end(), i64{0}));
+  s.emplace_back("used_experts", used_experts());
   return s;
 }
 

@@ -40,11 +40,11 @@ bool Record::passed() const { return std::ranges::all_of(checks, &Check::passed)
 std::string rate_in_words(double value, const std::string& unit) {
   const char* prefix = "";
   for (const char* next : {"k", "M", "G", "T", "P"}) {
-    if (!(std::abs(value) >= 1000)) break;
+    if (!unit.ends_with("/s") || !(std::abs(value) >= 1000)) break;
     value /= 1000;
     prefix = next;
   }
-  return fmt::format("{:.{}f} {}{}", value, value < 10 ? 2 : value < 100 ? 1 : 0, prefix, unit);
+  return fmt::format("{:.{}f}{}{}{}", value, value < 10 ? 2 : value < 100 ? 1 : 0, unit == "1" ? "" : " ", prefix, unit == "1" ? "" : unit);
 }
 
 std::string in_words(const Record& r) {
@@ -55,7 +55,7 @@ std::string in_words(const Record& r) {
                       1e3 * time.median, 1e3 * time.lower, 1e3 * time.upper, rate_in_words(r.value(), r.subject.unit),
                       rate_in_words(r.roof_value(), r.roof.unit), r.roof.what, ratio.median, ratio.lower, ratio.upper);
   if (const Check* c = worst_check(r)) line += fmt::format("; check {}: {:.1e} of {:.0e}, {}", c->what, c->error, c->allowed, c->passed() ? "ok" : "FAILED");
-  for (const Figure& f : r.figures) line += fmt::format("\n    {:<28} {:>12}  {}", f.name, rate_in_words(f.value, f.unit), f.description);
+  for (const Figure& f : r.figures) line += fmt::format("\n    {:<24} {:>16}  {}", f.name, rate_in_words(f.value, f.unit), f.description);
   return line;
 }
 

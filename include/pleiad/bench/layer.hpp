@@ -45,6 +45,7 @@ class LayerBench {
   std::string prefix() const { return fmt::format("blocks/{}/ffn/", layer_.layer()); }
 
  private:
+  i64 used_experts() const;
   model::StepContext context(bool training);
   void draw_input(std::uint64_t seed);
 

@@ -20,7 +20,7 @@ struct Check {
 
 /// A rate: work per second and its unit.
 struct Rate {
-  std::string what, unit;  ///< "FLOP/s", "bytes/s"
+  std::string what, unit;  ///< what the work counts, or what the roof is; "FLOP/s", "byte/s"
   double work = 0;         ///< of one run, all ranks together
 };
 
@@ -50,7 +50,7 @@ struct Record {
 /// Who measured, where and when: name and value (version, cpu, started, ...).
 using Facts = std::vector<std::pair<std::string, std::string>>;
 
-/// 1.23 TFLOP/s, 45.6 GB/s, 789 tokens/s.
+/// 1.23 TFLOP/s, 45.6 Gbyte/s, 789 ms; a unit of 1 is left out.
 std::string rate_in_words(double value, const std::string& unit);
 /// One line for people.
 std::string in_words(const Record& record);

@@ -58,6 +58,8 @@ class Triad {
 class RandomRows {
  public:
   RandomRows(i64 table_rows, i64 width, i64 rows_per_run, std::uint64_t seed);
+  RandomRows(const RandomRows&) = delete;
+  RandomRows& operator=(const RandomRows&) = delete;
   void run();
   double bytes() const;
   Check check();
@@ -66,9 +68,10 @@ class RandomRows {
   std::span<const std::int32_t> next_rows();
 
   i64 width_, rows_per_run_, at_ = 0;
-  Matrix table_;
+  Buffer<real> storage_;
+  MatrixView table_;                 // in storage_, from the start of a page: rows that straddle pages cost a third of the bandwidth
   std::vector<std::int32_t> order_;  // a permutation of the rows
-  double sum_ = 0;
+  double sum_ = 0;                   // of the rows of the last run
 };
 
 /// Rows of `width` numbers in a table of about `bytes`, at least one run of them.
