@@ -23,14 +23,19 @@ Config configuration(Config config, const std::vector<std::string>& settings) {
   return config;
 }
 
+bool is_bf16(const Config& config) {
+  const std::map<std::string, std::string> given = config.given();
+  const auto it = given.find("moe.products");
+  return it != given.end() && it->second == "bf16";
+}
+
 std::optional<Configured> twin_of(const Configured& c) {
   Configured twin = c;
   Spec& moe = twin.config.section("moe");
-  const auto is = [&](const char* key, const char* value) { return moe.has(key) && moe.given().at(key) == value; };
-  if (is("products", "bf16")) {
+  if (is_bf16(c.config)) {
     moe.set("products", "f32");
     twin.what = "the same layer in single precision";
-  } else if (moe.has("width_distribution") && !is("width_distribution", "homogeneous")) {
+  } else if (moe.has("width_distribution") && moe.given().at("width_distribution") != "homogeneous") {
     moe.set("width_distribution", "homogeneous");
     moe.erase("width_ratio");
     twin.what = "the layer of equal widths and the same total width";

@@ -55,8 +55,21 @@ std::vector<ModelCase> layer_cases() {
   variant(k_layers[1], "-swiglu", "8 gated experts of 1024, 2 for each token", "moe.activation=swiglu");
   variant(k_layers[1], "-hmoe", "8 experts of geometric widths, 2 for each token", "moe.width_distribution=geometric");
   variant(k_layers[2], "-hmoe", "64 experts of geometric widths, 8 for each token", "moe.width_distribution=geometric");
+  for (const Experts& e : k_layers) variant(e, "-bf16", "the layer of that name, its products in bf16", "moe.products=bf16");
   all.push_back({"peer-million", "1,048,576 neurons, 8 heads of 16 for each token",
                  joined(k_batch, {"model.seq_len=64", "moe.router=peer", "moe.sub_keys=1024", "moe.heads=8", "moe.k=16"})});
+  return all;
+}
+
+std::vector<ModelCase> exchange_cases() {
+  std::vector<ModelCase> all;
+  for (const char* combine : {"home", "owner"}) {
+    for (const auto& [experts, k] : {std::pair{8, 2}, std::pair{64, 8}, std::pair{256, 16}}) {
+      // How wide the experts are does not matter to the exchange.
+      all.push_back({fmt::format("{}-of-{}-{}", k, experts, combine), fmt::format("{} of {} experts for each token, summed {}", k, experts, combine == std::string("home") ? "at home" : "by the owner"),
+                     joined(k_batch, {"moe.router=topk", fmt::format("moe.experts={}", experts), "moe.expert_width=1", fmt::format("moe.k={}", k), fmt::format("exchange.combine={}", combine)})});
+    }
+  }
   return all;
 }
 
@@ -68,6 +81,8 @@ std::vector<ModelCase> step_cases() {
   }
   all.push_back({"small", "2 blocks of width 128 with 8 experts, 2 for each token",
                  {"model.width=128", "model.layers=2", "model.heads=4", "model.seq_len=128", "train.batch_sequences=16", "moe.preset=gshard"}});
+  all.push_back({"peer", "2 blocks, one of them with 65,536 neurons, 8 heads of 16 for each token",
+                 joined(batch, {"model.layers=2", "moe.layers=1", "moe.router=peer", "moe.sub_keys=256", "moe.heads=8", "moe.k=16"})});
   return all;
 }
 

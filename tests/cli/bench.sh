@@ -83,7 +83,12 @@ for ranks in 1 2 4; do
     measured $ranks layer dense,8x1024,8x1024-swiglu,64x256-hmoe layer --case dense --case 8x1024 --case 8x1024-swiglu --case 64x256-hmoe $quick $tiny
     measured $ranks rows peer-million layer --case peer-million $quick $tiny --set moe.sub_keys=16 --table-mib 4
     measured $ranks step 8x1024,small step --case 8x1024 --case small $quick $tiny
+    measured $ranks rowstep peer step --case peer $quick $tiny --set moe.sub_keys=16
 done
+for ranks in 2 3 4; do
+    measured $ranks exchange 2-of-8-home,16-of-256-home,2-of-8-owner exchange --case 2-of-8-home --case 16-of-256-home --case 2-of-8-owner $quick $tiny
+done
+check "rows that travel are measured against MPI" says exchange-2.txt '^exchange 2-of-8-owner.*byte/s of .*byte/s \(MPI_Alltoallv of the same counts' 'backward_ratio' 'ratio_to_others'
 check "the line says what, shape, ranks, threads, library, time, rate, roof, ratio, check" says layer-2.txt \
     '^layer dense: forward and backward .*tokens 64, width 16, .*2 ranks x 1 thread, (openblas|onednn); median of 2: [0-9.]+ ms \(quartiles .*FLOP/s of .*FLOP/s \(one 48 x 48 x 48 product, openblas\): ratio [0-9.]+ \(quartiles .*; check .*, ok$'
 check "unequal widths are measured against equal ones" says layer-1.txt '^layer 64x256-hmoe.*\(the layer of equal widths'
@@ -93,7 +98,7 @@ no_record_left() { ! compgen -G "$TMPDIR/pleiad-bench-*" >/dev/null; }
 check "... and leaves no record behind" no_record_left
 check "inspect reads the file" pleiad_on 1 inspect layer-2.h5
 cp last_check.log inspect.txt
-check "... its format and datasets" says inspect.txt 'format pleiad-bench/1' 'ratio \[4\] float64' 'cpu = ' 'roof_value'
+check "... its format and datasets" says inspect.txt 'format pleiad-bench/1' 'ratio \[4\] float64' 'cpu = ' 'roof_value' 'layer dense, .*FLOP/s of .*ratio .*checks ok'
 
 # A layer of one's own.
 cat >mine.ini <<'END'
@@ -122,9 +127,9 @@ measured 1 minestep config step --config mine.ini --set model.vocab=50 $quick
 measured 1 threads config layer --config mine.ini --set parallel.blas_threads=2 --set parallel.products=openblas $quick
 check "... with threads and library" says threads-1.txt '1 rank x 2 threads, openblas'
 
-for bench in gemm layer step; do
+for bench in gemm layer exchange step; do
     pleiad_on 2 bench "$bench" --list >list.txt
-    check "bench $bench --list" says list.txt '^(large|8x1024) +'
+    check "bench $bench --list" says list.txt '^(large|8x1024|2-of-8-home) +'
     check "... once on 2 ranks" test "$(sort list.txt | uniq -d | wc -l)" == 0
 done
 
@@ -150,6 +155,11 @@ bad "a case and a configuration" "layer --case dense --config mine.ini" '--case 
 bad "no repeats" "step --repeats 0" '--repeats 0: must be from 1'
 bad "negative time" "step --seconds -1" '--seconds -1'
 bad "a setting that no case knows" "layer --case dense --set moe.expert=3" 'moe.expert .*unknown'
+bad_on_one() {
+    pleiad_on 1 bench exchange >bad.out 2>bad.txt
+    [[ $? == 2 ]] && says bad.txt 'bench exchange: nothing travels on one rank'
+}
+check "an exchange on one rank" bad_on_one
 bad "a layer without experts" "layer --config mine.ini --set moe.layers=none" 'moe.layers = none'
 bad "a configuration that is not there" "layer --config none.ini" 'none.ini: cannot be read'
 bad "an option of another benchmark" "gemm --set moe.k=2" "unrecognised option '--set'"

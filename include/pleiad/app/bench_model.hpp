@@ -17,6 +17,9 @@ struct Configured {
 /// `config` with more settings section.key=value.
 Config configuration(Config config, const std::vector<std::string>& settings);
 
+/// Whether moe.products = bf16 is given.
+bool is_bf16(const Config& config);
+
 /// A second layer to measure against where a large product is not the thing to compare with: of equal widths instead of unequal ones, in
 /// single precision instead of bf16.
 std::optional<Configured> twin_of(const Configured& c);

@@ -20,6 +20,7 @@ struct ModelCase {
   std::vector<std::string> settings;
 };
 std::vector<ModelCase> layer_cases();
+std::vector<ModelCase> exchange_cases();
 std::vector<ModelCase> step_cases();
 
 /// What an option --case may say and does: all of them, or those asked for in the order of the list. UserError naming `bench` for another name.
