@@ -55,7 +55,7 @@ std::vector<ModelCase> layer_cases() {
   variant(k_layers[1], "-swiglu", "8 gated experts of 1024, 2 for each token", "moe.activation=swiglu");
   variant(k_layers[1], "-hmoe", "8 experts of geometric widths, 2 for each token", "moe.width_distribution=geometric");
   variant(k_layers[2], "-hmoe", "64 experts of geometric widths, 8 for each token", "moe.width_distribution=geometric");
-  for (const Experts& e : k_layers) variant(e, "-bf16", "the layer of that name, its products in bf16", "moe.products=bf16");
+  for (const Experts& e : k_layers) variant(e, "-bf16", fmt::format("the layer {}, its products in bf16", e.name), "moe.products=bf16");
   all.push_back({"peer-million", "1,048,576 neurons, 8 heads of 16 for each token",
                  joined(k_batch, {"model.seq_len=64", "moe.router=peer", "moe.sub_keys=1024", "moe.heads=8", "moe.k=16"})});
   return all;

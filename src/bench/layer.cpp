@@ -124,7 +124,7 @@ std::vector<std::pair<std::string, i64>> LayerBench::shape() const {
   s.emplace_back("hidden", *most);
   if (*least != *most) s.emplace_back("least_hidden", *least);
   s.emplace_back("kept", std::accumulate(pass_.trace.statistics.expert_tokens.begin(), pass_.trace.statistics.expert_tokens.end(), i64{0}));
-  s.emplace_back("used_experts", used_experts());
+  if (moe.bank != routing::Bank::feed_forward) s.emplace_back("used_experts", used_experts());
   return s;
 }
 
