@@ -10,9 +10,6 @@
 
 namespace pleiad::app {
 
-namespace {
-
-/// Whether a person watches. Under mpirun every rank has a pseudo-terminal of its own, so it is the launcher's output that counts.
 bool person_watches() {
   if (!isatty(STDOUT_FILENO)) return false;
   if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return true;
@@ -20,8 +17,6 @@ bool person_watches() {
   const std::string to = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", getppid()), error).string();
   return to.starts_with("/dev/pts/") || to.starts_with("/dev/tty");
 }
-
-}  // namespace
 
 Terminal::Terminal(Options options) : options_(std::move(options)), is_terminal_(person_watches()) {
   if (!options_.log.empty()) log_.open(options_.log, std::ios::app);

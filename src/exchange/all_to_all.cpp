@@ -4,7 +4,9 @@
 #include <numeric>
 
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/stable_order.hpp"
 #include "pleiad/exchange/local.hpp"
+#include "pleiad/ops/vec.hpp"
 
 namespace pleiad::exchange {
 
@@ -16,6 +18,21 @@ struct Ticket {
   std::int32_t local_expert = 0;  // at the owner
   real weight = 0;
 };
+
+/// The order in which results are summed: by expert, then token, as on one rank.
+void order_at_home(ExchangePlan& plan, const routing::Assignment& a) {
+  std::vector<HomeEntry> kept;
+  std::vector<std::int32_t> expert, order;
+  for (i64 t = 0; t < a.tokens(); ++t) {
+    for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
+      if (!a.kept[i]) continue;
+      kept.push_back({static_cast<std::int32_t>(t), static_cast<std::int32_t>(i), static_cast<std::int32_t>(plan.return_slot[i])});
+      expert.push_back(a.expert[i]);
+    }
+  }
+  stable_order(expert, a.experts, order);
+  for (const std::int32_t i : order) plan.home.push_back(kept[static_cast<std::size_t>(i)]);
+}
 
 i64 sum(std::span<const i64> v) { return std::accumulate(v.begin(), v.end(), i64{0}); }
 
@@ -82,34 +99,28 @@ ExchangePlan AllToAllExchanger::make_plan(const routing::Assignment& a, const Ex
     tickets.insert(tickets.end(), ticket_for[r].begin(), ticket_for[r].end());
     for (const i64 i : entry_for[r]) plan.return_slot[i] = slot++;
   }
+  if (combine_ == Combine::home) order_at_home(plan, a);
   const std::vector<i64> arriving = comm::all_to_all_counts(group_, counts, 2);
   for (std::size_t r = 0; r < ranks; ++r) {
     plan.recv_rows.push_back(arriving[2 * r]);
     plan.recv_entries.push_back(arriving[2 * r + 1]);
   }
-  i64 balance[2] = {sum(plan.send_rows) - plan.arrived(), sum(plan.send_entries) - sum(plan.recv_entries)};
-  comm::all_reduce_sum<i64>(group_, balance);
-  PLEIAD_CHECK(balance[0] == 0 && balance[1] == 0, "exchange lost {} rows and {} assignments", balance[0], balance[1]);
 
   std::vector<Ticket> arrived(static_cast<std::size_t>(sum(plan.recv_entries)));
   comm::all_to_all_rows<char>(group_, reinterpret_cast<const char*>(tickets.data()), plan.send_entries,
                               reinterpret_cast<char*>(arrived.data()), plan.recv_entries, sizeof(Ticket));
-  std::vector<std::int32_t> expert;
-  std::vector<real> weight;
-  expert.reserve(arrived.size());
-  weight.reserve(arrived.size());
-  plan.entry_token.reserve(arrived.size());
+  Arrivals arrivals;
   i64 first_row = 0;
   std::size_t at = 0;
   for (std::size_t r = 0; r < ranks; ++r) {
     for (i64 i = 0; i < plan.recv_entries[r]; ++i, ++at) {
-      plan.entry_token.push_back(first_row + arrived[at].row);
-      expert.push_back(arrived[at].local_expert);
-      weight.push_back(arrived[at].weight);
+      arrivals.token.push_back(static_cast<std::int32_t>(first_row + arrived[at].row));
+      arrivals.expert.push_back(arrived[at].local_expert);
+      arrivals.weight.push_back(arrived[at].weight);
     }
     first_row += plan.recv_rows[r];
   }
-  order_by_expert(plan, expert, weight, static_cast<i64>(map.owned_by(group_.rank()).size()));
+  order_by_expert(plan, arrivals, static_cast<i64>(map.owned_by(group_.rank()).size()));
   for (const Traffic& t : traffic_to(plan.send_rows, plan.send_entries, plan.recv_rows, plan.recv_entries, group_.rank(), width, combine_)) {
     plan.traffic += t;
     if (group_.size() <= k_most_paired_ranks) plan.bytes_to.push_back(t.bytes());
@@ -117,68 +128,87 @@ ExchangePlan AllToAllExchanger::make_plan(const routing::Assignment& a, const Ex
   return plan;
 }
 
-void AllToAllExchanger::dispatch(ConstMatrixView x, const ExchangePlan& plan, Matrix& rows) const {
-  Matrix packed, arrived;
-  packed.resize_uninitialised(static_cast<i64>(plan.send_token.size()), x.cols);
-  for (i64 i = 0; i < packed.rows(); ++i) std::copy_n(x.row(plan.send_token[i]), x.cols, packed.row(i));
-  arrived.resize_uninitialised(plan.arrived(), x.cols);
-  comm::all_to_all_rows<real>(group_, packed.data(), plan.send_rows, arrived.data(), plan.recv_rows, x.cols);
-  expand_rows(arrived, plan, rows);
-}
+namespace {
 
-/// Sends results home: every assignment's row (home), or each token's sum of `weight` times its rows (owner; weights 1 if empty).
-void AllToAllExchanger::return_rows(ConstMatrixView rows, std::span<const real> weight, const ExchangePlan& plan, Matrix& returned) const {
-  Matrix packed;
-  if (combine_ == Combine::home) {
-    packed.resize_uninitialised(plan.rows(), rows.cols);
-    for (i64 i = 0; i < plan.rows(); ++i) std::copy_n(rows.row(plan.entry_row[i]), rows.cols, packed.row(i));
-    returned.resize_uninitialised(sum(plan.send_entries), rows.cols);
-    comm::all_to_all_rows<real>(group_, packed.data(), plan.recv_entries, returned.data(), plan.send_entries, rows.cols);
-    return;
-  }
-  packed.resize(plan.arrived(), rows.cols);
-  for (std::size_t i = 0; i < plan.entry_row.size(); ++i) {
-    const i64 r = plan.entry_row[i];
-    const real w = weight.empty() ? 1 : weight[r];
-    real* out = packed.row(plan.entry_token[i]);
-    for (i64 j = 0; j < rows.cols; ++j) out[j] += w * rows(r, j);
-  }
-  returned.resize_uninitialised(sum(plan.send_rows), rows.cols);
-  comm::all_to_all_rows<real>(group_, packed.data(), plan.recv_rows, returned.data(), plan.send_rows, rows.cols);
-}
+/// How one direction of travel ends: forward sums weighted results, backward adds gradients and brings those of the weights.
+struct Home {
+  MatrixView sum;
+  std::span<real> d_weight;  // empty forward
+  bool forward;
+};
 
-void AllToAllExchanger::combine(ConstMatrixView out, const routing::Assignment& a, const ExchangePlan& plan, MatrixView y) const {
-  Matrix returned;
-  return_rows(out, plan.row_weight, plan, returned);
-  if (combine_ == Combine::home) {
-    sum_at_home(returned, a, plan, y);
-    return;
+class AllToAllTrip : public RoundTrip {
+ public:
+  /// Rows leave at once.
+  AllToAllTrip(const comm::Communicator& group, Combine combine, ConstMatrixView from, const routing::Assignment& a, const ExchangePlan& plan,
+               Matrix& arrived, AllToAllExchanger::Room& room, const Home& home)
+      : group_(group), combine_(combine), a_(a), plan_(plan), arrived_(arrived), room_(room), home_(home), width_(from.cols) {
+    room.packed.resize_uninitialised(static_cast<i64>(plan.send_token.size()), width_);
+    for (i64 i = 0; i < room.packed.rows(); ++i) std::copy_n(from.row(plan.send_token[i]), width_, room.packed.row(i));
+    arrived.resize_uninitialised(plan.arrived(), width_);
+    comm::all_to_all_rows<real>(group, room.packed.data(), plan.send_rows, arrived.data(), plan.recv_rows, width_);
   }
-  for (i64 t = 0; t < y.rows; ++t) std::fill_n(y.row(t), y.cols, real{0});
-  for (i64 i = 0; i < returned.rows(); ++i) {
-    real* to = y.row(plan.send_token[i]);
-    for (i64 j = 0; j < y.cols; ++j) to[j] += returned(i, j);
-  }
-}
 
-void AllToAllExchanger::dispatch_adjoint(ConstMatrixView d_rows, std::span<const real> d_row_weight, const routing::Assignment& a,
-                                         const ExchangePlan& plan, MatrixView d_x, std::span<real> d_weight) const {
-  Matrix returned;
-  return_rows(d_rows, {}, plan, returned);
-  if (combine_ == Combine::home) {
-    add_at_home(returned, a, plan, d_x);
-  } else {
-    for (i64 i = 0; i < returned.rows(); ++i) {
-      real* to = d_x.row(plan.send_token[i]);
-      for (i64 j = 0; j < d_x.cols; ++j) to[j] += returned(i, j);
+  ConstMatrixView arrive() override { return arrived_; }
+
+  experts::Landing landing() override {
+    if (combine_ == Combine::home) {
+      room_.results.resize_uninitialised(plan_.rows(), width_);
+      return {room_.results, plan_.row_entry, false};
+    }
+    room_.results.resize(plan_.arrived(), width_);
+    return {room_.results, plan_.at_experts.token, true};
+  }
+
+  void leave(std::span<const real> d_row_weight) override {
+    const bool by_entry = combine_ == Combine::home;
+    const std::vector<i64>&there = by_entry ? plan_.recv_entries : plan_.recv_rows, &here = by_entry ? plan_.send_entries : plan_.send_rows;
+    room_.returned.resize_uninitialised(sum(here), width_);
+    comm::all_to_all_rows<real>(group_, room_.results.data(), there, room_.returned.data(), here, width_);
+    if (home_.forward) return;
+    room_.weights_there.resize(d_row_weight.size());
+    room_.weights_back.resize(static_cast<std::size_t>(sum(plan_.send_entries)));
+    for (std::size_t r = 0; r < d_row_weight.size(); ++r) room_.weights_there[static_cast<std::size_t>(plan_.row_entry[r])] = d_row_weight[r];
+    comm::all_to_all_rows<real>(group_, room_.weights_there.data(), plan_.recv_entries, room_.weights_back.data(), plan_.send_entries, 1);
+  }
+
+  void finish() override {
+    if (combine_ == Combine::home) {
+      for (const HomeEntry& e : plan_.home) {
+        const real* row = room_.returned.row(e.slot);
+        real* to = home_.sum.row(e.token);
+        home_.forward ? ops::vec::axpy(a_.weight[static_cast<std::size_t>(e.entry)], row, to, width_) : ops::vec::add(row, to, width_);
+      }
+    } else {
+      for (i64 i = 0; i < room_.returned.rows(); ++i) ops::vec::add(room_.returned.row(i), home_.sum.row(plan_.send_token[i]), width_);
+    }
+    for (std::size_t i = 0; i < home_.d_weight.size(); ++i) {
+      home_.d_weight[i] = plan_.return_slot[i] < 0 ? 0 : room_.weights_back[static_cast<std::size_t>(plan_.return_slot[i])];
     }
   }
-  std::vector<real> there(d_row_weight.size()), back(static_cast<std::size_t>(sum(plan.send_entries)));
-  for (std::size_t i = 0; i < there.size(); ++i) there[i] = d_row_weight[plan.entry_row[i]];
-  comm::all_to_all_rows<real>(group_, there.data(), plan.recv_entries, back.data(), plan.send_entries, 1);
-  for (std::size_t i = 0; i < d_weight.size(); ++i) {
-    d_weight[i] = plan.return_slot[i] < 0 ? 0 : back[plan.return_slot[i]];
-  }
+
+ private:
+  const comm::Communicator& group_;
+  Combine combine_;
+  const routing::Assignment& a_;
+  const ExchangePlan& plan_;
+  Matrix& arrived_;
+  AllToAllExchanger::Room& room_;
+  Home home_;
+  i64 width_;
+};
+
+}  // namespace
+
+std::unique_ptr<RoundTrip> AllToAllExchanger::start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
+                                                            MatrixView y) const {
+  clear_rows(y);
+  return std::make_unique<AllToAllTrip>(group_, combine_, x, a, plan, kept, room_, Home{y, {}, true});
+}
+
+std::unique_ptr<RoundTrip> AllToAllExchanger::start_backward(ConstMatrixView d_y, const routing::Assignment& a, const ExchangePlan& plan,
+                                                             MatrixView d_x, std::span<real> d_weight) const {
+  return std::make_unique<AllToAllTrip>(group_, combine_, d_y, a, plan, room_.arrived, room_, Home{d_x, d_weight, false});
 }
 
 }  // namespace pleiad::exchange

@@ -4,76 +4,68 @@
 
 namespace pleiad::exchange {
 
+namespace {
+
+class LocalTrip : public RoundTrip {
+ public:
+  LocalTrip(ConstMatrixView from, const ExchangePlan& plan, MatrixView into, std::span<real> d_weight)
+      : from_(from), plan_(plan), into_(into), d_weight_(d_weight) {}
+
+  ConstMatrixView arrive() override { return from_; }
+  experts::Landing landing() override { return {into_, plan_.at_experts.token, true}; }
+  void leave(std::span<const real> d_row_weight) override {
+    std::ranges::fill(d_weight_, real{0});
+    for (std::size_t r = 0; r < d_row_weight.size(); ++r) d_weight_[static_cast<std::size_t>(plan_.home[r].entry)] = d_row_weight[r];
+  }
+  void finish() override {}
+
+ private:
+  ConstMatrixView from_;
+  const ExchangePlan& plan_;
+  MatrixView into_;
+  std::span<real> d_weight_;
+};
+
+}  // namespace
+
+void clear_rows(MatrixView rows) {
+  for (i64 i = 0; i < rows.rows; ++i) std::fill_n(rows.row(i), rows.cols, real{0});
+}
+
 ExchangePlan LocalExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout&, i64) const {
   ExchangePlan plan;
   PLEIAD_CHECK(map.owners() == 1, "{} owners on one rank", map.owners());
-  std::vector<std::int32_t> expert;
-  std::vector<real> weight;
-  std::vector<i64> entry;
+  Arrivals arrivals;
+  std::vector<std::int32_t> entry;
+  plan.return_slot.assign(a.expert.size(), -1);
   for (i64 t = 0; t < a.tokens(); ++t) {
     for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
-      const std::size_t at = static_cast<std::size_t>(i);
-      if (!a.kept[at]) continue;
-      plan.entry_token.push_back(t);
-      expert.push_back(static_cast<std::int32_t>(map.local_index(a.expert[at])));
-      weight.push_back(a.weight[at]);
-      entry.push_back(i);
+      if (!a.kept[i]) continue;
+      plan.return_slot[i] = static_cast<i64>(entry.size());
+      arrivals.token.push_back(static_cast<std::int32_t>(t));
+      arrivals.expert.push_back(static_cast<std::int32_t>(map.local_index(a.expert[i])));
+      arrivals.weight.push_back(a.weight[i]);
+      entry.push_back(static_cast<std::int32_t>(i));
     }
   }
-  order_by_expert(plan, expert, weight, a.experts);
+  order_by_expert(plan, arrivals, a.experts);
   plan.send_rows = plan.recv_rows = {a.tokens()};
   plan.send_entries = plan.recv_entries = {static_cast<i64>(entry.size())};
-  // Nothing travels: an assignment finds its result in the expert-major row itself.
-  plan.return_slot.assign(a.expert.size(), -1);
-  for (std::size_t i = 0; i < entry.size(); ++i) plan.return_slot[entry[i]] = plan.entry_row[i];
+  for (std::size_t r = 0; r < entry.size(); ++r) {
+    plan.home.push_back({plan.at_experts.token[r], entry[static_cast<std::size_t>(plan.row_entry[r])], plan.row_entry[r]});
+  }
   return plan;
 }
 
-void expand_rows(ConstMatrixView tokens, const ExchangePlan& plan, Matrix& rows) {
-  rows.resize_uninitialised(plan.rows(), tokens.cols);
-  for (i64 r = 0; r < plan.rows(); ++r) {
-    std::copy_n(tokens.row(plan.row_token[r]), tokens.cols, rows.row(r));
-  }
+std::unique_ptr<RoundTrip> LocalExchanger::start_forward(ConstMatrixView x, const routing::Assignment&, const ExchangePlan& plan, Matrix&,
+                                                         MatrixView y) const {
+  clear_rows(y);
+  return std::make_unique<LocalTrip>(x, plan, y, std::span<real>());
 }
 
-void sum_at_home(ConstMatrixView returned, const routing::Assignment& a, const ExchangePlan& plan, MatrixView y) {
-  for (i64 t = 0; t < y.rows; ++t) {
-    real* out = y.row(t);
-    std::fill_n(out, y.cols, real{0});
-    for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
-      const i64 slot = plan.return_slot[i];
-      if (slot < 0) continue;
-      const real w = a.weight[i];
-      const real* in = returned.row(slot);
-      for (i64 j = 0; j < y.cols; ++j) out[j] += w * in[j];
-    }
-  }
-}
-
-void add_at_home(ConstMatrixView returned, const routing::Assignment& a, const ExchangePlan& plan, MatrixView d_x) {
-  for (i64 t = 0; t < d_x.rows; ++t) {
-    real* out = d_x.row(t);
-    for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
-      const i64 slot = plan.return_slot[i];
-      if (slot < 0) continue;
-      const real* in = returned.row(slot);
-      for (i64 j = 0; j < d_x.cols; ++j) out[j] += in[j];
-    }
-  }
-}
-
-void LocalExchanger::dispatch(ConstMatrixView x, const ExchangePlan& plan, Matrix& rows) const { expand_rows(x, plan, rows); }
-
-void LocalExchanger::combine(ConstMatrixView out, const routing::Assignment& a, const ExchangePlan& plan, MatrixView y) const {
-  sum_at_home(out, a, plan, y);
-}
-
-void LocalExchanger::dispatch_adjoint(ConstMatrixView d_rows, std::span<const real> d_row_weight, const routing::Assignment& a,
-                                      const ExchangePlan& plan, MatrixView d_x, std::span<real> d_weight) const {
-  add_at_home(d_rows, a, plan, d_x);
-  for (std::size_t i = 0; i < d_weight.size(); ++i) {
-    d_weight[i] = plan.return_slot[i] < 0 ? 0 : d_row_weight[plan.return_slot[i]];
-  }
+std::unique_ptr<RoundTrip> LocalExchanger::start_backward(ConstMatrixView d_y, const routing::Assignment&, const ExchangePlan& plan, MatrixView d_x,
+                                                          std::span<real> d_weight) const {
+  return std::make_unique<LocalTrip>(d_y, plan, d_x, d_weight);
 }
 
 }  // namespace pleiad::exchange

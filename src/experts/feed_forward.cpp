@@ -1,25 +1,41 @@
 #include "pleiad/experts/feed_forward.hpp"
 
+#include <algorithm>
 #include <cmath>
 
+#include "pleiad/ops/gemm.hpp"
 #include "pleiad/ops/linear.hpp"
 #include "pleiad/ops/vec.hpp"
+#include "pleiad/ops/weighted_activation.hpp"
 
 namespace pleiad::experts {
 
 namespace {
 
-void scale_rows(MatrixView rows, std::span<const real> by) {
-  for (i64 r = 0; r < rows.rows && !by.empty(); ++r) {
-    for (i64 j = 0; j < rows.cols; ++j) rows(r, j) *= by[r];
+using ops::Trans;
+
+/// Numbers as the factor of a product: where they lie, or rounded into `room`.
+template <class N>
+View<const N> factor(ConstMatrixView m, Buffer<bf16>& room) {
+  if constexpr (std::is_same_v<N, real>) {
+    return m;
+  } else {
+    room.reserve_uninitialised(m.size());
+    for (i64 r = 0; r < m.rows; ++r) to_bf16(m.row(r), room.data() + r * m.cols, m.cols);
+    return {room.data(), m.rows, m.cols};
   }
 }
 
-/// d_weight[r] = <d_act row, act row> (+ <d_y row, bias>): the expert's output is never needed for it.
-void weight_gradient(ConstMatrixView d_act, ConstMatrixView act, std::span<real> d_weight) {
-  for (i64 r = 0; r < d_act.rows && !d_weight.empty(); ++r) {
-    d_weight[r] = ops::vec::dot(d_act.row(r), act.row(r), act.cols);
-  }
+void multiply(Trans ta, Trans tb, ConstMatrixView a, ConstMatrixView b, bool add, MatrixView c) { ops::gemm(ta, tb, 1, a, b, add ? 1 : 0, c); }
+void multiply(Trans ta, Trans tb, View<const bf16> a, View<const bf16> b, bool add, MatrixView c) { ops::gemm_bf16(ta, tb, a, b, add, c); }
+
+MatrixView room_for(Buffer<real>& room, i64 rows, i64 cols) {
+  room.reserve_uninitialised(rows * cols);
+  return {room.data(), rows, cols};
+}
+
+void zero_from(MatrixView m, i64 row) {
+  for (i64 r = row; r < m.rows; ++r) std::fill_n(m.row(r), m.cols, real{0});
 }
 
 }  // namespace
@@ -36,7 +52,12 @@ FeedForwardKind FeedForwardKind::read(Spec& spec) {
   const std::string word = spec.choice("activation", "gelu", {"relu", "gelu", "swiglu"}, "what kind of feed-forward expert");
   const bool bias = spec.flag("expert_bias", false, "biases in both layers of an expert (not with swiglu)");
   if (bias && word == "swiglu") user_error("{}.expert_bias = true: a swiglu expert has no bias, only relu and gelu experts may", spec.section());
-  return from(word, bias);
+  FeedForwardKind kind = from(word, bias);
+  kind.rounded = spec.choice("products", "f32", {"f32", "bf16"}, "numbers that experts multiply; bf16: with sums, weights and gradients in f32") == "bf16";
+  if (const std::string missing = ops::bf16_missing(); kind.rounded && !missing.empty()) {
+    user_error("{}.products = bf16: {}; allowed here: f32", spec.section(), missing);
+  }
+  return kind;
 }
 
 FeedForward::FeedForward(ParamSet& params, const std::string& prefix, i64 number, i64 slot, FeedForwardKind kind, i64 width,
@@ -65,54 +86,82 @@ FeedForward::FeedForward(ParamSet& params, const std::string& prefix, i64 number
   }
 }
 
-// Trace of R rows: pre-activation (or gate) [R,H], then act [R,H], then, gated only, up [R,H].
-void FeedForward::forward(const ParamSet& params, ConstMatrixView x, std::span<real> trace, MatrixView out) const {
-  const i64 n = x.rows * hidden_;
-  const MatrixView pre(trace.data(), x.rows, hidden_), act(trace.data() + n, x.rows, hidden_);
-  ops::linear_forward(x, params.value(w_in_), pre);
+template <class N>
+FeedForwardWeights<N> FeedForward::weights(const ParamSet& params, FeedForwardRoom& room) const {
+  FeedForwardWeights<N> w;
+  w.in = factor<N>(params.value(w_in_), room.w_in);
+  if (kind_.gated) w.up = factor<N>(params.value(w_up_), room.w_up);
+  w.out = factor<N>(params.value(w_out_), room.w_out);
+  return w;
+}
+
+// Trace of R rows: pre-activation (or gate) [R,H], then, gated only, up [R,H].
+template <class N>
+void FeedForward::forward(const ParamSet& params, const FeedForwardWeights<N>& w, ConstMatrixView x, std::span<real> trace, FeedForwardRoom& room,
+                          MatrixView out) const {
+  const MatrixView pre(trace.data(), x.rows, hidden_), h = room_for(room.h, x.rows, hidden_);
+  const View<const N> x_n = factor<N>(x, room.x_16);
+  multiply(Trans::no, Trans::yes, x_n, w.in, false, pre);
   if (kind_.gated) {
-    const MatrixView up(trace.data() + 2 * n, x.rows, hidden_);
-    ops::linear_forward(x, params.value(w_up_), up);
-    ops::swiglu_forward(pre.flat(), up.flat(), act.flat());
+    const MatrixView up(trace.data() + pre.size(), x.rows, hidden_);
+    multiply(Trans::no, Trans::yes, x_n, w.up, false, up);
+    ops::swiglu_forward(pre.flat(), up.flat(), h.flat());
   } else {
     if (kind_.bias) ops::add_bias(pre, params.value(b_in_));
-    ops::activate(kind_.activation, pre.flat(), act.flat());
+    ops::activate(kind_.activation, pre.flat(), h.flat());
   }
-  ops::linear_forward(act, params.value(w_out_), out);
+  multiply(Trans::no, Trans::yes, factor<N>(h, room.h_16), w.out, false, out);
   if (kind_.bias) ops::add_bias(out, params.value(b_out_));
 }
 
-void FeedForward::backward(ParamSet& params, ConstMatrixView x, std::span<const real> trace, std::span<const real> weight,
-                           MatrixView d_y, MatrixView d_x, std::span<real> d_weight, i64 lane) const {
-  const i64 n = x.rows * hidden_;
-  const ConstMatrixView pre(trace.data(), x.rows, hidden_), act(trace.data() + n, x.rows, hidden_);
-  Matrix d_act, d_up;
-  d_act.resize_uninitialised(x.rows, hidden_);
-  // First the gradient of the unweighted output, because d_weight = <d_y, E(x)>; then everything is scaled by the weight.
-  ops::linear_backward(act, params.value(w_out_), d_y, d_act, {});
-  weight_gradient(d_act, act, d_weight);
-  if (kind_.bias) {
-    for (i64 r = 0; r < x.rows && !d_weight.empty(); ++r) {
-      d_weight[r] += ops::vec::dot(d_y.row(r), params.value(b_out_).row(0), width_);
-    }
-  }
-  scale_rows(d_act, weight);
-  scale_rows(d_y, weight);
-  ops::linear_backward(act, params.value(w_out_), d_y, {}, params.grad(w_out_, lane));
+template <class N>
+void FeedForward::backward(ParamSet& params, const FeedForwardWeights<N>& w, ConstMatrixView x, std::span<const real> trace,
+                           std::span<const real> weight, ConstMatrixView d_y, FeedForwardRoom& room, MatrixView d_x, std::span<real> d_weight,
+                           i64 lane) const {
+  const ConstMatrixView pre(trace.data(), x.rows, hidden_);
+  const MatrixView h = room_for(room.h, x.rows, hidden_), d_h = room_for(room.d_h, x.rows, hidden_);
+  const i64 rows = weight.empty() ? x.rows : static_cast<i64>(weight.size());  // those that are no filling
+  const View<const N> x_n = factor<N>(x, room.x_16), d_y_n = factor<N>(d_y, room.d_y_16);
+  // First the gradient before weighting, because d_weight = <d_y, E(x)> = <d_h, h> (+ <d_y, b_out>).
+  multiply(Trans::no, Trans::no, d_y_n, w.out, false, d_h);
   if (kind_.gated) {
-    const ConstMatrixView up(trace.data() + 2 * n, x.rows, hidden_);
-    d_up.resize_uninitialised(x.rows, hidden_);
-    ops::swiglu_backward(pre.flat(), up.flat(), d_act.flat(), d_act.flat(), d_up.flat());
-    ops::linear_backward(x, params.value(w_in_), d_act, d_x, params.grad(w_in_, lane));
-    ops::linear_backward(x, params.value(w_up_), d_up, d_x, params.grad(w_up_, lane), true);
+    const ConstMatrixView up(trace.data() + pre.size(), x.rows, hidden_);
+    const MatrixView d_up = room_for(room.d_up, x.rows, hidden_);
+    ops::weighted_swiglu_backward(pre.row_range(0, rows), up.row_range(0, rows), weight, d_h.row_range(0, rows), d_up.row_range(0, rows),
+                                  h.row_range(0, rows), d_weight);
+    zero_from(d_up, rows);
   } else {
-    ops::activate_backward(kind_.activation, pre.flat(), d_act.flat(), d_act.flat());
-    if (kind_.bias) {
-      ops::add_column_sums(d_y, params.grad(b_out_, lane));
-      ops::add_column_sums(d_act, params.grad(b_in_, lane));
-    }
-    ops::linear_backward(x, params.value(w_in_), d_act, d_x, params.grad(w_in_, lane));
+    ops::weighted_activation_backward(kind_.activation, pre.row_range(0, rows), weight, d_h.row_range(0, rows), h.row_range(0, rows), d_weight);
   }
+  zero_from(h, rows);
+  zero_from(d_h, rows);
+  const View<const N> d_h_n = factor<N>(d_h, room.d_h_16);
+  multiply(Trans::yes, Trans::no, d_y_n, factor<N>(h, room.h_16), true, params.grad(w_out_, lane));
+  multiply(Trans::yes, Trans::no, d_h_n, x_n, true, params.grad(w_in_, lane));
+  multiply(Trans::no, Trans::no, d_h_n, w.in, false, d_x);
+  if (kind_.gated) {
+    const View<const N> d_up_n = factor<N>(ConstMatrixView(room.d_up.data(), x.rows, hidden_), room.d_up_16);
+    multiply(Trans::yes, Trans::no, d_up_n, x_n, true, params.grad(w_up_, lane));
+    multiply(Trans::no, Trans::no, d_up_n, w.up, true, d_x);
+  }
+  if (!kind_.bias) return;
+  const ConstMatrixView b_out = params.value(b_out_);
+  const MatrixView d_b_out = params.grad(b_out_, lane);
+  for (i64 r = 0; r < rows; ++r) {
+    if (!d_weight.empty()) d_weight[static_cast<std::size_t>(r)] += ops::vec::dot(d_y.row(r), b_out.row(0), width_);
+    ops::vec::axpy(weight.empty() ? real{1} : weight[static_cast<std::size_t>(r)], d_y.row(r), d_b_out.row(0), width_);
+  }
+  ops::add_column_sums(d_h.row_range(0, rows), params.grad(b_in_, lane));
 }
+
+#define PLEIAD_FEED_FORWARD(N)                                                                                                                 \
+  template FeedForwardWeights<N> FeedForward::weights<N>(const ParamSet&, FeedForwardRoom&) const;                                              \
+  template void FeedForward::forward<N>(const ParamSet&, const FeedForwardWeights<N>&, ConstMatrixView, std::span<real>, FeedForwardRoom&,     \
+                                        MatrixView) const;                                                                                     \
+  template void FeedForward::backward<N>(ParamSet&, const FeedForwardWeights<N>&, ConstMatrixView, std::span<const real>, std::span<const real>, \
+                                         ConstMatrixView, FeedForwardRoom&, MatrixView, std::span<real>, i64) const;
+PLEIAD_FEED_FORWARD(real)
+PLEIAD_FEED_FORWARD(bf16)
+#undef PLEIAD_FEED_FORWARD
 
 }  // namespace pleiad::experts

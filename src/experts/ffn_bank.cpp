@@ -1,5 +1,9 @@
 #include "pleiad/experts/ffn_bank.hpp"
 
+#include <algorithm>
+
+#include "pleiad/ops/vec.hpp"
+
 namespace pleiad::experts {
 
 FfnBank::FfnBank(ParamSet& params, const std::string& prefix, FeedForwardKind kind, i64 width, const std::vector<i64>& widths,
@@ -10,31 +14,99 @@ FfnBank::FfnBank(ParamSet& params, const std::string& prefix, FeedForwardKind ki
   }
 }
 
-void FfnBank::forward(const ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, BankTrace& trace, MatrixView out) const {
-  i64 size = 0;
-  for (std::size_t l = 0; l < experts_.size(); ++l) size += experts_[l].trace_size(offset[l + 1] - offset[l]);
-  trace.values.reserve_uninitialised(size);
-  std::span<real> rest = trace.values.span();
-  for (std::size_t l = 0; l < experts_.size(); ++l) {
-    const i64 begin = offset[l], count = offset[l + 1] - begin;
-    if (count == 0) continue;
-    const std::size_t need = static_cast<std::size_t>(experts_[l].trace_size(count));
-    experts_[l].forward(params, rows.row_range(begin, count), rest.first(need), out.row_range(begin, count));
-    rest = rest.subspan(need);
+namespace {
+
+/// Rows begin .. begin+count-1 of an expert; `height` with the filling.
+struct Tile {
+  i64 begin, count, height;
+};
+
+i64 height_of(i64 count) { return (count + k_tile_step - 1) / k_tile_step * k_tile_step; }
+
+template <class Work>
+void for_each_tile(const ExpertRun& run, Work work) {
+  for (i64 begin = run.begin; begin < run.end; begin += k_tile_rows) {
+    const i64 count = std::min(k_tile_rows, run.end - begin);
+    work(Tile{begin, count, height_of(count)});
   }
 }
 
-void FfnBank::backward(ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, const BankTrace& trace,
-                       std::span<const real> weight, MatrixView d_out, MatrixView d_rows, std::span<real> d_weight) const {
+/// The rows of a tile side by side, zeros behind them.
+ConstMatrixView gather(ConstMatrixView tokens, const ExpertRows& rows, const Tile& tile, Buffer<real>& room) {
+  room.reserve_uninitialised(tile.height * tokens.cols);
+  const MatrixView gathered(room.data(), tile.height, tokens.cols);
+  for (i64 i = 0; i < tile.count; ++i) std::copy_n(tokens.row(rows.token[static_cast<std::size_t>(tile.begin + i)]), tokens.cols, gathered.row(i));
+  std::fill(gathered.row(tile.count), gathered.row(tile.height), real{0});
+  return gathered;
+}
+
+/// `weight`: of all rows, or empty for 1.
+void scatter(ConstMatrixView results, const Tile& tile, std::span<const real> weight, const Landing& landing) {
+  for (i64 i = 0; i < tile.count; ++i) {
+    const std::size_t r = static_cast<std::size_t>(tile.begin + i);
+    real* to = landing.into.row(landing.place[r]);
+    if (!landing.add) {
+      std::copy_n(results.row(i), results.cols, to);
+    } else if (weight.empty()) {
+      ops::vec::add(results.row(i), to, results.cols);
+    } else {
+      ops::vec::axpy(weight[r], results.row(i), to, results.cols);
+    }
+  }
+}
+
+}  // namespace
+
+void FfnBank::forward(const ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, BankTrace& trace, const Landing& out) const {
+  kind_.rounded ? forward_as<bf16>(params, tokens, rows, trace, out) : forward_as<real>(params, tokens, rows, trace, out);
+}
+
+template <class N>
+void FfnBank::forward_as(const ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, BankTrace& trace, const Landing& out) const {
+  i64 size = 0;
+  for (const ExpertRun& run : rows.runs) {
+    for_each_tile(run, [&](const Tile& tile) { size += experts_[run.expert].trace_size(tile.height); });
+  }
+  trace.values.reserve_uninitialised(size);
+  std::span<real> rest = trace.values.span();
+  for (const ExpertRun& run : rows.runs) {
+    const FeedForward& expert = experts_[run.expert];
+    const FeedForwardWeights<N> weights = expert.weights<N>(params, room_.inner);
+    for_each_tile(run, [&](const Tile& tile) {
+      const std::size_t need = static_cast<std::size_t>(expert.trace_size(tile.height));
+      room_.y.reserve_uninitialised(tile.height * width_);
+      const MatrixView y(room_.y.data(), tile.height, width_);
+      expert.forward(params, weights, gather(tokens, rows, tile, room_.x), rest.first(need), room_.inner, y);
+      scatter(y, tile, rows.weight, out);
+      rest = rest.subspan(need);
+    });
+  }
+}
+
+void FfnBank::backward(ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, const BankTrace& trace, ConstMatrixView d_out,
+                       const Landing& d_x, std::span<real> d_weight) const {
+  kind_.rounded ? backward_as<bf16>(params, tokens, rows, trace, d_out, d_x, d_weight)
+                : backward_as<real>(params, tokens, rows, trace, d_out, d_x, d_weight);
+}
+
+template <class N>
+void FfnBank::backward_as(ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, const BankTrace& trace, ConstMatrixView d_out,
+                          const Landing& d_x, std::span<real> d_weight) const {
   std::span<const real> rest = trace.values.span();
-  for (std::size_t l = 0; l < experts_.size(); ++l) {
-    const i64 begin = offset[l], count = offset[l + 1] - begin;
-    if (count == 0) continue;
-    const std::size_t first = static_cast<std::size_t>(begin), n = static_cast<std::size_t>(count);
-    const std::size_t used = static_cast<std::size_t>(experts_[l].trace_size(count));
-    experts_[l].backward(params, rows.row_range(begin, count), rest.first(used), weight.subspan(first, n),
-                         d_out.row_range(begin, count), d_rows.row_range(begin, count), d_weight.subspan(first, n), 0);
-    rest = rest.subspan(used);
+  for (const ExpertRun& run : rows.runs) {
+    const FeedForward& expert = experts_[run.expert];
+    const FeedForwardWeights<N> weights = expert.weights<N>(params, room_.inner);
+    for_each_tile(run, [&](const Tile& tile) {
+      const std::size_t used = static_cast<std::size_t>(expert.trace_size(tile.height));
+      const std::size_t first = static_cast<std::size_t>(tile.begin), count = static_cast<std::size_t>(tile.count);
+      const ConstMatrixView x = gather(tokens, rows, tile, room_.x), d_y = gather(d_out, rows, tile, room_.d_y);
+      room_.y.reserve_uninitialised(tile.height * width_);
+      const MatrixView d_rows(room_.y.data(), tile.height, width_);
+      expert.backward(params, weights, x, rest.first(used), std::span(rows.weight).subspan(first, count), d_y, room_.inner, d_rows,
+                      d_weight.subspan(first, count), 0);
+      scatter(d_rows, tile, {}, d_x);
+      rest = rest.subspan(used);
+    });
   }
 }
 

@@ -70,7 +70,7 @@ void Adapter::forward(const ParamSet& params, ConstMatrixView x, const routing::
       Matrix out;
       out.resize_uninitialised(in.rows(), in.cols());
       part.values.reserve_uninitialised(adapters_[e].trace_size(in.rows()));
-      adapters_[e].forward(params, in, part.values.span(), out);
+      adapters_[e].forward(params, in, part.values.span(), room_, out);
       scatter_add(out, part.tokens, part.weight, y);
       trace.parts.push_back(std::move(part));
     }
@@ -80,8 +80,9 @@ void Adapter::forward(const ParamSet& params, ConstMatrixView x, const routing::
 void Adapter::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y, const AdapterTrace& trace, MatrixView d_x) const {
   for (const AdapterTrace::Part& part : trace.parts) {
     const Matrix in = gather(x, part.tokens);
-    Matrix d_out = gather(d_y, part.tokens), d_in(in.rows(), in.cols());
-    adapters_[part.adapter].backward(params, in, part.values.span(), part.weight, d_out, d_in, {}, part.lane);
+    const Matrix d_out = gather(d_y, part.tokens);
+    Matrix d_in(in.rows(), in.cols());
+    adapters_[part.adapter].backward(params, in, part.values.span(), part.weight, d_out, room_, d_in, {}, part.lane);
     scatter_add(d_in, part.tokens, {}, d_x);
   }
 }

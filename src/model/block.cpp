@@ -108,7 +108,7 @@ void Block::forward(const ParamSet& params, const ops::RotaryTable& rotary, std:
     trace.dense.resize(static_cast<std::size_t>(context.lanes.my_lanes().count));
     for_each_lane(context.lanes, [&](i64 lane, i64 begin, i64 count) {
       trace.dense[lane].reserve_uninitialised(dense_->trace_size(count));
-      dense_->forward(params, trace.normed_mid.view().row_range(begin, count), trace.dense[lane].span(), y.view().row_range(begin, count));
+      dense_->forward(params, trace.normed_mid.view().row_range(begin, count), trace.dense[lane].span(), dense_room_, y.view().row_range(begin, count));
     });
   }
   add_rows(y, x);
@@ -121,11 +121,9 @@ void Block::backward(ParamSet& params, const ops::RotaryTable& rotary, std::span
     moe_->backward(params, trace.normed_mid, d_x, context, trace.moe, aux_scale, d_normed);
   } else {
     PhaseTimes::Scope phase(context.times, Phase::dense_ffn);
-    Matrix d_y;
     for_each_lane(context.lanes, [&](i64 lane, i64 begin, i64 count) {
-      keep(ConstMatrixView(d_x).row_range(begin, count), d_y);
-      dense_->backward(params, trace.normed_mid.view().row_range(begin, count), trace.dense[lane].span(), {}, d_y,
-                       d_normed.view().row_range(begin, count), {}, lane);
+      dense_->backward(params, trace.normed_mid.view().row_range(begin, count), trace.dense[lane].span(), {},
+                       ConstMatrixView(d_x).row_range(begin, count), dense_room_, d_normed.view().row_range(begin, count), {}, lane);
     });
   }
   {

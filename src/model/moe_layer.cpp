@@ -56,19 +56,21 @@ void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing:
     count_statistics(*trace.router, to_route, k_bins_, trace.statistics);
     trace.statistics.traffic = trace.plan.traffic;
   }
+  std::unique_ptr<exchange::RoundTrip> trip;
+  ConstMatrixView tokens;
   {  // 3 tokens to their experts
     PhaseTimes::Scope phase(context.times, Phase::exchange);
-    exchanger_.dispatch(x, trace.plan, trace.rows);
+    trip = exchanger_.start_forward(x, assignment, trace.plan, trace.arrived, y);
+    tokens = trip->arrive();
   }
-  Matrix out;
   {  // 4 what the experts make of them
     PhaseTimes::Scope phase(context.times, Phase::expert);
-    out.resize_uninitialised(trace.rows.rows(), x.cols);
-    bank_->forward(params, trace.rows, trace.plan.expert_offset, trace.bank, out);
+    bank_->forward(params, tokens, trace.plan.at_experts, trace.bank, trip->landing());
   }
   {  // 5 results home, weighted and summed
     PhaseTimes::Scope phase(context.times, Phase::exchange);
-    exchanger_.combine(out, assignment, trace.plan, y);
+    trip->leave({});
+    trip->finish();
   }
   if (hyper_) {  // and one more small expert, made from those that were not chosen
     PhaseTimes::Scope phase(context.times, Phase::expert);
@@ -84,9 +86,7 @@ void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing:
 void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y, const StepContext& context, const MoeTrace& trace,
                         double loss_scale, MatrixView d_x) const {
   const routing::Assignment& assignment = trace.router->assignment;
-  const i64 rows = trace.rows.rows();
-  Matrix d_out, d_rows;
-  std::vector<real> d_row_weight(static_cast<std::size_t>(rows)), d_weight(assignment.expert.size());
+  std::vector<real> d_row_weight(static_cast<std::size_t>(trace.plan.rows())), d_weight(assignment.expert.size());
   if (hyper_) {
     PhaseTimes::Scope phase(context.times, Phase::expert);
     hyper_->backward(params, x, d_y, context, trace.hyper, d_x);
@@ -95,18 +95,21 @@ void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y
     PhaseTimes::Scope phase(context.times, Phase::expert);
     adapter_->backward(params, x, d_y, trace.adapter, d_x);
   }
+  std::unique_ptr<exchange::RoundTrip> trip;
+  ConstMatrixView d_out;
   {  // 5' the gradient of each token's output to the owners of its experts
     PhaseTimes::Scope phase(context.times, Phase::exchange);
-    exchanger_.combine_adjoint(d_y, trace.plan, d_out);
+    trip = exchanger_.start_backward(d_y, assignment, trace.plan, d_x, d_weight);
+    d_out = trip->arrive();
   }
   {  // 4' through the experts; the weights get their gradient here, where the activations are
     PhaseTimes::Scope phase(context.times, Phase::expert);
-    d_rows.resize_uninitialised(rows, x.cols);
-    bank_->backward(params, trace.rows, trace.plan.expert_offset, trace.bank, trace.plan.row_weight, d_out, d_rows, d_row_weight);
+    bank_->backward(params, exchanger_.arrived_tokens(x, trace.arrived), trace.plan.at_experts, trace.bank, d_out, trip->landing(), d_row_weight);
   }
   {  // 3' home again (2' is integers: no gradient)
     PhaseTimes::Scope phase(context.times, Phase::exchange);
-    exchanger_.dispatch_adjoint(d_rows, d_row_weight, assignment, trace.plan, d_x, d_weight);
+    trip->leave(d_row_weight);
+    trip->finish();
   }
   {  // 1' through the router, which adds its auxiliary losses
     PhaseTimes::Scope phase(context.times, Phase::router);

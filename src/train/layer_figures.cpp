@@ -126,11 +126,11 @@ LayerFigures layer_figures(const model::LayerStatistics& s, const LayerFacts& fa
   return f;
 }
 
-double rows_flops(std::span<const i64> offset, std::span<const i64> experts, const LayerFacts& facts) {
+double rows_flops(const experts::ExpertRows& rows, std::span<const i64> experts, const LayerFacts& facts) {
   // Experts of one width need no look at each of them, and there may be a million.
-  if (facts.widths.size() < 2) return static_cast<double>(offset.back() - offset.front()) * facts.flops_per_row.front();
+  if (facts.widths.size() < 2) return static_cast<double>(rows.rows()) * facts.flops_per_row.front();
   double flops = 0;
-  for (std::size_t e = 0; e < experts.size(); ++e) flops += static_cast<double>(offset[e + 1] - offset[e]) * facts.flops_per_row[experts[e]];
+  for (const experts::ExpertRun& run : rows.runs) flops += static_cast<double>(run.rows()) * facts.flops_per_row[experts[run.expert]];
   return flops;
 }
 

@@ -143,7 +143,7 @@ void Trainer::report_ranks(StepRecord& r) const {
   for (std::size_t l = 0; l < r.layers.size(); ++l) {
     const model::BlockTrace& block = trace_.blocks[model_.moe_layers()[l]];
     const std::vector<i64>& experts = model_.blocks()[model_.moe_layers()[l]].moe()->expert_map().owned_by(grid_.expert_group().rank());
-    const double flops = rows_flops(block.moe.plan.expert_offset, experts, facts_);
+    const double flops = rows_flops(block.moe.plan.at_experts, experts, facts_);
     mine.insert(mine.end(), {r.layers[l]->traffic.bytes(), r.layers[l]->traffic.messages(), block.moe.plan.rows(), std::bit_cast<i64>(flops)});
   }
   const std::vector<i64> pairs = own_pairs();

@@ -17,7 +17,7 @@ check "--version: HDF5 parallel or not, optional parts" says version.txt 'HDF5: 
 pleiad_on 2 --version >version2.txt
 check "--version is printed once on 2 ranks" once version2.txt '^pleiad '
 check "without a command: the usage, exit code 2" exits 2 pleiad_on 1
-for command in "" train eval split sample data inspect report verify "data build" "data synth" "data labelled" "data pairs" "data info"; do
+for command in "" train eval split sample data inspect report bench verify "bench layer" "data build" "data synth" "data labelled" "data pairs" "data info"; do
     # shellcheck disable=SC2086
     check "help of '${command:-pleiad}'" exits 0 pleiad_on 1 $command --help
     # shellcheck disable=SC2086

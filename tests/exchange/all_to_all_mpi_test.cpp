@@ -67,16 +67,20 @@ TEST_P(AllToAll, BringsEveryExpertTheRowsItGetsOnOneRankInTheSameOrder) {
     for (const Combine combine : {Combine::home, Combine::owner}) {
       const Compared c(GetParam(), rule, comm_, combine);
       const auto& experts = c.map.owned_by(comm_.rank());
-      EXPECT_EQ(c.here.plan.expert_offset.size(), experts.size() + 1);
-      for (std::size_t l = 0; l + 1 < c.here.plan.expert_offset.size(); ++l) {
-        const i64 begin = c.here.plan.expert_offset[l], count = c.here.plan.expert_offset[l + 1] - begin;
-        const i64 there = c.truth.plan.expert_offset[experts[l]], expected = c.truth.plan.expert_offset[experts[l] + 1] - there;
-        EXPECT_EQ(count, expected) << "expert " << experts[l];
-        if (count != expected) continue;
-        EXPECT_TRUE(same_bits(test::rows_of(c.here.rows, begin, count), test::rows_of(c.truth.rows, there, count)));
-        EXPECT_TRUE(same_bits(test::rows_of(c.here.d_out, begin, count), test::rows_of(c.truth.d_out, there, count)));
-        for (i64 r = 0; r < count; ++r) EXPECT_EQ(c.here.plan.row_weight[begin + r], c.truth.plan.row_weight[there + r]);
+      const experts::ExpertRows &here = c.here.plan.at_experts, &there = c.truth.plan.at_experts;
+      std::size_t seen = 0;
+      for (const experts::ExpertRun& truth : there.runs) {
+        if (c.map.owner(truth.expert) != comm_.rank()) continue;
+        ASSERT_LT(seen, here.runs.size());
+        const experts::ExpertRun& run = here.runs[seen++];
+        EXPECT_EQ(experts[run.expert], truth.expert);
+        EXPECT_EQ(run.rows(), truth.rows()) << "expert " << truth.expert;
+        if (run.rows() != truth.rows()) continue;
+        EXPECT_TRUE(same_bits(test::rows_of(c.here.rows, run.begin, run.rows()), test::rows_of(c.truth.rows, truth.begin, run.rows())));
+        EXPECT_TRUE(same_bits(test::rows_of(c.here.d_out, run.begin, run.rows()), test::rows_of(c.truth.d_out, truth.begin, run.rows())));
+        for (i64 r = 0; r < run.rows(); ++r) EXPECT_EQ(here.weight[run.begin + r], there.weight[truth.begin + r]);
       }
+      EXPECT_EQ(seen, here.runs.size());
     }
   }
 }
@@ -117,11 +121,10 @@ TEST_P(AllToAll, PlanAgreesBetweenSenderAndReceiver) {
   }
   EXPECT_EQ(kept, sent);
   EXPECT_EQ(plan.rows(), received);
-  EXPECT_EQ(plan.expert_offset.back(), received);
-  std::vector<i64> rows = plan.entry_row;
-  std::sort(rows.begin(), rows.end());
-  for (std::size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i], static_cast<i64>(i)) << "entry_row is no permutation";
-  for (std::size_t i = 0; i < plan.entry_row.size(); ++i) EXPECT_EQ(plan.row_token[plan.entry_row[i]], plan.entry_token[i]);
+  std::vector<std::int32_t> entries = plan.row_entry;
+  std::ranges::sort(entries);
+  for (std::size_t i = 0; i < entries.size(); ++i) EXPECT_EQ(entries[i], static_cast<std::int32_t>(i)) << "row_entry is no permutation";
+  EXPECT_EQ(static_cast<i64>(plan.home.size()), sent);
 }
 
 // <D x, r> = <x, D^T r> with D = dispatch: what backward rests on.
@@ -131,10 +134,18 @@ TEST_P(AllToAll, DispatchAndItsAdjointAreTransposes) {
     const AllToAllExchanger exchanger(comm_, combine);
     const Matrix x = normal_matrix(c.mine.tokens(), GetParam().width, 100 + static_cast<std::uint64_t>(comm_.rank()));
     const Matrix r = normal_matrix(c.here.plan.rows(), GetParam().width, 200 + static_cast<std::uint64_t>(comm_.rank()));
-    Matrix dx, back(x.rows(), x.cols());
+    Matrix kept, y(x.rows(), x.cols()), back(x.rows(), x.cols());
     std::vector<real> d_row_weight(static_cast<std::size_t>(r.rows())), d_weight(c.mine.expert.size());
-    exchanger.dispatch(x, c.here.plan, dx);
-    exchanger.dispatch_adjoint(r, d_row_weight, c.mine, c.here.plan, back, d_weight);
+    const experts::ExpertRows& rows = c.here.plan.at_experts;
+    const auto& experts = c.map.owned_by(comm_.rank());
+    auto trip = exchanger.start_forward(x, c.mine, c.here.plan, kept, y);
+    const Matrix dx = pretend_experts(rows, experts, trip->arrive(), trip->landing(), true, [](i64, real*, i64) {});
+    trip->leave({});
+    trip->finish();
+    trip = exchanger.start_backward(x, c.mine, c.here.plan, back, d_weight);
+    pretend_experts(rows, experts, trip->arrive(), trip->landing(), false, [&](i64 at, real* row, i64) { std::copy_n(r.row(at), x.cols(), row); });
+    trip->leave(d_row_weight);
+    trip->finish();
     double both[2] = {0, 0}, size = 1;
     for (std::size_t i = 0; i < dx.flat().size(); ++i) both[0] += static_cast<double>(dx.flat()[i]) * static_cast<double>(r.flat()[i]);
     for (std::size_t i = 0; i < x.flat().size(); ++i) both[1] += static_cast<double>(x.flat()[i]) * static_cast<double>(back.flat()[i]);

@@ -28,31 +28,37 @@ Matrix column(std::vector<real> numbers) {
 }
 
 TEST(LocalExchanger, SortsRowsByExpertAndKeepsTokenOrder) {
-  const LocalExchanger exchanger;
-  const ExchangePlan plan = exchanger.make_plan(three_tokens(), k_three, k_lanes, 1);
-  EXPECT_EQ(plan.expert_offset, (std::vector<i64>{0, 2, 2, 3}));
-  EXPECT_EQ(plan.row_token, (std::vector<i64>{0, 2, 0}));
-  EXPECT_EQ(plan.row_weight, (std::vector<real>{2, 4, 0.5f}));
-  EXPECT_EQ(plan.return_slot, (std::vector<i64>{2, 0, -1, 1}));
-  Matrix rows;
-  exchanger.dispatch(column({10, 20, 30}), plan, rows);
-  EXPECT_TRUE(test::same_bits(rows, column({10, 30, 10})));
+  const ExchangePlan plan = LocalExchanger().make_plan(three_tokens(), k_three, k_lanes, 1);
+  EXPECT_EQ(plan.at_experts.runs, (std::vector<experts::ExpertRun>{{0, 0, 2}, {2, 2, 3}}));
+  EXPECT_EQ(plan.at_experts.token, (std::vector<std::int32_t>{0, 2, 0}));
+  EXPECT_EQ(plan.at_experts.weight, (std::vector<real>{2, 4, 0.5f}));
+  EXPECT_EQ(plan.row_entry, (std::vector<std::int32_t>{1, 2, 0}));
+  EXPECT_EQ(plan.return_slot, (std::vector<i64>{0, 1, -1, 2}));
+}
+
+/// Gives `results` (and the gradients of the weights) to a trip as if experts had made them.
+void finish_with(RoundTrip& trip, const ExchangePlan& plan, ConstMatrixView results, bool forward, std::span<const real> d_row_weight) {
+  pretend_experts(plan.at_experts, {0, 1, 2}, trip.arrive(), trip.landing(), forward, [&](i64 r, real* row, i64) { row[0] = results(r, 0); });
+  trip.leave(d_row_weight);
+  trip.finish();
 }
 
 TEST(LocalExchanger, CombinesWeightedRowsAndGivesZeroToATokenWithoutExperts) {
   const LocalExchanger exchanger;
-  const ExchangePlan plan = exchanger.make_plan(three_tokens(), k_three, k_lanes, 1);
-  Matrix y = column({7, 7, 7});
-  exchanger.combine(column({100, 1000, 10}), three_tokens(), plan, y);
+  const routing::Assignment a = three_tokens();
+  const ExchangePlan plan = exchanger.make_plan(a, k_three, k_lanes, 1);
+  Matrix x = column({10, 20, 30}), y = column({7, 7, 7}), kept;
+  finish_with(*exchanger.start_forward(x, a, plan, kept, y), plan, column({100, 1000, 10}), true, {});
   EXPECT_TRUE(test::same_bits(y, column({205, 0, 4000})));
 }
 
 TEST(LocalExchanger, AdjointAddsRowsAndGivesDroppedAssignmentsNoWeightGradient) {
   const LocalExchanger exchanger;
-  const ExchangePlan plan = exchanger.make_plan(three_tokens(), k_three, k_lanes, 1);
-  Matrix d_x = column({1, 2, 3});
+  const routing::Assignment a = three_tokens();
+  const ExchangePlan plan = exchanger.make_plan(a, k_three, k_lanes, 1);
+  Matrix d_y = column({10, 20, 30}), d_x = column({1, 2, 3});
   std::vector<real> d_weight(4, 99);
-  exchanger.dispatch_adjoint(column({100, 1000, 10}), std::vector<real>{5, 6, 7}, three_tokens(), plan, d_x, d_weight);
+  finish_with(*exchanger.start_backward(d_y, a, plan, d_x, d_weight), plan, column({100, 1000, 10}), false, std::vector<real>{5, 6, 7});
   EXPECT_TRUE(test::same_bits(d_x, column({111, 2, 1003})));
   EXPECT_EQ(d_weight, (std::vector<real>{7, 5, 0, 6}));
 }
@@ -66,8 +72,8 @@ TEST(LocalExchanger, TakesTheSameExpertTwiceInOneToken) {
   a.kept = {1, 1};
   const LocalExchanger exchanger;
   const ExchangePlan plan = exchanger.make_plan(a, ExpertMap(ExpertPlacement::block, {1}, 1), LaneLayout(1, 1, 1, 1, 0), 1);
-  Matrix y(1, 1);
-  exchanger.combine(column({10, 100}), a, plan, y);
+  Matrix x(1, 1), y(1, 1), kept;
+  finish_with(*exchanger.start_forward(x, a, plan, kept, y), plan, column({10, 100}), true, {});
   EXPECT_EQ(y(0, 0), 320);
 }
 
@@ -79,8 +85,7 @@ TEST(LocalExchanger, SendsNothing) {
 
 TEST(ExpertOrder, RefusesAnExpertThatIsNotThere) {
   ExchangePlan plan;
-  plan.entry_token = {0};
-  EXPECT_THROW(order_by_expert(plan, {2}, {1}, 2), LogicError);
+  EXPECT_THROW(order_by_expert(plan, {.token = {0}, .expert = {2}, .weight = {1}}, 2), LogicError);
 }
 
 TEST(DryRun, PlansAndComputesLikeOneRank) {

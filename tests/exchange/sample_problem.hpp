@@ -6,6 +6,7 @@
 
 #include "pleiad/exchange/all_to_all.hpp"
 #include "pleiad/exchange/local.hpp"
+#include "pleiad/ops/vec.hpp"
 #include "support/alone.hpp"
 #include "support/sample.hpp"
 
@@ -61,28 +62,38 @@ inline routing::Assignment sample_assignment(const Case& c, std::uint64_t seed) 
 }
 
 /// Stands for expert e: scales and shifts a row. Element by element, so it does not care how rows are batched.
-inline void pretend_expert(MatrixView rows, i64 begin, i64 end, i64 expert) {
+inline void pretend_expert(real* row, i64 width, i64 expert) {
   const real factor = static_cast<real>(0.5 + 0.25 * static_cast<double>(expert)), shift = static_cast<real>(expert);
-  for (i64 r = begin; r < end; ++r) {
-    for (i64 j = 0; j < rows.cols; ++j) rows(r, j) = rows(r, j) * factor + shift;
-  }
+  for (i64 j = 0; j < width; ++j) row[j] = row[j] * factor + shift;
 }
 
-/// Stands for the weight gradient of a row: its sum times the expert's number.
-inline std::vector<real> pretend_weight_gradient(ConstMatrixView rows, std::span<const i64> offset, const std::vector<i64>& experts) {
-  std::vector<real> d(static_cast<std::size_t>(rows.rows), 0);
-  for (std::size_t l = 0; l < experts.size(); ++l) {
-    for (i64 r = offset[l]; r < offset[l + 1]; ++r) {
-      for (i64 j = 0; j < rows.cols; ++j) d[r] += rows(r, j) * static_cast<real>(1 + experts[l]);
+/// The experts' part of a round trip, row by row: `work(row, expert)` changes a copy of the row that arrived, which then goes to its landing,
+/// weighted in a forward sum. Returns the rows as they arrived.
+template <class Work>
+Matrix pretend_experts(const experts::ExpertRows& rows, const std::vector<i64>& experts, ConstMatrixView tokens, const experts::Landing& landing, bool forward,
+                       Work work) {
+  Matrix seen(rows.rows(), tokens.cols);
+  std::vector<real> row(static_cast<std::size_t>(tokens.cols));
+  for (const experts::ExpertRun& run : rows.runs) {
+    for (i64 r = run.begin; r < run.end; ++r) {
+      std::copy_n(tokens.row(rows.token[r]), tokens.cols, seen.row(r));
+      std::copy_n(seen.row(r), tokens.cols, row.begin());
+      work(r, row.data(), experts[run.expert]);
+      real* to = landing.into.row(landing.place[r]);
+      if (!landing.add) {
+        std::ranges::copy(row, to);
+      } else {
+        ops::vec::axpy(forward ? rows.weight[r] : real{1}, row.data(), to, tokens.cols);
+      }
     }
   }
-  return d;
+  return seen;
 }
 
 /// One forward and backward pass through an exchanger.
 struct Pass {
   ExchangePlan plan;
-  Matrix rows, y, d_out, d_x;
+  Matrix rows, y, d_out, d_x;  // rows, d_out: as the experts saw them
   std::vector<real> d_weight;
 };
 
@@ -90,21 +101,29 @@ inline Pass run(const Exchanger& exchanger, const routing::Assignment& a, const 
                 ConstMatrixView x, ConstMatrixView d_y, ConstMatrixView d_x_before) {
   Pass p;
   p.plan = exchanger.make_plan(a, map, lanes, x.cols);
-  exchanger.dispatch(x, p.plan, p.rows);
-  Matrix out = test::rows_of(p.rows, 0, p.rows.rows());
   const std::vector<i64>& experts = map.owned_by(owner);
-  for (std::size_t l = 0; l < experts.size(); ++l) pretend_expert(out, p.plan.expert_offset[l], p.plan.expert_offset[l + 1], experts[l]);
   p.y = Matrix(x.rows, x.cols);
-  for (real& v : p.y.flat()) v = 1e30f;  // combine must overwrite
-  exchanger.combine(out, a, p.plan, p.y);
+  for (real& v : p.y.flat()) v = 1e30f;  // must be overwritten
+  Matrix kept;
+  auto trip = exchanger.start_forward(x, a, p.plan, kept, p.y);
+  ConstMatrixView arrived = trip->arrive();
+  p.rows = pretend_experts(p.plan.at_experts, experts, arrived, trip->landing(), true, [&](i64, real* row, i64 e) { pretend_expert(row, x.cols, e); });
+  trip->leave({});
+  trip->finish();
 
-  exchanger.combine_adjoint(d_y, p.plan, p.d_out);
-  Matrix d_rows = test::rows_of(p.d_out, 0, p.d_out.rows());
-  for (std::size_t l = 0; l < experts.size(); ++l) pretend_expert(d_rows, p.plan.expert_offset[l], p.plan.expert_offset[l + 1], experts[l]);
-  const std::vector<real> d_row_weight = pretend_weight_gradient(d_rows, p.plan.expert_offset, experts);
   p.d_x = test::rows_of(d_x_before, 0, d_x_before.rows);
   p.d_weight.assign(a.expert.size(), 1e30f);
-  exchanger.dispatch_adjoint(d_rows, d_row_weight, a, p.plan, p.d_x, p.d_weight);
+  trip = exchanger.start_backward(d_y, a, p.plan, p.d_x, p.d_weight);
+  arrived = trip->arrive();
+  std::vector<real> d_row_weight(static_cast<std::size_t>(p.plan.rows()), 0);
+  p.d_out = pretend_experts(p.plan.at_experts, experts, arrived, trip->landing(), false, [&](i64 r, real* row, i64 e) {
+    pretend_expert(row, x.cols, e);
+    for (i64 j = 0; j < x.cols; ++j) d_row_weight[r] += row[j] * static_cast<real>(1 + e);  // stands for the gradient of the weight
+  });
+  trip->leave(d_row_weight);
+  trip->finish();
+  const ConstMatrixView again = exchanger.arrived_tokens(x, kept);
+  for (i64 r = 0; r < p.plan.rows(); ++r) EXPECT_TRUE(test::same_bits(test::rows_of(again, p.plan.at_experts.token[r], 1), test::rows_of(p.rows, r, 1)));
   return p;
 }
 

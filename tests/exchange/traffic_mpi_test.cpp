@@ -61,21 +61,24 @@ TEST_P(TrafficOf, PlanDryRunAndMpiAgree) {
   for (const auto& [combine, rule] : {std::pair{Combine::home, ExpertPlacement::block}, std::pair{Combine::owner, ExpertPlacement::round_robin}}) {
     const ExpertMap map(rule, widths, ranks);
     const AllToAllExchanger exchanger(comm, combine);
-    Matrix rows, y(x.rows(), x.cols()), d_rows;
+    Matrix kept, y(x.rows(), x.cols()), d_x(x.rows(), x.cols());
+    const auto experts_at_work = [&](RoundTrip& trip, const ExchangePlan& plan, bool forward) {
+      pretend_experts(plan.at_experts, map.owned_by(comm.rank()), trip.arrive(), trip.landing(), forward, [](i64, real*, i64) {});
+      const std::vector<real> d_row_weight(forward ? 0 : static_cast<std::size_t>(plan.rows()));
+      trip.leave(d_row_weight);
+      trip.finish();
+    };
     std::vector<real> d_weight(mine.expert.size());
 
     seen = {};
     const ExchangePlan plan = exchanger.make_plan(mine, map, lanes, c.width);
-    exchanger.dispatch(x, plan, rows);
-    exchanger.combine(rows, mine, plan, y);
+    experts_at_work(*exchanger.start_forward(x, mine, plan, kept, y), plan, true);
     EXPECT_EQ(plan.traffic.forward_bytes, seen.bytes);
     EXPECT_EQ(plan.traffic.forward_messages, seen.messages);
 
     std::map<int, long long> to = seen.to;
     seen = {};
-    exchanger.combine_adjoint(y, plan, d_rows);
-    const std::vector<real> d_row_weight(static_cast<std::size_t>(d_rows.rows()));
-    exchanger.dispatch_adjoint(d_rows, d_row_weight, mine, plan, y, d_weight);
+    experts_at_work(*exchanger.start_backward(y, mine, plan, d_x, d_weight), plan, false);
     EXPECT_EQ(plan.traffic.backward_bytes, seen.bytes);
     EXPECT_EQ(plan.traffic.backward_messages, seen.messages);
 

@@ -20,10 +20,10 @@ TEST(FfnBankGradient, AgreesWithDifferencesForEveryKindAndWidth) {
     };
     BankTrace trace;
     s.forward(trace);
-    Matrix d_out = test::rows_of(s.d_y, 0, s.d_y.rows()), d_rows(s.rows.rows(), s.width);
+    Matrix d_rows(s.rows.rows(), s.width);
     std::vector<real> d_weight(s.weight.size(), 1e9);
     test::fill_normal(d_rows.flat(), 5);  // must be overwritten
-    s.bank.backward(s.params, s.rows, s.offset, trace, s.weight, d_out, d_rows, d_weight);
+    s.backward(trace, d_rows, d_weight);
     EXPECT_TRUE(test::gradient_agrees("rows", objective, s.rows.flat(), d_rows.flat()));
     EXPECT_TRUE(test::gradient_agrees("weight", objective, std::span<real>(s.weight), std::span<const real>(d_weight)));
     test::expect_parameter_gradients(s.params, objective);
@@ -40,16 +40,16 @@ TEST(FeedForwardGradient, OfADenseLayerWithoutWeightsAgreesWithDifferences) {
     for (const ParamInfo& p : params.infos()) test::fill_normal(params.slice(p, params.values(p.owner)), p.name.size(), 0.6);
     Matrix x = test::normal_matrix(5, 4, 1), d_x(5, 4), out(5, 4);
     const Matrix d_y = test::normal_matrix(5, 4, 2);
+    FeedForwardRoom room;
     std::vector<real> trace(static_cast<std::size_t>(layer.trace_size(5)));
     const auto objective = [&] {
-      layer.forward(params, x, trace, out);
+      layer.forward(params, x, trace, room, out);
       double sum = 0;
       for (std::size_t i = 0; i < out.flat().size(); ++i) sum += out.flat()[i] * d_y.flat()[i];
       return sum;
     };
     objective();
-    Matrix destroyed = test::rows_of(d_y, 0, 5);
-    layer.backward(params, x, trace, {}, destroyed, d_x, {}, 2);
+    layer.backward(params, x, trace, {}, d_y, room, d_x, {}, 2);
     EXPECT_TRUE(test::gradient_agrees("x", objective, x.flat(), d_x.flat()));
     test::expect_parameter_gradients(params, objective);
     for (const real g : params.grads(Owner::replicated).first(static_cast<std::size_t>(2 * params.size(Owner::replicated)))) {

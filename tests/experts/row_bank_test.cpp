@@ -1,4 +1,5 @@
 // Experts of one row each (PEER neurons, product-key values): outputs against plain loops, and gradients of the rows that were used only.
+#include "experts/bank_sample.hpp"
 #include "pleiad/experts/neuron_bank.hpp"
 #include "pleiad/experts/value_bank.hpp"
 #include "support/sample.hpp"
@@ -21,10 +22,11 @@ struct Sample {
   }
   Matrix backward() {
     BankTrace trace;
-    Matrix out(rows.rows(), k_width), d_rows(rows.rows(), k_width), d_out = test::rows_of(d_y, 0, d_y.rows());
-    bank.forward(params, rows, offset, trace, out);
+    const ExpertRows at = rows_by_offset(offset, weight);
+    Matrix out(rows.rows(), k_width), d_rows(rows.rows(), k_width);
+    bank.forward(params, rows, at, trace, {out, at.token, false});
     d_weight.assign(weight.size(), 7);
-    bank.backward(params, rows, offset, trace, weight, d_out, d_rows, d_weight);
+    bank.backward(params, rows, at, trace, d_y, {d_rows, at.token, false}, d_weight);
     return out;
   }
   i64 expert_of(i64 row) const {

@@ -61,12 +61,13 @@ TEST(LoadFigures, OfOneExpertOrNoTokensAreFinite) {
 TEST(RankLoad, IsWhatTheExpertsOfARankHaveToDo) {
   LayerFacts facts;
   facts.flops_per_row = {10, 1, 100};
-  const std::vector<i64> offset = {0, 3, 5}, experts = {0, 2};
+  const std::vector<i64> mine = {0, 2};
+  const experts::ExpertRows rows{.runs = {{0, 0, 3}, {1, 3, 5}}, .token = {0, 1, 2, 0, 1}, .weight = {}};
   facts.widths = {1, 10, 100};
-  EXPECT_EQ(rows_flops(offset, experts, facts), 3 * 10 + 2 * 100);
+  EXPECT_EQ(rows_flops(rows, mine, facts), 3 * 10 + 2 * 100);
   facts.widths = {10};
-  EXPECT_EQ(rows_flops(offset, experts, facts), 5 * 10) << "all of one width";
-  EXPECT_EQ(rows_flops(std::vector<i64>{0}, {}, facts), 0) << "a rank without experts";
+  EXPECT_EQ(rows_flops(rows, mine, facts), 5 * 10) << "all of one width";
+  EXPECT_EQ(rows_flops({}, {}, facts), 0) << "a rank without experts";
   EXPECT_EQ(peak_over_mean(std::vector<double>{1, 5, 0}), 2.5);
   EXPECT_EQ(peak_over_mean(std::vector<double>{0, 0}), 1);
 }

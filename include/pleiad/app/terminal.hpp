@@ -8,6 +8,9 @@
 
 namespace pleiad::app {
 
+/// Whether a person watches. Under mpirun every rank has a pseudo-terminal of its own, so it is the launcher's output that counts.
+bool person_watches();
+
 class Terminal : public train::MetricSink {
  public:
   struct Options {

@@ -11,16 +11,22 @@ class AllToAllExchanger : public Exchanger {
   AllToAllExchanger(const comm::Communicator& group, Combine combine) : group_(group), combine_(combine) {}
 
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
-  void dispatch(ConstMatrixView x, const ExchangePlan& plan, Matrix& rows) const override;
-  void combine(ConstMatrixView out, const routing::Assignment& a, const ExchangePlan& plan, MatrixView y) const override;
-  void dispatch_adjoint(ConstMatrixView d_rows, std::span<const real> d_row_weight, const routing::Assignment& a,
-                        const ExchangePlan& plan, MatrixView d_x, std::span<real> d_weight) const override;
+  std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
+                                           MatrixView y) const override;
+  std::unique_ptr<RoundTrip> start_backward(ConstMatrixView d_y, const routing::Assignment& a, const ExchangePlan& plan, MatrixView d_x,
+                                            std::span<real> d_weight) const override;
+  ConstMatrixView arrived_tokens(ConstMatrixView, const Matrix& kept) const override { return kept; }
+
+  /// Buffers of a trip, kept from step to step; nothing in them outlives one.
+  struct Room {
+    Matrix packed, arrived, results, returned;
+    std::vector<real> weights_there, weights_back;
+  };
 
  private:
-  void return_rows(ConstMatrixView rows, std::span<const real> weight, const ExchangePlan& plan, Matrix& returned) const;
-
   const comm::Communicator& group_;
   Combine combine_;
+  mutable Room room_;
 };
 
 /// What this rank sends to each rank in one layer and step, given rows and assignments per rank both ways. Messages to itself and empty

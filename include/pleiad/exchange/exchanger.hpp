@@ -1,5 +1,4 @@
-// Moving token rows to the owners of their experts and back. Combine is the transpose of dispatch: the adjoint of one is the
-// other. Implementations: local.hpp (the truth, one rank), all_to_all.hpp (MPI), dry_run.hpp (local, counting pretended traffic).
+// Moving token rows to the owners of their experts and back. Implementations: local.hpp (the truth, one rank), all_to_all.hpp (MPI), dry_run.hpp (local, counting pretended traffic).
 // Letters: T tokens at home, D width, R expert-major rows at the owner.
 #pragma once
 #include <memory>
@@ -13,24 +12,40 @@
 
 namespace pleiad::exchange {
 
+/// One batch of rows on its way to the owners of its experts and back: arrive, let the experts work, leave, finish. Forward it
+/// carries tokens there and results home; backward, which is its transpose, gradients of outputs there and gradients of tokens home.
+class RoundTrip {
+ public:
+  virtual ~RoundTrip() = default;
+  /// Waits for the rows: [M,D], those that plan.at_experts counts. Valid until finish(). collective.
+  virtual ConstMatrixView arrive() = 0;
+  /// Where the experts are to put the results.
+  virtual experts::Landing landing() = 0;
+  /// Sends the results home; backward with the gradients of the weights by row, [R], forward with nothing. collective.
+  virtual void leave(std::span<const real> d_row_weight) = 0;
+  /// Waits until everything is home, where it is summed. collective.
+  virtual void finish() = 0;
+};
+
 class Exchanger {
  public:
   virtual ~Exchanger() = default;
 
-  /// Builds the plan; checks that everything sent is received. collective.
+  /// collective.
   virtual ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const = 0;
 
-  /// x [T,D] -> rows [R,D] at the owners, expert-major. collective.
-  virtual void dispatch(ConstMatrixView x, const ExchangePlan& plan, Matrix& rows) const = 0;
-  /// out [R,D] -> y [T,D], the weighted sum over each token's kept assignments (overwritten; 0 without any). collective.
-  virtual void combine(ConstMatrixView out, const routing::Assignment& a, const ExchangePlan& plan, MatrixView y) const = 0;
+  // The arguments of a trip must outlive it; one at a time. Both calls are collective.
 
-  /// Gradient of combine by its rows: d_y [T,D] -> d_out [R,D], before weighting (the bank weights it, as it also forms
-  /// d_weight). The same movement as dispatch. collective.
-  void combine_adjoint(ConstMatrixView d_y, const ExchangePlan& plan, Matrix& d_out) const { dispatch(d_y, plan, d_out); }
-  /// d_rows [R,D], d_row_weight [R] -> added to d_x [T,D]; d_weight [nnz], 0 where dropped. collective.
-  virtual void dispatch_adjoint(ConstMatrixView d_rows, std::span<const real> d_row_weight, const routing::Assignment& a,
-                                const ExchangePlan& plan, MatrixView d_x, std::span<real> d_weight) const = 0;
+  /// x [T,D] to the experts; y [T,D] becomes the weighted sum over each token's kept assignments (0 without any). `kept` is room for the rows
+  /// that arrive; backward needs them again.
+  virtual std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
+                                                   MatrixView y) const = 0;
+  /// d_y [T,D] to the experts, before weighting (the bank weights it, as it also forms the gradient of the weights); the gradient by token is
+  /// added to d_x [T,D], d_weight [nnz] is written, 0 where dropped.
+  virtual std::unique_ptr<RoundTrip> start_backward(ConstMatrixView d_y, const routing::Assignment& a, const ExchangePlan& plan, MatrixView d_x,
+                                                    std::span<real> d_weight) const = 0;
+  /// What arrive() of the forward trip gave: x itself or what it kept.
+  virtual ConstMatrixView arrived_tokens(ConstMatrixView x, const Matrix& kept) const = 0;
 };
 
 struct ExchangeConfig {

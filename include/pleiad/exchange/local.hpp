@@ -1,4 +1,5 @@
-// The exchange on one rank: plain gathers and sums. It is the specification that every other exchanger must equal.
+// The exchange on one rank: nothing moves. Experts read the tokens where they lie and add their results there, expert by expert; that
+// order is the specification which every other exchanger must equal.
 #pragma once
 #include "pleiad/exchange/exchanger.hpp"
 
@@ -7,19 +8,14 @@ namespace pleiad::exchange {
 class LocalExchanger : public Exchanger {
  public:
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
-  void dispatch(ConstMatrixView x, const ExchangePlan& plan, Matrix& rows) const override;
-  void combine(ConstMatrixView out, const routing::Assignment& a, const ExchangePlan& plan, MatrixView y) const override;
-  void dispatch_adjoint(ConstMatrixView d_rows, std::span<const real> d_row_weight, const routing::Assignment& a,
-                        const ExchangePlan& plan, MatrixView d_x, std::span<real> d_weight) const override;
+  std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
+                                           MatrixView y) const override;
+  std::unique_ptr<RoundTrip> start_backward(ConstMatrixView d_y, const routing::Assignment& a, const ExchangePlan& plan, MatrixView d_x,
+                                            std::span<real> d_weight) const override;
+  ConstMatrixView arrived_tokens(ConstMatrixView x, const Matrix&) const override { return x; }
 };
 
-// Shared with the MPI exchanger: what happens at home and at the owner once rows have moved.
-
-/// rows[r] = tokens[row_token[r]].
-void expand_rows(ConstMatrixView tokens, const ExchangePlan& plan, Matrix& rows);
-/// y[t] = sum over kept entries, in list order, of weight * returned[slot].
-void sum_at_home(ConstMatrixView returned, const routing::Assignment& a, const ExchangePlan& plan, MatrixView y);
-/// d_x[t] += sum over kept entries, in list order, of returned[slot].
-void add_at_home(ConstMatrixView returned, const routing::Assignment& a, const ExchangePlan& plan, MatrixView d_x);
+/// All zero.
+void clear_rows(MatrixView rows);
 
 }  // namespace pleiad::exchange

@@ -1,10 +1,10 @@
-// The exchange plan of one layer and step: who sends which rows where, and how they lie at the owner. Immutable once made; used by
-// dispatch, combine and both adjoints. Read next: exchanger.hpp.
+// The exchange plan of one layer and step: who sends which rows where, and what they are there for. Immutable once made; used by the
+// round trips of both passes. Read next: exchanger.hpp.
 // Letters: T tokens at home, P ranks of the expert group, R expert-major rows at the owner, M token rows that arrived there.
 #pragma once
 #include <vector>
 
-#include "pleiad/core/matrix.hpp"
+#include "pleiad/experts/expert_bank.hpp"
 
 namespace pleiad::exchange {
 
@@ -25,33 +25,45 @@ struct Traffic {
 /// Up to so many ranks bytes are counted for each pair of them; more ranks would need as many numbers as their square.
 inline constexpr i64 k_most_paired_ranks = 64;
 
+/// A kept assignment whose result comes back by itself.
+struct HomeEntry {
+  std::int32_t token = 0;  // at home
+  std::int32_t entry = 0;  // number of the assignment in its list
+  std::int32_t slot = 0;   // place of the row among those that come back
+};
+
 struct ExchangePlan {
   // At home.
   std::vector<i64> send_rows;     // [P] token rows for each rank; a token travels once per rank that needs it
   std::vector<i64> send_entries;  // [P] kept assignments behind them
   std::vector<i64> send_token;    // [sum send_rows] local token of each sent row, by rank, then in token order
-  std::vector<i64> return_slot;   // [nnz] place of each assignment's row in the returned buffer; -1 where dropped
+  std::vector<i64> return_slot;   // [nnz] place of each assignment among those that are sent, by rank; -1 where dropped
+  std::vector<HomeEntry> home;    // [sum send_entries] in the order in which results are summed at home: by expert, then token
 
   // At the owner.
-  std::vector<i64> recv_rows;       // [P]
-  std::vector<i64> recv_entries;    // [P]
-  std::vector<i64> entry_row;       // [R] expert-major row of each arrived assignment, in arrival order
-  std::vector<i64> entry_token;     // [R] arrived token row of each arrived assignment
-  std::vector<i64> row_token;       // [R] arrived token row of each expert-major row
-  std::vector<real> row_weight;     // [R] combine weight of each expert-major row
-  std::vector<i64> expert_offset;   // [local experts + 1]
+  std::vector<i64> recv_rows;         // [P]
+  std::vector<i64> recv_entries;      // [P]
+  experts::ExpertRows at_experts;     // [R]; tokens are counted in order of arrival
+  std::vector<std::int32_t> row_entry;  // [R] place of each row's assignment in order of arrival
 
   Traffic traffic;
   // Bytes to each rank of the group, forward and backward: [P] of this rank; [P*P], sender after sender, in a dry run. Empty where
   // nothing travels, and beyond k_most_paired_ranks.
   std::vector<i64> bytes_to;
 
-  i64 rows() const { return static_cast<i64>(row_token.size()); }
+  i64 rows() const { return at_experts.rows(); }
   i64 arrived() const;
 };
 
-/// Sorts arrived assignments into expert-major order: fills entry_row, row_token, row_weight, expert_offset. Rows of one expert
-/// keep their order of arrival, which is the global token order. pre: entry_token filled.
-void order_by_expert(ExchangePlan& plan, const std::vector<std::int32_t>& local_expert, const std::vector<real>& weight, i64 local_experts);
+/// Arrived assignments, in order of arrival.
+struct Arrivals {
+  std::vector<std::int32_t> token;   // arrived token row
+  std::vector<std::int32_t> expert;  // counted among those of this rank
+  std::vector<real> weight;
+};
+
+/// Sorts arrivals into expert-major order: fills plan.at_experts and plan.row_entry. Rows of one expert keep their order of arrival, which is
+/// the global token order.
+void order_by_expert(ExchangePlan& plan, const Arrivals& arrivals, i64 local_experts);
 
 }  // namespace pleiad::exchange

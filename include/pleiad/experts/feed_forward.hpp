@@ -3,6 +3,7 @@
 //   swiglu:      E(x) = W_down (silu(W_gate x) .* (W_up x))     Shazeer 2020, eq. 5
 // Letters: R rows (tokens of this expert), D width, H hidden width of this expert. Read next: ffn_bank.hpp.
 #pragma once
+#include "pleiad/core/bf16.hpp"
 #include "pleiad/core/param.hpp"
 #include "pleiad/core/spec.hpp"
 #include "pleiad/ops/activation.hpp"
@@ -14,13 +15,26 @@ struct FeedForwardKind {
   bool gated = false;
   ops::Activation activation = ops::Activation::gelu;
   bool bias = false;
+  bool rounded = false;  ///< factors of products rounded to bf16; sums, weights and gradients stay in single precision
 
-  /// Reads `activation` (relu, gelu, swiglu) and `expert_bias` of a section.
+  /// Reads `activation` (relu, gelu, swiglu), `expert_bias` and `products` (f32, bf16) of a section.
   static FeedForwardKind read(Spec& spec);
   /// pre: word is relu, gelu or swiglu.
   static FeedForwardKind from(const std::string& word, bool bias);
   /// Products of a D x H matrix with a row, per row and forward pass.
   i64 matrices() const { return gated ? 3 : 2; }
+};
+
+/// Room for intermediate numbers, kept from call to call by whoever calls.
+struct FeedForwardRoom {
+  Buffer<real> h, d_h, d_up;
+  Buffer<bf16> w_in, w_up, w_out, x_16, h_16, d_y_16, d_h_16, d_up_16;
+};
+
+/// The weights of an expert as factors of products, N being real or bf16.
+template <class N>
+struct FeedForwardWeights {
+  View<const N> in, up, out;
 };
 
 class FeedForward {
@@ -33,15 +47,31 @@ class FeedForward {
 
   i64 hidden() const { return hidden_; }
   /// Numbers that forward leaves in the trace for R rows.
-  i64 trace_size(i64 rows) const { return rows * hidden_ * (kind_.gated ? 3 : 2); }
+  i64 trace_size(i64 rows) const { return rows * hidden_ * (kind_.gated ? 2 : 1); }
   double flops_per_row() const { return 2.0 * static_cast<double>(kind_.matrices() * hidden_ * width_); }
 
+  /// The weights, rounded into `room` if N is bf16. Valid until they change or `room` is used for another expert.
+  template <class N>
+  FeedForwardWeights<N> weights(const ParamSet& params, FeedForwardRoom& room) const;
   /// out [R,D] = E(x [R,D]); trace is trace_size(R) long.
-  void forward(const ParamSet& params, ConstMatrixView x, std::span<real> trace, MatrixView out) const;
-  /// `d_y` [R,D] is the gradient of the token's output before weighting by `weight` [R]; both weight and d_weight may be empty
-  /// (weights 1). Writes d_x [R,D] and d_weight [R] = <d_y, E(x)>; adds parameter gradients to lane `lane`; destroys d_y.
-  void backward(ParamSet& params, ConstMatrixView x, std::span<const real> trace, std::span<const real> weight, MatrixView d_y,
-                MatrixView d_x, std::span<real> d_weight, i64 lane) const;
+  template <class N>
+  void forward(const ParamSet& params, const FeedForwardWeights<N>& w, ConstMatrixView x, std::span<real> trace, FeedForwardRoom& room,
+               MatrixView out) const;
+  /// `d_y` [R,D] is the gradient of the token's output before weighting by `weight`; both weight and d_weight may be empty (weights 1). They
+  /// may also be shorter than R: rows behind them fill up a tile and have no part in anything. Writes d_x [R,D] and d_weight =
+  /// <d_y, E(x)>; adds parameter gradients to lane `lane`.
+  template <class N>
+  void backward(ParamSet& params, const FeedForwardWeights<N>& w, ConstMatrixView x, std::span<const real> trace, std::span<const real> weight,
+                ConstMatrixView d_y, FeedForwardRoom& room, MatrixView d_x, std::span<real> d_weight, i64 lane) const;
+
+  /// The same with weights in single precision, for layers that all tokens go through.
+  void forward(const ParamSet& params, ConstMatrixView x, std::span<real> trace, FeedForwardRoom& room, MatrixView out) const {
+    forward(params, weights<real>(params, room), x, trace, room, out);
+  }
+  void backward(ParamSet& params, ConstMatrixView x, std::span<const real> trace, std::span<const real> weight, ConstMatrixView d_y,
+                FeedForwardRoom& room, MatrixView d_x, std::span<real> d_weight, i64 lane) const {
+    backward(params, weights<real>(params, room), x, trace, weight, d_y, room, d_x, d_weight, lane);
+  }
 
  private:
   FeedForwardKind kind_;

@@ -9,9 +9,9 @@ class ValueBank : public ExpertBank {
  public:
   /// Parameter prefix + "values" [N,D], of which this rank holds its rows. pre: map deals out contiguous runs.
   ValueBank(ParamSet& params, const std::string& prefix, i64 width, const ExpertMap& map, i64 owner);
-  void forward(const ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, BankTrace& trace, MatrixView out) const override;
-  void backward(ParamSet& params, ConstMatrixView rows, std::span<const i64> offset, const BankTrace& trace,
-                std::span<const real> weight, MatrixView d_out, MatrixView d_rows, std::span<real> d_weight) const override;
+  void forward(const ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, BankTrace& trace, const Landing& out) const override;
+  void backward(ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, const BankTrace& trace, ConstMatrixView d_out, const Landing& d_x,
+                std::span<real> d_weight) const override;
   double flops_per_row(i64) const override { return 2.0 * static_cast<double>(width_); }
   i64 parameters_of(i64) const override { return width_; }
 

@@ -49,6 +49,7 @@ class Adapter {
  private:
   bool shared_;
   std::vector<experts::FeedForward> adapters_;
+  mutable experts::FeedForwardRoom room_;  // scratch: nothing in it outlives a call
 };
 
 }  // namespace pleiad::model

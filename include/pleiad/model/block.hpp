@@ -52,6 +52,7 @@ class Block {
   AttentionLayer attention_;
   std::unique_ptr<MoeLayer> moe_;
   std::optional<experts::FeedForward> dense_;
+  mutable experts::FeedForwardRoom dense_room_;  // scratch: nothing in it outlives a call
 };
 
 /// RMS norm of all rows, lane by lane for the weight gradient.

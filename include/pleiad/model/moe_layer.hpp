@@ -35,7 +35,7 @@ struct MoeConfig {
 struct MoeTrace {
   std::unique_ptr<routing::RouterTrace> router;
   exchange::ExchangePlan plan;
-  Matrix rows;  // [R,D] what the experts of this rank saw
+  Matrix arrived;  // [M,D] token rows that came from other ranks and from this one; nothing where no token travels
   experts::BankTrace bank;
   HyperTrace hyper;
   AdapterTrace adapter;

@@ -51,8 +51,8 @@ struct LayerFigures {
 };
 LayerFigures layer_figures(const model::LayerStatistics& s, const LayerFacts& facts);
 
-/// Forward floating-point operations of a rank's experts: expert_offset [experts + 1] of its rows, by expert; experts: their global numbers.
-double rows_flops(std::span<const i64> expert_offset, std::span<const i64> experts, const LayerFacts& facts);
+/// Forward floating-point operations of a rank's experts; experts: their global numbers.
+double rows_flops(const experts::ExpertRows& rows, std::span<const i64> experts, const LayerFacts& facts);
 
 /// Largest over mean; 1 where nothing is there.
 double peak_over_mean(std::span<const double> values);

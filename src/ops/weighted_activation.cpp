@@ -1,0 +1,105 @@
+#include "pleiad/ops/weighted_activation.hpp"
+
+#include "pleiad/core/error.hpp"
+#include "pleiad/ops/vec.hpp"
+
+namespace pleiad::ops {
+
+namespace {
+
+/// Value and derivative of an activation, together.
+struct Point {
+  real value, slope;
+};
+
+struct Relu {
+  static Point at(real a) { return {a < 0 ? real(0) : a, a > 0 ? real(1) : real(0)}; }
+};
+struct Gelu {
+  static Point at(real a) {
+    const real cdf = vec::normal_cdf(a);
+    return {a * cdf, vec::mul_add(a, vec::normal_density(a), cdf)};
+  }
+};
+struct Silu {
+  static Point at(real a) {
+    const real s = vec::sigmoid(a);
+    return {a * s, s * vec::mul_add(a, real(1) - s, real(1))};
+  }
+};
+
+constexpr i64 k_block = 256;  // products for the sums, on the stack
+
+/// Calls element(j) -> product for j = 0 .. n-1, vectorised, and adds up the products in an order that depends on n only.
+template <class Element>
+real sum_elements(i64 n, Element element) {
+  alignas(64) real products[k_block];
+  real sum = 0;
+  for (i64 begin = 0; begin < n; begin += k_block) {
+    const i64 count = std::min(k_block, n - begin);
+#pragma omp simd
+    for (i64 j = 0; j < count; ++j) products[j] = element(begin + j);
+    sum += vec::sum(products, count);
+  }
+  return sum;
+}
+
+real weight_of(std::span<const real> weight, i64 row) { return weight.empty() ? real(1) : weight[static_cast<std::size_t>(row)]; }
+
+template <class F>
+void rows_backward(ConstMatrixView pre, std::span<const real> weight, MatrixView d_h, MatrixView h, std::span<real> d_weight) {
+  for (i64 r = 0; r < pre.rows; ++r) {
+    const real w = weight_of(weight, r);
+    const real* a = pre.row(r);
+    real *d = d_h.row(r), *out = h.row(r);
+    const real along = sum_elements(pre.cols, [=](i64 j) {
+      const Point p = F::at(a[j]);
+      const real product = d[j] * p.value, weighted = w * d[j];
+      d[j] = weighted * p.slope;
+      out[j] = w * p.value;
+      return product;
+    });
+    if (!d_weight.empty()) d_weight[static_cast<std::size_t>(r)] = along;
+  }
+}
+
+void check_rows(ConstMatrixView all, ConstMatrixView one, std::span<const real> weight) {
+  PLEIAD_CHECK(all.rows == one.rows && all.cols == one.cols, "activation of {}x{} with {}x{}", all.rows, all.cols, one.rows, one.cols);
+  PLEIAD_CHECK(weight.empty() || static_cast<i64>(weight.size()) == all.rows, "{} weights of {} rows", weight.size(), all.rows);
+}
+
+}  // namespace
+
+void weighted_activation_backward(Activation f, ConstMatrixView pre, std::span<const real> weight, MatrixView d_h, MatrixView h,
+                                  std::span<real> d_weight) {
+  check_rows(pre, d_h, weight);
+  check_rows(pre, h, d_weight);
+  switch (f) {
+    case Activation::relu: return rows_backward<Relu>(pre, weight, d_h, h, d_weight);
+    case Activation::gelu: return rows_backward<Gelu>(pre, weight, d_h, h, d_weight);
+    case Activation::silu: return rows_backward<Silu>(pre, weight, d_h, h, d_weight);
+  }
+}
+
+void weighted_swiglu_backward(ConstMatrixView gate, ConstMatrixView up, std::span<const real> weight, MatrixView d_h, MatrixView d_up, MatrixView h,
+                              std::span<real> d_weight) {
+  check_rows(gate, d_h, weight);
+  check_rows(gate, h, d_weight);
+  check_rows(up, d_up, weight);
+  for (i64 r = 0; r < gate.rows; ++r) {
+    const real w = weight_of(weight, r);
+    const real *g = gate.row(r), *u = up.row(r);
+    real *d = d_h.row(r), *d_u = d_up.row(r), *out = h.row(r);
+    const real along = sum_elements(gate.cols, [=](i64 j) {
+      const Point p = Silu::at(g[j]);
+      const real value = p.value * u[j], product = d[j] * value, weighted = w * d[j];
+      d_u[j] = weighted * p.value;
+      d[j] = weighted * u[j] * p.slope;
+      out[j] = w * value;
+      return product;
+    });
+    if (!d_weight.empty()) d_weight[static_cast<std::size_t>(r)] = along;
+  }
+}
+
+}  // namespace pleiad::ops
