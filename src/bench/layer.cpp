@@ -63,6 +63,9 @@ void LayerBench::forward(ConstMatrixView x, bool training, Pass& pass) {
   pass.y.resize_uninitialised(x.rows, x.cols);
   const routing::AttentionMaps maps = attention_.rows() ? routing::AttentionMaps{attention_, model_.config().heads} : routing::AttentionMaps{};
   layer_.forward(params_, x, maps, context(training), pass.trace, pass.y);
+  PhaseTimes::Scope phase(times_, Phase::plan);
+  model::LayerStatistics* const counted[] = {&pass.trace.statistics};
+  model::sum_statistics(grid_.world(), counted);
 }
 
 void LayerBench::backward(ConstMatrixView x, bool training, double loss_scale, Pass& pass) {

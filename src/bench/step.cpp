@@ -146,11 +146,15 @@ double StepBench::statistics_seconds() {
   std::vector<double> seconds;
   for (i64 i = 0; i < 5; ++i) {
     seconds.push_back(0);
+    std::vector<model::LayerStatistics*> counted;
     for (const i64 block : model_.moe_layers()) {
       const routing::RoutingContext routed{.world = world, .lanes = lanes_, .seed = config_.seed, .layer = block};
       const i64 bins = model::k_bins(model_.blocks()[block].moe()->expert_map().experts(), rows);
-      seconds.back() += time_once(world, {[&] { model::gather_statistics(*trace.blocks[block].moe.router, routed, bins); }});
+      model::MoeTrace& layer = trace.blocks[block].moe;
+      counted.push_back(&layer.statistics);
+      seconds.back() += time_once(world, {[&] { model::count_statistics(*layer.router, routed, bins, layer.statistics); }});
     }
+    seconds.back() += time_once(world, {[&] { model::sum_statistics(world, counted); }});
   }
   return spread_of(seconds).median;
 }
