@@ -85,7 +85,9 @@ TEST(LocalExchanger, SendsNothing) {
 
 TEST(ExpertOrder, RefusesAnExpertThatIsNotThere) {
   ExchangePlan plan;
-  EXPECT_THROW(order_by_expert(plan, {.token = {0}, .expert = {2}, .weight = {1}}, 2), LogicError);
+  Arrivals arrivals(1);
+  arrivals.set(0, 0, 2, 1);
+  EXPECT_THROW(order_by_expert(plan, arrivals, 2), LogicError);
 }
 
 TEST(DryRun, PlansAndComputesLikeOneRank) {

@@ -1,5 +1,5 @@
-// The exchange over MPI: one all-to-all of rows each way. A token's row travels once to each rank that needs it, with the list of
-// that rank's experts and weights beside it.
+// The exchange over MPI, each rank with each: a message of rows each way. A token's row travels once to each rank that needs it, with the
+// list of that rank's experts and weights ahead of it.
 #pragma once
 #include "pleiad/exchange/exchanger.hpp"
 

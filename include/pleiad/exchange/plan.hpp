@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "pleiad/experts/expert_bank.hpp"
+#include "pleiad/routing/assignment.hpp"
 
 namespace pleiad::exchange {
 
@@ -38,7 +39,7 @@ struct ExchangePlan {
   std::vector<i64> send_entries;  // [P] kept assignments behind them
   std::vector<i64> send_token;    // [sum send_rows] local token of each sent row, by rank, then in token order
   std::vector<i64> return_slot;   // [nnz] place of each assignment among those that are sent, by rank; -1 where dropped
-  std::vector<HomeEntry> home;    // [sum send_entries] in the order in which results are summed at home: by expert, then token
+  std::vector<HomeEntry> home;    // [sum send_entries] in the order in which results are summed at home: by token, then expert
 
   // At the owner.
   std::vector<i64> recv_rows;         // [P]
@@ -57,10 +58,19 @@ struct ExchangePlan {
 
 /// Arrived assignments, in order of arrival.
 struct Arrivals {
+  explicit Arrivals(std::size_t n) : token(n), expert(n), weight(n) {}
+  void set(std::size_t i, std::int32_t its_token, std::int32_t its_expert, real its_weight) {
+    token[i] = its_token;
+    expert[i] = its_expert;
+    weight[i] = its_weight;
+  }
   std::vector<std::int32_t> token;   // arrived token row
   std::vector<std::int32_t> expert;  // counted among those of this rank
   std::vector<real> weight;
 };
+
+/// Fills plan.home for results that come back one by one, from plan.return_slot.
+void order_at_home(ExchangePlan& plan, const routing::Assignment& a);
 
 /// Sorts arrivals into expert-major order: fills plan.at_experts and plan.row_entry. Rows of one expert keep their order of arrival, which is
 /// the global token order.
