@@ -85,28 +85,6 @@ std::vector<Ticket> exchange_tickets(const comm::Communicator& group, ExchangePl
 
 }  // namespace
 
-std::vector<Traffic> traffic_to(std::span<const i64> send_rows, std::span<const i64> send_entries, std::span<const i64> recv_rows,
-                                std::span<const i64> recv_entries, i64 me, i64 width, Combine combine) {
-  const i64 row_bytes = width * static_cast<i64>(sizeof(real));
-  std::vector<Traffic> all(send_rows.size());
-  for (std::size_t r = 0; r < send_rows.size(); ++r) {
-    if (static_cast<i64>(r) == me) continue;
-    Traffic& t = all[r];
-    // Tickets always, be they none; then rows there, and rows back for what arrived from rank r. Backward: rows there; rows back and with
-    // them one weight gradient per assignment.
-    t.forward_bytes += send_entries[r] * static_cast<i64>(sizeof(Ticket)) + send_rows[r] * row_bytes;
-    t.forward_messages += 1 + (send_rows[r] > 0);
-    t.backward_bytes += send_rows[r] * row_bytes;
-    t.backward_messages += send_rows[r] > 0;
-    const i64 back = combine == Combine::home ? recv_entries[r] : recv_rows[r];
-    t.forward_bytes += back * row_bytes;
-    t.forward_messages += back > 0;
-    t.backward_bytes += back * row_bytes + recv_entries[r] * static_cast<i64>(sizeof(real));
-    t.backward_messages += back > 0;
-  }
-  return all;
-}
-
 ExchangePlan AllToAllExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout&, i64 width) const {
   PLEIAD_CHECK(map.owners() == group_.size(), "{} owners for {} ranks", map.owners(), group_.size());
   ExchangePlan plan;
@@ -121,10 +99,13 @@ ExchangePlan AllToAllExchanger::make_plan(const routing::Assignment& a, const Ex
     }
   }
   order_by_expert(plan, arrivals, static_cast<i64>(map.owned_by(group_.rank()).size()));
-  for (const Traffic& t : traffic_to(plan.send_rows, plan.send_entries, plan.recv_rows, plan.recv_entries, group_.rank(), width, combine_)) {
+  if (group_.size() <= k_most_paired_ranks) plan.bytes_to.assign(static_cast<std::size_t>(group_.size()), 0);
+  for_each_other(group_, [&](i64 r) {
+    const Way way = nodes_.node_of(r) == nodes_.node_of(group_.rank()) ? Way::messages_within : Way::messages_between;
+    const Traffic t = traffic_between_ranks({plan.send_rows[r], plan.send_entries[r]}, {plan.recv_rows[r], plan.recv_entries[r]}, width, combine_, way);
     plan.traffic += t;
-    if (group_.size() <= k_most_paired_ranks) plan.bytes_to.push_back(t.bytes());
-  }
+    if (!plan.bytes_to.empty()) plan.bytes_to[r] = t.bytes();
+  });
   return plan;
 }
 

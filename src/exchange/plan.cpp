@@ -7,14 +7,6 @@
 
 namespace pleiad::exchange {
 
-Traffic& Traffic::operator+=(const Traffic& more) {
-  forward_bytes += more.forward_bytes;
-  backward_bytes += more.backward_bytes;
-  forward_messages += more.forward_messages;
-  backward_messages += more.backward_messages;
-  return *this;
-}
-
 i64 ExchangePlan::arrived() const { return std::accumulate(recv_rows.begin(), recv_rows.end(), i64{0}); }
 
 // A token sums its experts in ascending order, whoever owns them; tokens do not meet, so their order is free.
