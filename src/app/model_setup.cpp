@@ -34,7 +34,7 @@ ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const Da
       moe_config(model::MoeConfig::read(config.section("moe"), model_config.layers)),
       placement_config(train::PlacementConfig::read(config.section("parallel"))) {
   if (exchange_config.kind == "dry_run" && world.size() > 1) {
-    user_error("exchange.kind = dry_run: works on 1 rank only, here are {}; allowed: auto, all_to_all", world.size());
+    user_error("exchange.kind = dry_run: works on 1 rank only, here are {}; allowed: auto, all_to_all, hierarchical", world.size());
   }
   // A dense model still reads the router's options, so that a config with experts switched off stays valid.
   if (moe_config.layers.empty()) {

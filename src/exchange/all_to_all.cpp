@@ -2,129 +2,110 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
-#include "pleiad/comm/collectives.hpp"
-#include "pleiad/core/stable_order.hpp"
+#include "pleiad/comm/messages.hpp"
 #include "pleiad/exchange/local.hpp"
+#include "pleiad/exchange/ticket.hpp"
 #include "pleiad/ops/vec.hpp"
 
 namespace pleiad::exchange {
 
 namespace {
 
-/// Travels beside the rows, as bytes between ranks of one program: which experts want a token, with which weight.
-struct Ticket {
-  std::int32_t row = 0;           // number of the token's row among those sent to this rank
-  std::int32_t local_expert = 0;  // at the owner
-  real weight = 0;
-};
+enum Tag : int { k_tickets = 1, k_rows, k_results };
 
-/// The order in which results are summed: by expert, then token, as on one rank.
-void order_at_home(ExchangePlan& plan, const routing::Assignment& a) {
-  std::vector<HomeEntry> kept;
-  std::vector<std::int32_t> expert, order;
-  for (i64 t = 0; t < a.tokens(); ++t) {
-    for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
-      if (!a.kept[i]) continue;
-      kept.push_back({static_cast<std::int32_t>(t), static_cast<std::int32_t>(i), static_cast<std::int32_t>(plan.return_slot[i])});
-      expert.push_back(a.expert[i]);
-    }
-  }
-  stable_order(expert, a.experts, order);
-  for (const std::int32_t i : order) plan.home.push_back(kept[static_cast<std::size_t>(i)]);
+std::vector<i64> starts(const std::vector<i64>& counts) {
+  std::vector<i64> at(counts.size() + 1, 0);
+  std::inclusive_scan(counts.begin(), counts.end(), at.begin() + 1);
+  return at;
 }
 
-i64 sum(std::span<const i64> v) { return std::accumulate(v.begin(), v.end(), i64{0}); }
-
-}  // namespace
-
-std::vector<Traffic> traffic_to(std::span<const i64> send_rows, std::span<const i64> send_entries, std::span<const i64> recv_rows,
-                                std::span<const i64> recv_entries, i64 me, i64 width, Combine combine) {
-  const i64 row_bytes = width * static_cast<i64>(sizeof(real));
-  std::vector<Traffic> all(send_rows.size());
-  for (std::size_t r = 0; r < send_rows.size(); ++r) {
-    if (static_cast<i64>(r) == me) continue;
-    Traffic& t = all[r];
-    // Counts always; then tickets and rows there, and rows back from what arrived from rank r. Backward: rows there, rows back and
-    // one weight gradient per assignment back.
-    t.forward_bytes += 2 * static_cast<i64>(sizeof(i64));
-    t.forward_messages += 1;
-    if (send_rows[r]) {
-      t.forward_bytes += send_entries[r] * static_cast<i64>(sizeof(Ticket)) + send_rows[r] * row_bytes;
-      t.forward_messages += 2;
-      t.backward_bytes += send_rows[r] * row_bytes;
-      t.backward_messages += 1;
-    }
-    const i64 back = combine == Combine::home ? recv_entries[r] : recv_rows[r];
-    if (back) {
-      t.forward_bytes += back * row_bytes;
-      t.forward_messages += 1;
-      t.backward_bytes += back * row_bytes + recv_entries[r] * static_cast<i64>(sizeof(real));
-      t.backward_messages += 2;
-    }
-  }
-  return all;
+/// The ranks other than this one, each beginning with another so that not all send to the same.
+template <class Work>
+void for_each_other(const comm::Communicator& group, Work work) {
+  for (i64 step = 1; step < group.size(); ++step) work((group.rank() + step) % group.size());
 }
 
-ExchangePlan AllToAllExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout&, i64 width) const {
-  const std::size_t ranks = static_cast<std::size_t>(group_.size());
-  PLEIAD_CHECK(map.owners() == group_.size(), "{} owners for {} ranks", map.owners(), ranks);
-  ExchangePlan plan;
+/// Who needs which of our tokens: fills what the plan knows at home. Returns the tickets, by rank; those of one rank by token, then in list order.
+std::vector<Ticket> write_tickets(ExchangePlan& plan, const routing::Assignment& a, const ExpertMap& map) {
+  const std::size_t ranks = static_cast<std::size_t>(map.owners());
   plan.send_rows.assign(ranks, 0);
   plan.send_entries.assign(ranks, 0);
   plan.return_slot.assign(a.expert.size(), -1);
-
-  // Pass over tokens in order: each rank gets its tokens in order, each token's assignments in list order.
-  std::vector<std::vector<i64>> token_for(ranks), entry_for(ranks);
-  std::vector<std::vector<Ticket>> ticket_for(ranks);
-  for (i64 t = 0; t < a.tokens(); ++t) {
-    for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
-      const std::size_t at = static_cast<std::size_t>(i);
-      if (!a.kept[at]) continue;
-      const std::size_t to = static_cast<std::size_t>(map.owner(a.expert[at]));
-      if (token_for[to].empty() || token_for[to].back() != t) token_for[to].push_back(t);
-      ticket_for[to].push_back({static_cast<std::int32_t>(token_for[to].size() - 1),
-                                static_cast<std::int32_t>(map.local_index(a.expert[at])), a.weight[at]});
-      entry_for[to].push_back(i);
+  std::vector<i64> last(ranks, -1);
+  const auto for_each_kept = [&](auto work) {
+    std::ranges::fill(last, -1);
+    for (i64 t = 0; t < a.tokens(); ++t) {
+      for (std::size_t i = static_cast<std::size_t>(a.offset[t]); i < static_cast<std::size_t>(a.offset[t + 1]); ++i) {
+        if (!a.kept[i]) continue;
+        const std::size_t to = static_cast<std::size_t>(map.owner(a.expert[i]));
+        work(t, i, to, std::exchange(last[to], t) != t);
+      }
     }
+  };
+  for_each_kept([&](i64, std::size_t, std::size_t to, bool first) {
+    plan.send_rows[to] += first;
+    ++plan.send_entries[to];
+  });
+  const std::vector<i64> first_row = starts(plan.send_rows);
+  std::vector<i64> row = first_row, slot = starts(plan.send_entries);
+  plan.send_token.resize(static_cast<std::size_t>(row.back()));
+  std::vector<Ticket> tickets(static_cast<std::size_t>(slot.back()));
+  for_each_kept([&](i64 t, std::size_t i, std::size_t to, bool first) {
+    if (first) plan.send_token[static_cast<std::size_t>(row[to]++)] = t;
+    tickets[static_cast<std::size_t>(slot[to])] = {static_cast<std::int32_t>(row[to] - 1 - first_row[to]),
+                                                   static_cast<std::int32_t>(map.local_index(a.expert[i])), a.weight[i]};
+    plan.return_slot[i] = slot[to]++;
+  });
+  return tickets;
+}
+
+/// Sends tickets to those who need them. A message says by its length how many it brings, and its last ticket how many rows will follow, so no
+/// counts travel ahead.
+std::vector<Ticket> exchange_tickets(const comm::Communicator& group, ExchangePlan& plan, const std::vector<Ticket>& mine) {
+  const std::size_t me = static_cast<std::size_t>(group.rank());
+  const std::vector<i64> out = starts(plan.send_entries);
+  comm::Messages messages(group);
+  for_each_other(group, [&](i64 r) { messages.send(r, k_tickets, {comm::part(mine.data() + out[r], plan.send_entries[r])}); });
+  plan.recv_entries.assign(plan.send_entries.size(), 0);
+  plan.recv_entries[me] = plan.send_entries[me];
+  for_each_other(group, [&](i64 r) { plan.recv_entries[r] = comm::bytes_coming(group, r, k_tickets) / static_cast<i64>(sizeof(Ticket)); });
+  const std::vector<i64> in = starts(plan.recv_entries);
+  std::vector<Ticket> arrived(static_cast<std::size_t>(in.back()));
+  for_each_other(group, [&](i64 r) { messages.receive(r, k_tickets, {comm::part(arrived.data() + in[r], plan.recv_entries[r])}); });
+  std::copy_n(mine.begin() + out[me], plan.send_entries[me], arrived.begin() + in[me]);
+  messages.wait();
+  plan.recv_rows.assign(plan.send_rows.size(), 0);
+  for (std::size_t r = 0; r < plan.recv_rows.size(); ++r) {
+    if (plan.recv_entries[r]) plan.recv_rows[r] = arrived[static_cast<std::size_t>(in[r + 1] - 1)].row + 1;
   }
-  std::vector<i64> counts;
-  std::vector<Ticket> tickets;
-  i64 slot = 0;
-  for (std::size_t r = 0; r < ranks; ++r) {
-    plan.send_rows[r] = static_cast<i64>(token_for[r].size());
-    plan.send_entries[r] = static_cast<i64>(entry_for[r].size());
-    counts.insert(counts.end(), {plan.send_rows[r], plan.send_entries[r]});
-    plan.send_token.insert(plan.send_token.end(), token_for[r].begin(), token_for[r].end());
-    tickets.insert(tickets.end(), ticket_for[r].begin(), ticket_for[r].end());
-    for (const i64 i : entry_for[r]) plan.return_slot[i] = slot++;
-  }
+  return arrived;
+}
+
+}  // namespace
+
+ExchangePlan AllToAllExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout&, i64 width) const {
+  PLEIAD_CHECK(map.owners() == group_.size(), "{} owners for {} ranks", map.owners(), group_.size());
+  ExchangePlan plan;
+  const std::vector<Ticket> arrived = exchange_tickets(group_, plan, write_tickets(plan, a, map));
   if (combine_ == Combine::home) order_at_home(plan, a);
-  const std::vector<i64> arriving = comm::all_to_all_counts(group_, counts, 2);
-  for (std::size_t r = 0; r < ranks; ++r) {
-    plan.recv_rows.push_back(arriving[2 * r]);
-    plan.recv_entries.push_back(arriving[2 * r + 1]);
-  }
 
-  std::vector<Ticket> arrived(static_cast<std::size_t>(sum(plan.recv_entries)));
-  comm::all_to_all_rows<char>(group_, reinterpret_cast<const char*>(tickets.data()), plan.send_entries,
-                              reinterpret_cast<char*>(arrived.data()), plan.recv_entries, sizeof(Ticket));
-  Arrivals arrivals;
-  i64 first_row = 0;
-  std::size_t at = 0;
-  for (std::size_t r = 0; r < ranks; ++r) {
-    for (i64 i = 0; i < plan.recv_entries[r]; ++i, ++at) {
-      arrivals.token.push_back(static_cast<std::int32_t>(first_row + arrived[at].row));
-      arrivals.expert.push_back(arrived[at].local_expert);
-      arrivals.weight.push_back(arrived[at].weight);
+  Arrivals arrivals(arrived.size());
+  const std::vector<i64> first_row = starts(plan.recv_rows), first_entry = starts(plan.recv_entries);
+  for (std::size_t r = 0; r + 1 < first_entry.size(); ++r) {
+    for (std::size_t i = static_cast<std::size_t>(first_entry[r]); i < static_cast<std::size_t>(first_entry[r + 1]); ++i) {
+      arrivals.set(i, static_cast<std::int32_t>(first_row[r] + arrived[i].row), arrived[i].local_expert, arrived[i].weight);
     }
-    first_row += plan.recv_rows[r];
   }
   order_by_expert(plan, arrivals, static_cast<i64>(map.owned_by(group_.rank()).size()));
-  for (const Traffic& t : traffic_to(plan.send_rows, plan.send_entries, plan.recv_rows, plan.recv_entries, group_.rank(), width, combine_)) {
+  if (group_.size() <= k_most_paired_ranks) plan.bytes_to.assign(static_cast<std::size_t>(group_.size()), 0);
+  for_each_other(group_, [&](i64 r) {
+    const Way way = nodes_.node_of(r) == nodes_.node_of(group_.rank()) ? Way::messages_within : Way::messages_between;
+    const Traffic t = traffic_between_ranks({plan.send_rows[r], plan.send_entries[r]}, {plan.recv_rows[r], plan.recv_entries[r]}, width, combine_, way);
     plan.traffic += t;
-    if (group_.size() <= k_most_paired_ranks) plan.bytes_to.push_back(t.bytes());
-  }
+    if (!plan.bytes_to.empty()) plan.bytes_to[r] = t.bytes();
+  });
   return plan;
 }
 
@@ -139,20 +120,34 @@ struct Home {
 
 class AllToAllTrip : public RoundTrip {
  public:
-  /// Rows leave at once.
+  /// Rows leave at once. What a rank sends to itself is copied once and goes through no message; its results stay where the experts put them.
   AllToAllTrip(const comm::Communicator& group, Combine combine, ConstMatrixView from, const routing::Assignment& a, const ExchangePlan& plan,
                Matrix& arrived, AllToAllExchanger::Room& room, const Home& home)
-      : group_(group), combine_(combine), a_(a), plan_(plan), arrived_(arrived), room_(room), home_(home), width_(from.cols) {
-    room.packed.resize_uninitialised(static_cast<i64>(plan.send_token.size()), width_);
-    for (i64 i = 0; i < room.packed.rows(); ++i) std::copy_n(from.row(plan.send_token[i]), width_, room.packed.row(i));
-    arrived.resize_uninitialised(plan.arrived(), width_);
-    comm::all_to_all_rows<real>(group, room.packed.data(), plan.send_rows, arrived.data(), plan.recv_rows, width_);
+      : group_(group), by_entry_(combine == Combine::home), a_(a), plan_(plan), arrived_(arrived), room_(room), home_(home), width_(from.cols), messages_(group) {
+    const std::vector<i64> out = starts(plan.send_rows), in = starts(plan.recv_rows);
+    arrived.resize_uninitialised(in.back(), width_);
+    room.packed.resize_uninitialised(out.back(), width_);
+    for_each_other(group, [&](i64 r) {
+      if (plan.recv_rows[r]) messages_.receive(r, k_rows, {comm::part(arrived.row(in[r]), plan.recv_rows[r] * width_)});
+    });
+    const auto copy_rows_for = [&](i64 r, real* to) {
+      for (i64 i = out[r]; i < out[r + 1]; ++i, to += width_) std::copy_n(from.row(plan.send_token[static_cast<std::size_t>(i)]), width_, to);
+    };
+    for_each_other(group, [&](i64 r) {
+      if (!plan.send_rows[r]) return;
+      copy_rows_for(r, room.packed.row(out[r]));
+      messages_.send(r, k_rows, {comm::part(room.packed.row(out[r]), plan.send_rows[r] * width_)});
+    });
+    copy_rows_for(group.rank(), arrived.row(in[group.rank()]));
   }
 
-  ConstMatrixView arrive() override { return arrived_; }
+  ConstMatrixView arrive() override {
+    messages_.wait();
+    return arrived_;
+  }
 
   experts::Landing landing() override {
-    if (combine_ == Combine::home) {
+    if (by_entry_) {
       room_.results.resize_uninitialised(plan_.rows(), width_);
       return {room_.results, plan_.row_entry, false};
     }
@@ -161,48 +156,80 @@ class AllToAllTrip : public RoundTrip {
   }
 
   void leave(std::span<const real> d_row_weight) override {
-    const bool by_entry = combine_ == Combine::home;
-    const std::vector<i64>&there = by_entry ? plan_.recv_entries : plan_.recv_rows, &here = by_entry ? plan_.send_entries : plan_.send_rows;
-    room_.returned.resize_uninitialised(sum(here), width_);
-    comm::all_to_all_rows<real>(group_, room_.results.data(), there, room_.returned.data(), here, width_);
-    if (home_.forward) return;
+    const std::vector<i64>&there = by_entry_ ? plan_.recv_entries : plan_.recv_rows, &here = by_entry_ ? plan_.send_entries : plan_.send_rows;
+    const std::vector<i64> out = starts(there), in = starts(here), w_out = starts(plan_.recv_entries), w_in = starts(plan_.send_entries);
+    room_.returned.resize_uninitialised(in.back(), width_);
     room_.weights_there.resize(d_row_weight.size());
-    room_.weights_back.resize(static_cast<std::size_t>(sum(plan_.send_entries)));
+    room_.weights_back.resize(static_cast<std::size_t>(home_.forward ? 0 : w_in.back()));
     for (std::size_t r = 0; r < d_row_weight.size(); ++r) room_.weights_there[static_cast<std::size_t>(plan_.row_entry[r])] = d_row_weight[r];
-    comm::all_to_all_rows<real>(group_, room_.weights_there.data(), plan_.recv_entries, room_.weights_back.data(), plan_.send_entries, 1);
+    const auto weights = [&](std::vector<real>& all, const std::vector<i64>& at, i64 r) {
+      return home_.forward ? comm::Part{} : comm::part(all.data() + at[r], at[r + 1] - at[r]);
+    };
+    for_each_other(group_, [&](i64 r) {
+      if (here[r]) messages_.receive(r, k_results, {comm::part(room_.returned.row(in[r]), here[r] * width_), weights(room_.weights_back, w_in, r)});
+    });
+    for_each_other(group_, [&](i64 r) {
+      if (there[r]) messages_.send(r, k_results, {comm::part(room_.results.row(out[r]), there[r] * width_), weights(room_.weights_there, w_out, r)});
+    });
+    const i64 me = group_.rank();
+    own_ = {in[me], here[me]};
+    own_results_ = room_.results.data() + out[me] * width_;
+    own_weights_ = {w_in[me], plan_.send_entries[me]};
+    own_weights_from_ = w_out[me];
   }
 
   void finish() override {
-    if (combine_ == Combine::home) {
-      for (const HomeEntry& e : plan_.home) {
-        const real* row = room_.returned.row(e.slot);
-        real* to = home_.sum.row(e.token);
-        home_.forward ? ops::vec::axpy(a_.weight[static_cast<std::size_t>(e.entry)], row, to, width_) : ops::vec::add(row, to, width_);
-      }
-    } else {
-      for (i64 i = 0; i < room_.returned.rows(); ++i) ops::vec::add(room_.returned.row(i), home_.sum.row(plan_.send_token[i]), width_);
-    }
+    messages_.wait();
+    by_entry_ ? sum_by_token() : sum_by_rank();
     for (std::size_t i = 0; i < home_.d_weight.size(); ++i) {
-      home_.d_weight[i] = plan_.return_slot[i] < 0 ? 0 : room_.weights_back[static_cast<std::size_t>(plan_.return_slot[i])];
+      const i64 slot = plan_.return_slot[i], own = slot - own_weights_.begin;
+      if (slot < 0) home_.d_weight[i] = 0;
+      else if (own >= 0 && own < own_weights_.count) home_.d_weight[i] = room_.weights_there[static_cast<std::size_t>(own_weights_from_ + own)];
+      else home_.d_weight[i] = room_.weights_back[static_cast<std::size_t>(slot)];
     }
   }
 
  private:
+  /// Row `slot` of those that come back, by rank.
+  const real* back(i64 slot) const {
+    const i64 own = slot - own_.begin;
+    return own >= 0 && own < own_.count ? own_results_ + own * width_ : room_.returned.row(slot);
+  }
+
+  void sum_by_token() {
+    const HomeEntry *e = plan_.home.data(), *end = e + plan_.home.size();
+    for (i64 t = 0; t < home_.sum.rows; ++t) {
+      real* to = home_.sum.row(t);
+      if (home_.forward) std::fill_n(to, width_, real{0});
+      for (; e != end && e->token == t; ++e) {
+        home_.forward ? ops::vec::axpy(a_.weight[static_cast<std::size_t>(e->entry)], back(e->slot), to, width_) : ops::vec::add(back(e->slot), to, width_);
+      }
+    }
+  }
+
+  void sum_by_rank() {
+    if (home_.forward) clear_rows(home_.sum);
+    for (std::size_t i = 0; i < plan_.send_token.size(); ++i) ops::vec::add(back(static_cast<i64>(i)), home_.sum.row(plan_.send_token[i]), width_);
+  }
+
   const comm::Communicator& group_;
-  Combine combine_;
+  bool by_entry_;
   const routing::Assignment& a_;
   const ExchangePlan& plan_;
   Matrix& arrived_;
   AllToAllExchanger::Room& room_;
   Home home_;
   i64 width_;
+  comm::Messages messages_;
+  Range own_, own_weights_;  // what this rank gave itself, among what comes back
+  const real* own_results_ = nullptr;
+  i64 own_weights_from_ = 0;
 };
 
 }  // namespace
 
 std::unique_ptr<RoundTrip> AllToAllExchanger::start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
                                                             MatrixView y) const {
-  clear_rows(y);
   return std::make_unique<AllToAllTrip>(group_, combine_, x, a, plan, kept, room_, Home{y, {}, true});
 }
 

@@ -35,16 +35,14 @@ void clear_rows(MatrixView rows) {
 ExchangePlan LocalExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout&, i64) const {
   ExchangePlan plan;
   PLEIAD_CHECK(map.owners() == 1, "{} owners on one rank", map.owners());
-  Arrivals arrivals;
+  Arrivals arrivals(static_cast<std::size_t>(std::ranges::count_if(a.kept, [](auto kept) { return kept != 0; })));
   std::vector<std::int32_t> entry;
   plan.return_slot.assign(a.expert.size(), -1);
   for (i64 t = 0; t < a.tokens(); ++t) {
     for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
       if (!a.kept[i]) continue;
       plan.return_slot[i] = static_cast<i64>(entry.size());
-      arrivals.token.push_back(static_cast<std::int32_t>(t));
-      arrivals.expert.push_back(static_cast<std::int32_t>(map.local_index(a.expert[i])));
-      arrivals.weight.push_back(a.weight[i]);
+      arrivals.set(entry.size(), static_cast<std::int32_t>(t), static_cast<std::int32_t>(map.local_index(a.expert[i])), a.weight[i]);
       entry.push_back(static_cast<std::int32_t>(i));
     }
   }

@@ -1,20 +1,31 @@
 #include "pleiad/exchange/plan.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 #include "pleiad/core/stable_order.hpp"
 
 namespace pleiad::exchange {
 
-Traffic& Traffic::operator+=(const Traffic& more) {
-  forward_bytes += more.forward_bytes;
-  backward_bytes += more.backward_bytes;
-  forward_messages += more.forward_messages;
-  backward_messages += more.backward_messages;
-  return *this;
-}
-
 i64 ExchangePlan::arrived() const { return std::accumulate(recv_rows.begin(), recv_rows.end(), i64{0}); }
+
+// A token sums its experts in ascending order, whoever owns them; tokens do not meet, so their order is free.
+void order_at_home(ExchangePlan& plan, const routing::Assignment& a) {
+  const auto earlier = [&](const HomeEntry& l, const HomeEntry& r) {
+    const std::int32_t left = a.expert[static_cast<std::size_t>(l.entry)], right = a.expert[static_cast<std::size_t>(r.entry)];
+    return left != right ? left < right : l.entry < r.entry;
+  };
+  plan.home.clear();
+  plan.home.reserve(a.expert.size());
+  for (i64 t = 0; t < a.tokens(); ++t) {
+    const std::size_t first = plan.home.size();
+    for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
+      const i64 slot = plan.return_slot[static_cast<std::size_t>(i)];
+      if (slot >= 0) plan.home.push_back({static_cast<std::int32_t>(t), static_cast<std::int32_t>(i), static_cast<std::int32_t>(slot)});
+    }
+    std::sort(plan.home.begin() + static_cast<std::ptrdiff_t>(first), plan.home.end(), earlier);
+  }
+}
 
 void order_by_expert(ExchangePlan& plan, const Arrivals& arrivals, i64 local_experts) {
   const std::size_t n = arrivals.expert.size();

@@ -85,7 +85,9 @@ TEST(LocalExchanger, SendsNothing) {
 
 TEST(ExpertOrder, RefusesAnExpertThatIsNotThere) {
   ExchangePlan plan;
-  EXPECT_THROW(order_by_expert(plan, {.token = {0}, .expert = {2}, .weight = {1}}, 2), LogicError);
+  Arrivals arrivals(1);
+  arrivals.set(0, 0, 2, 1);
+  EXPECT_THROW(order_by_expert(plan, arrivals, 2), LogicError);
 }
 
 TEST(DryRun, PlansAndComputesLikeOneRank) {
@@ -95,7 +97,7 @@ TEST(DryRun, PlansAndComputesLikeOneRank) {
     const ExpertMap map(ExpertPlacement::block, std::vector<i64>(static_cast<std::size_t>(c.experts), 1), 1);
     const Matrix x = test::normal_matrix(lanes.tokens(), c.width, 1), d_y = test::normal_matrix(lanes.tokens(), c.width, 2);
     const Pass local = run(LocalExchanger(), a, map, 0, lanes, x, d_y, x);
-    const Pass dry = run(DryRunExchanger(16, Combine::home), a, map, 0, lanes, x, d_y, x);
+    const Pass dry = run(DryRunExchanger(NodeLayout::of_size(16, 4), Combine::home, Kind::hierarchical), a, map, 0, lanes, x, d_y, x);
     EXPECT_TRUE(test::same_bits(dry.y, local.y)) << c;
     EXPECT_TRUE(test::same_bits(dry.d_x, local.d_x)) << c;
     EXPECT_TRUE(test::same_bits(dry.d_weight, local.d_weight)) << c;
@@ -106,7 +108,7 @@ TEST(DryRun, PlanHoldsTheSumOverPretendedRanks) {
   const Case& c = cases().front();
   const routing::Assignment a = sample_assignment(c, 5);
   const LaneLayout alone(c.lanes, c.sequences, c.seq_len, 1, 0), three(c.lanes, c.sequences, c.seq_len, 3, 0);
-  const DryRunExchanger dry(3, Combine::owner);
+  const DryRunExchanger dry(NodeLayout::of_size(3, 1), Combine::owner, Kind::all_to_all);
   const ExpertMap map(ExpertPlacement::block, std::vector<i64>(static_cast<std::size_t>(c.experts), 1), 1);
   Traffic sum;
   for (const Traffic& t : dry.traffic_per_rank(a, map, three, c.width)) {
@@ -118,7 +120,7 @@ TEST(DryRun, PlanHoldsTheSumOverPretendedRanks) {
   EXPECT_EQ(plan.bytes_to.size(), 9u) << "three ranks, pair by pair";
   EXPECT_EQ(std::accumulate(plan.bytes_to.begin(), plan.bytes_to.end(), i64{0}), total.bytes());
   for (std::size_t r = 0; r < 3; ++r) EXPECT_EQ(plan.bytes_to[4 * r], 0) << "nothing to itself";
-  EXPECT_TRUE(DryRunExchanger(k_most_paired_ranks + 1, Combine::owner).make_plan(a, map, alone, c.width).bytes_to.empty());
+  EXPECT_TRUE(DryRunExchanger(NodeLayout::of_size(k_most_paired_ranks + 1, 1), Combine::owner, Kind::all_to_all).make_plan(a, map, alone, c.width).bytes_to.empty());
   EXPECT_GT(total.forward_bytes, 0);
   EXPECT_EQ(total.forward_bytes, sum.forward_bytes);
   EXPECT_EQ(total.backward_messages, sum.backward_messages);

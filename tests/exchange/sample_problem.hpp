@@ -1,10 +1,11 @@
 // A whole exchange problem that every rank can make: tokens, variable-length expert lists with drops, and stand-ins for what
-// experts do to rows; with the truth from LocalExchanger. Read next: all_to_all_mpi_test.cpp.
+// experts do to rows; with the truth from LocalExchanger. Read next: exchanger_mpi_test.cpp.
 #pragma once
 #include <algorithm>
 #include <ostream>
 
 #include "pleiad/exchange/all_to_all.hpp"
+#include "pleiad/exchange/hierarchical.hpp"
 #include "pleiad/exchange/local.hpp"
 #include "pleiad/ops/vec.hpp"
 #include "support/alone.hpp"
@@ -59,6 +60,16 @@ inline routing::Assignment sample_assignment(const Case& c, std::uint64_t seed) 
     a.offset.push_back(a.entries());
   }
   return a;
+}
+
+/// Ways in which the ranks may be spread over nodes: all together, each alone, two by two, in turn, and unevenly.
+inline std::vector<NodeLayout> node_layouts(i64 ranks) {
+  std::vector<i64> in_turn, uneven;
+  for (i64 r = 0; r < ranks; ++r) {
+    in_turn.push_back(5 - r % 3);
+    uneven.push_back(r == 0 ? 0 : r < 4 ? 1 : 2);
+  }
+  return {NodeLayout::of_size(ranks, ranks), NodeLayout::of_size(ranks, 1), NodeLayout::of_size(ranks, 2), NodeLayout(in_turn), NodeLayout(uneven)};
 }
 
 /// Stands for expert e: scales and shifts a row. Element by element, so it does not care how rows are batched.

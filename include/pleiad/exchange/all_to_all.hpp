@@ -1,14 +1,17 @@
-// The exchange over MPI: one all-to-all of rows each way. A token's row travels once to each rank that needs it, with the list of
-// that rank's experts and weights beside it.
+// The exchange over MPI, each rank with each: a message of rows each way. A token's row travels once to each rank that needs it, with the
+// list of that rank's experts and weights ahead of it.
 #pragma once
 #include "pleiad/exchange/exchanger.hpp"
+#include "pleiad/exchange/node_layout.hpp"
 
 namespace pleiad::exchange {
 
 class AllToAllExchanger : public Exchanger {
  public:
-  /// `group` are the ranks that share out the experts; it must outlive this.
-  AllToAllExchanger(const comm::Communicator& group, Combine combine) : group_(group), combine_(combine) {}
+  /// `group` are the ranks that share out the experts; it must outlive this. `nodes` only tells which bytes count as leaving a node.
+  AllToAllExchanger(const comm::Communicator& group, Combine combine, NodeLayout nodes) : group_(group), combine_(combine), nodes_(std::move(nodes)) {}
+  /// Every rank on a node of its own.
+  AllToAllExchanger(const comm::Communicator& group, Combine combine) : AllToAllExchanger(group, combine, NodeLayout::of_size(group.size(), 1)) {}
 
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
   std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
@@ -26,12 +29,8 @@ class AllToAllExchanger : public Exchanger {
  private:
   const comm::Communicator& group_;
   Combine combine_;
+  NodeLayout nodes_;
   mutable Room room_;
 };
-
-/// What this rank sends to each rank in one layer and step, given rows and assignments per rank both ways. Messages to itself and empty
-/// ones are not counted. One formula for the real exchange and for the dry run.
-std::vector<Traffic> traffic_to(std::span<const i64> send_rows, std::span<const i64> send_entries, std::span<const i64> recv_rows,
-                                std::span<const i64> recv_entries, i64 me, i64 width, Combine combine);
 
 }  // namespace pleiad::exchange

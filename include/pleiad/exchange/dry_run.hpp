@@ -1,13 +1,15 @@
-// One process computes everything locally and counts the bytes and messages that `ranks` ranks would send, with the lanes and the
-// experts dealt out among them as they would be. The counts equal those of the real exchange on that many ranks.
+// One process computes everything locally and counts the bytes and messages that other ranks would send, with the lanes and the
+// experts dealt out among them as they would be. The counts equal those of the real exchange on that many ranks and nodes.
 #pragma once
 #include "pleiad/exchange/local.hpp"
+#include "pleiad/exchange/node_layout.hpp"
 
 namespace pleiad::exchange {
 
 class DryRunExchanger : public LocalExchanger {
  public:
-  DryRunExchanger(i64 ranks, Combine combine) : ranks_(ranks), combine_(combine) {}
+  /// Pretends `nodes.ranks()` ranks.
+  DryRunExchanger(NodeLayout nodes, Combine combine, Kind kind) : nodes_(std::move(nodes)), combine_(combine), kind_(kind) {}
   /// `plan.traffic` is the total over all pretended ranks, `plan.bytes_to` counts each pair of them.
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
   /// What each pretended rank would send; the experts of `map` are dealt out among them by its rule. `bytes_to` as in the plan.
@@ -15,8 +17,9 @@ class DryRunExchanger : public LocalExchanger {
                                         std::vector<i64>* bytes_to = nullptr) const;
 
  private:
-  i64 ranks_;
+  NodeLayout nodes_;
   Combine combine_;
+  Kind kind_;
 };
 
 }  // namespace pleiad::exchange

@@ -1,4 +1,5 @@
-// Moving token rows to the owners of their experts and back. Implementations: local.hpp (the truth, one rank), all_to_all.hpp (MPI), dry_run.hpp (local, counting pretended traffic).
+// Moving token rows to the owners of their experts and back. Implementations: local.hpp (the truth, one rank), all_to_all.hpp (MPI, each
+// rank with each), hierarchical.hpp (MPI between nodes, shared memory inside), dry_run.hpp (local, counting pretended traffic).
 // Letters: T tokens at home, D width, R expert-major rows at the owner.
 #pragma once
 #include <memory>
@@ -48,15 +49,19 @@ class Exchanger {
   virtual ConstMatrixView arrived_tokens(ConstMatrixView x, const Matrix& kept) const = 0;
 };
 
+/// How tokens can travel between ranks.
+enum class Kind { all_to_all, hierarchical };
+
 struct ExchangeConfig {
-  std::string kind;  ///< auto, local, all_to_all, dry_run
+  std::string kind;  ///< auto, local, all_to_all, hierarchical, dry_run
   Combine combine = Combine::home;
-  i64 pretend_ranks = 0;
+  i64 pretend_ranks = 0, pretend_per_node = 1;
+  Kind pretend_kind = Kind::all_to_all;
   /// Reads section [exchange].
   static ExchangeConfig read(Spec& spec);
 };
 
-/// UserError if the kind does not go with the number of ranks. `group` must outlive the exchanger.
+/// UserError if the kind does not go with the number of ranks. `group` must outlive the exchanger. collective.
 std::unique_ptr<Exchanger> make_exchanger(const ExchangeConfig& config, const comm::Communicator& group);
 
 }  // namespace pleiad::exchange

@@ -2,28 +2,14 @@
 // round trips of both passes. Read next: exchanger.hpp.
 // Letters: T tokens at home, P ranks of the expert group, R expert-major rows at the owner, M token rows that arrived there.
 #pragma once
+#include <memory>
 #include <vector>
 
+#include "pleiad/exchange/traffic.hpp"
 #include "pleiad/experts/expert_bank.hpp"
+#include "pleiad/routing/assignment.hpp"
 
 namespace pleiad::exchange {
-
-/// How results come back. home: every expert's row travels and is summed at home in a fixed order, so the result does not depend
-/// on the number of ranks. owner: the owner adds up its experts' weighted rows first; one row per token and rank travels.
-enum class Combine { home, owner };
-
-/// What one rank sends over the network (not to itself) in one layer and step.
-struct Traffic {
-  i64 forward_bytes = 0, backward_bytes = 0;
-  i64 forward_messages = 0, backward_messages = 0;
-
-  i64 bytes() const { return forward_bytes + backward_bytes; }
-  i64 messages() const { return forward_messages + backward_messages; }
-  Traffic& operator+=(const Traffic& more);
-};
-
-/// Up to so many ranks bytes are counted for each pair of them; more ranks would need as many numbers as their square.
-inline constexpr i64 k_most_paired_ranks = 64;
 
 /// A kept assignment whose result comes back by itself.
 struct HomeEntry {
@@ -32,19 +18,23 @@ struct HomeEntry {
   std::int32_t slot = 0;   // place of the row among those that come back
 };
 
+struct NodePlan;
+
 struct ExchangePlan {
   // At home.
   std::vector<i64> send_rows;     // [P] token rows for each rank; a token travels once per rank that needs it
   std::vector<i64> send_entries;  // [P] kept assignments behind them
   std::vector<i64> send_token;    // [sum send_rows] local token of each sent row, by rank, then in token order
   std::vector<i64> return_slot;   // [nnz] place of each assignment among those that are sent, by rank; -1 where dropped
-  std::vector<HomeEntry> home;    // [sum send_entries] in the order in which results are summed at home: by expert, then token
+  std::vector<HomeEntry> home;    // [sum send_entries] in the order in which results are summed at home: by token, then expert
 
   // At the owner.
   std::vector<i64> recv_rows;         // [P]
   std::vector<i64> recv_entries;      // [P]
   experts::ExpertRows at_experts;     // [R]; tokens are counted in order of arrival
   std::vector<std::int32_t> row_entry;  // [R] place of each row's assignment in order of arrival
+
+  std::shared_ptr<const NodePlan> nodes;  // what a hierarchical exchange adds (node_plan.hpp)
 
   Traffic traffic;
   // Bytes to each rank of the group, forward and backward: [P] of this rank; [P*P], sender after sender, in a dry run. Empty where
@@ -57,10 +47,19 @@ struct ExchangePlan {
 
 /// Arrived assignments, in order of arrival.
 struct Arrivals {
+  explicit Arrivals(std::size_t n) : token(n), expert(n), weight(n) {}
+  void set(std::size_t i, std::int32_t its_token, std::int32_t its_expert, real its_weight) {
+    token[i] = its_token;
+    expert[i] = its_expert;
+    weight[i] = its_weight;
+  }
   std::vector<std::int32_t> token;   // arrived token row
   std::vector<std::int32_t> expert;  // counted among those of this rank
   std::vector<real> weight;
 };
+
+/// Fills plan.home for results that come back one by one, from plan.return_slot.
+void order_at_home(ExchangePlan& plan, const routing::Assignment& a);
 
 /// Sorts arrivals into expert-major order: fills plan.at_experts and plan.row_entry. Rows of one expert keep their order of arrival, which is
 /// the global token order.

@@ -18,6 +18,8 @@ std::vector<i64> widths_of(i64 experts) {
 /// A case, its truth on one rank, and the same on all ranks.
 struct Compared {
   Compared(const Case& c, ExpertPlacement rule, const comm::Communicator& comm, Combine combine)
+      : Compared(c, rule, comm, AllToAllExchanger(comm, combine)) {}
+  Compared(const Case& c, ExpertPlacement rule, const comm::Communicator& comm, const Exchanger& exchanger)
       : all(sample_assignment(c, 11)),
         map(rule, widths_of(c.experts), comm.size()),
         lanes(c.lanes, c.sequences, c.seq_len, comm.size(), comm.rank()),
@@ -26,7 +28,7 @@ struct Compared {
     const Matrix x = normal_matrix(tokens, c.width, 1), d_y = normal_matrix(tokens, c.width, 2), before = normal_matrix(tokens, c.width, 3);
     const LaneLayout whole(c.lanes, c.sequences, c.seq_len, 1, 0);
     truth = run(LocalExchanger(), all, ExpertMap(rule, widths_of(c.experts), 1), 0, whole, x, d_y, before);
-    here = run(AllToAllExchanger(comm, combine), mine, map, comm.rank(), lanes, my_rows(x, lanes), my_rows(d_y, lanes), my_rows(before, lanes));
+    here = run(exchanger, mine, map, comm.rank(), lanes, my_rows(x, lanes), my_rows(d_y, lanes), my_rows(before, lanes));
     const auto first = truth.d_weight.begin() + all.offset[lanes.first_token()];
     d_weight.assign(first, first + mine.entries());
   }
@@ -39,33 +41,49 @@ struct Compared {
   std::vector<real> d_weight;  // of this rank's entries, from the truth
 };
 
-class AllToAll : public testing::TestWithParam<Case> {
+class Exchanging : public testing::TestWithParam<Case> {
  protected:
+  /// Every way to travel.
+  template <class Work>
+  void for_each_exchanger(Combine combine, Work work) const {
+    work(AllToAllExchanger(comm_, combine));
+    i64 number = 0;
+    for (const NodeLayout& nodes : node_layouts(comm_.size())) {
+      SCOPED_TRACE("node layout " + std::to_string(number++));
+      work(HierarchicalExchanger(comm_, combine, nodes));
+    }
+  }
+
   const comm::Communicator comm_ = comm::Communicator::world();
 };
 
-TEST_P(AllToAll, WithSumsAtHomeGivesTheBitsOfOneRank) {
-  for (const ExpertPlacement rule : k_rules) {
-    const Compared c(GetParam(), rule, comm_, Combine::home);
-    EXPECT_TRUE(same_bits(c.here.y, my_rows(c.truth.y, c.lanes)));
-    EXPECT_TRUE(same_bits(c.here.d_x, my_rows(c.truth.d_x, c.lanes)));
-    EXPECT_TRUE(same_bits(c.here.d_weight, c.d_weight));
-  }
+TEST_P(Exchanging, WithSumsAtHomeGivesTheBitsOfOneRank) {
+  for_each_exchanger(Combine::home, [&](const Exchanger& exchanger) {
+    for (const ExpertPlacement rule : k_rules) {
+      const Compared c(GetParam(), rule, comm_, exchanger);
+      EXPECT_TRUE(same_bits(c.here.y, my_rows(c.truth.y, c.lanes)));
+      EXPECT_TRUE(same_bits(c.here.d_x, my_rows(c.truth.d_x, c.lanes)));
+      EXPECT_TRUE(same_bits(c.here.d_weight, c.d_weight));
+    }
+  });
 }
 
-TEST_P(AllToAll, WithSumsAtTheOwnerDiffersByRoundingOnly) {
-  for (const ExpertPlacement rule : k_rules) {
-    const Compared c(GetParam(), rule, comm_, Combine::owner);
-    EXPECT_TRUE(test::all_near(c.here.y.flat(), my_rows(c.truth.y, c.lanes).flat(), 1e-5));
-    EXPECT_TRUE(test::all_near(c.here.d_x.flat(), my_rows(c.truth.d_x, c.lanes).flat(), 1e-5));
-    EXPECT_TRUE(same_bits(c.here.d_weight, c.d_weight));
-  }
+TEST_P(Exchanging, WithSumsAtTheOwnerDiffersByRoundingOnly) {
+  for_each_exchanger(Combine::owner, [&](const Exchanger& exchanger) {
+    for (const ExpertPlacement rule : k_rules) {
+      const Compared c(GetParam(), rule, comm_, exchanger);
+      EXPECT_TRUE(test::all_near(c.here.y.flat(), my_rows(c.truth.y, c.lanes).flat(), 1e-5));
+      EXPECT_TRUE(test::all_near(c.here.d_x.flat(), my_rows(c.truth.d_x, c.lanes).flat(), 1e-5));
+      EXPECT_TRUE(same_bits(c.here.d_weight, c.d_weight));
+    }
+  });
 }
 
-TEST_P(AllToAll, BringsEveryExpertTheRowsItGetsOnOneRankInTheSameOrder) {
+TEST_P(Exchanging, BringsEveryExpertTheRowsItGetsOnOneRankInTheSameOrder) {
   for (const ExpertPlacement rule : k_rules) {
     for (const Combine combine : {Combine::home, Combine::owner}) {
-      const Compared c(GetParam(), rule, comm_, combine);
+      for_each_exchanger(combine, [&](const Exchanger& exchanger) {
+      const Compared c(GetParam(), rule, comm_, exchanger);
       const auto& experts = c.map.owned_by(comm_.rank());
       const experts::ExpertRows &here = c.here.plan.at_experts, &there = c.truth.plan.at_experts;
       std::size_t seen = 0;
@@ -81,11 +99,12 @@ TEST_P(AllToAll, BringsEveryExpertTheRowsItGetsOnOneRankInTheSameOrder) {
         for (i64 r = 0; r < run.rows(); ++r) EXPECT_EQ(here.weight[run.begin + r], there.weight[truth.begin + r]);
       }
       EXPECT_EQ(seen, here.runs.size());
+      });
     }
   }
 }
 
-TEST_P(AllToAll, SendsATokenOnceToEachRankThatNeedsIt) {
+TEST_P(Exchanging, SendsATokenOnceToEachRankThatNeedsIt) {
   const Compared c(GetParam(), ExpertPlacement::round_robin, comm_, Combine::home);
   std::vector<i64> rows(static_cast<std::size_t>(comm_.size()), 0), entries = rows;
   for (i64 t = 0; t < c.mine.tokens(); ++t) {
@@ -101,7 +120,7 @@ TEST_P(AllToAll, SendsATokenOnceToEachRankThatNeedsIt) {
   EXPECT_EQ(c.here.plan.send_entries, entries);
 }
 
-TEST_P(AllToAll, PlanAgreesBetweenSenderAndReceiver) {
+TEST_P(Exchanging, PlanAgreesBetweenSenderAndReceiver) {
   const Compared c(GetParam(), ExpertPlacement::balanced, comm_, Combine::home);
   const ExchangePlan& plan = c.here.plan;
   EXPECT_EQ(comm::all_to_all_counts(comm_, plan.send_rows), plan.recv_rows);
@@ -128,7 +147,7 @@ TEST_P(AllToAll, PlanAgreesBetweenSenderAndReceiver) {
 }
 
 // <D x, r> = <x, D^T r> with D = dispatch: what backward rests on.
-TEST_P(AllToAll, DispatchAndItsAdjointAreTransposes) {
+TEST_P(Exchanging, DispatchAndItsAdjointAreTransposes) {
   for (const Combine combine : {Combine::home, Combine::owner}) {
     const Compared c(GetParam(), ExpertPlacement::block, comm_, combine);
     const AllToAllExchanger exchanger(comm_, combine);
@@ -155,7 +174,7 @@ TEST_P(AllToAll, DispatchAndItsAdjointAreTransposes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, AllToAll, testing::ValuesIn(cases()), [](const auto& of) { return std::string(of.param.name); });
+INSTANTIATE_TEST_SUITE_P(Cases, Exchanging, testing::ValuesIn(cases()), [](const auto& of) { return std::string(of.param.name); });
 
 TEST(Exchanger, IsChosenByTheNumberOfRanks) {
   const comm::Communicator world = comm::Communicator::world();

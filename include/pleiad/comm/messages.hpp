@@ -1,0 +1,46 @@
+// Messages between two ranks that travel while this rank does something else. What a message is made of need not lie together.
+#pragma once
+#include <mpi.h>
+
+#include <initializer_list>
+#include <vector>
+
+#include "pleiad/comm/communicator.hpp"
+
+namespace pleiad::comm {
+
+/// Numbers that lie together, as part of a message.
+struct Part {
+  const void* data = nullptr;
+  i64 bytes = 0;
+};
+template <class T>
+Part part(const T* numbers, i64 count) {
+  return {numbers, count * static_cast<i64>(sizeof(T))};
+}
+
+/// Some messages under way. What they carry must stay where it is until wait().
+class Messages {
+ public:
+  explicit Messages(const Communicator& comm) : comm_(&comm) {}
+  Messages(Messages&&) noexcept = default;
+  Messages(const Messages&) = delete;
+  Messages& operator=(const Messages&) = delete;
+
+  /// Sends the parts as one message. Between two ranks messages of one tag arrive in the order in which they were sent.
+  void send(i64 to, int tag, std::initializer_list<Part> parts);
+  /// The next message of that sender and tag goes to the parts (which are written); it must be as long as they are.
+  void receive(i64 from, int tag, std::initializer_list<Part> parts);
+  /// Lets messages travel without waiting for them. True if all are through.
+  bool advance();
+  void wait();
+
+ private:
+  const Communicator* comm_;
+  std::vector<MPI_Request> requests_;
+};
+
+/// Waits until a message is there and says how many bytes it has.
+i64 bytes_coming(const Communicator& comm, i64 from, int tag);
+
+}  // namespace pleiad::comm

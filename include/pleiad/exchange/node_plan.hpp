@@ -1,0 +1,54 @@
+// What the plan of a hierarchical exchange says beyond an ExchangePlan. Rows lie in boxes in the memory that the ranks of a node share; a box holds what
+// goes from one node to another, rank after rank. Read next: hierarchical.hpp.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "pleiad/core/lanes.hpp"
+
+namespace pleiad::exchange {
+
+/// Where rows that arrive for this rank come from: itself, the memory of its node at once, or that memory once other nodes have sent.
+enum class Source { self, node, far };
+
+/// Consecutive rows of this rank's arrivals, from one rank.
+struct Fetch {
+  Source source = Source::self;
+  Range rows;
+};
+
+/// Consecutive rows of a box that this rank fills: tokens put_token[first] ...
+struct Put {
+  i64 place = 0, first = 0, count = 0;
+};
+
+/// Row `from` of the results is added to row `to`.
+struct NodeSum {
+  std::int32_t to = 0, from = 0;
+};
+
+/// What a rank that speaks for its node exchanges with another node. Ranges of rows (tokens out, in), of rows of results and of gradients of weights.
+struct PortMessages {
+  i64 peer = 0;
+  Range rows_out, rows_in, results_out, results_in, weights_out, weights_in;
+};
+
+struct NodePlan {
+  // Tokens.
+  i64 box_rows = 0;                     // of all boxes of the node
+  std::vector<std::int32_t> put_token;  // token at home of each row that this rank puts into boxes
+  std::vector<Put> put;
+  std::vector<std::int32_t> fetch;  // [M] row of a box, or token where the source is this rank itself
+  std::vector<Fetch> fetches;       // they cover 0 .. M-1
+
+  // Results.
+  i64 result_rows = 0, weights = 0;        // rows, and gradients of weights behind them, in the memory of the node
+  std::vector<std::int32_t> landing;       // [R] row where the experts put their result
+  std::vector<std::int32_t> weight_place;  // [R]
+  Range partial;                           // owner: the rows in which this rank's experts add up
+  std::vector<NodeSum> sums;               // owner: this rank's share of the sums that its node sends away, in the order of adding
+
+  std::vector<PortMessages> ports;
+};
+
+}  // namespace pleiad::exchange

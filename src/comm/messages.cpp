@@ -1,0 +1,95 @@
+#include "pleiad/comm/messages.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "pleiad/comm/error.hpp"
+
+namespace pleiad::comm {
+
+namespace {
+
+/// The parts as one datatype with addresses of their own; long ones are cut, since MPI counts in int.
+class PartsType {
+ public:
+  explicit PartsType(std::initializer_list<Part> parts) {
+    std::vector<int> bytes;
+    std::vector<MPI_Aint> places;
+    for (const Part& p : parts) {
+      MPI_Aint at = 0;
+      if (p.bytes) PLEIAD_MPI(MPI_Get_address, p.data, &at);
+      for (i64 done = 0; done < p.bytes; done += k_most) {
+        bytes.push_back(static_cast<int>(std::min(k_most, p.bytes - done)));
+        places.push_back(at + done);
+      }
+    }
+    PLEIAD_MPI(MPI_Type_create_hindexed, static_cast<int>(bytes.size()), bytes.data(), places.data(), MPI_BYTE, &handle_);
+    PLEIAD_MPI(MPI_Type_commit, &handle_);
+  }
+  PartsType(const PartsType&) = delete;
+  PartsType& operator=(const PartsType&) = delete;
+  ~PartsType() { MPI_Type_free(&handle_); }
+  MPI_Datatype native() const { return handle_; }
+
+  static constexpr i64 k_most = i64{1} << 30;
+
+ private:
+  MPI_Datatype handle_ = MPI_DATATYPE_NULL;
+};
+
+/// The one part that has something in it; nullptr if several have or it is too long.
+const Part* only_part(std::initializer_list<Part> parts) {
+  const Part* only = parts.begin();
+  for (const Part& p : parts) {
+    if (p.bytes == 0) continue;
+    if (only->bytes && only != &p) return nullptr;
+    only = &p;
+  }
+  return only->bytes <= PartsType::k_most ? only : nullptr;
+}
+
+}  // namespace
+
+void Messages::send(i64 to, int tag, std::initializer_list<Part> parts) {
+  MPI_Request request = MPI_REQUEST_NULL;
+  if (const Part* only = only_part(parts)) {
+    PLEIAD_MPI(MPI_Isend, only->data, static_cast<int>(only->bytes), MPI_BYTE, static_cast<int>(to), tag, comm_->native(), &request);
+  } else {
+    const PartsType type(parts);
+    PLEIAD_MPI(MPI_Isend, MPI_BOTTOM, 1, type.native(), static_cast<int>(to), tag, comm_->native(), &request);
+  }
+  requests_.push_back(request);
+}
+
+void Messages::receive(i64 from, int tag, std::initializer_list<Part> parts) {
+  MPI_Request request = MPI_REQUEST_NULL;
+  if (const Part* only = only_part(parts)) {
+    PLEIAD_MPI(MPI_Irecv, const_cast<void*>(only->data), static_cast<int>(only->bytes), MPI_BYTE, static_cast<int>(from), tag, comm_->native(), &request);
+  } else {
+    const PartsType type(parts);
+    PLEIAD_MPI(MPI_Irecv, MPI_BOTTOM, 1, type.native(), static_cast<int>(from), tag, comm_->native(), &request);
+  }
+  requests_.push_back(request);
+}
+
+bool Messages::advance() {
+  int all = 1;
+  PLEIAD_MPI(MPI_Testall, static_cast<int>(requests_.size()), requests_.data(), &all, MPI_STATUSES_IGNORE);
+  if (all) requests_.clear();
+  return all != 0;
+}
+
+void Messages::wait() {
+  PLEIAD_MPI(MPI_Waitall, static_cast<int>(requests_.size()), requests_.data(), MPI_STATUSES_IGNORE);
+  requests_.clear();
+}
+
+i64 bytes_coming(const Communicator& comm, i64 from, int tag) {
+  MPI_Status status;
+  MPI_Count bytes = 0;
+  PLEIAD_MPI(MPI_Probe, static_cast<int>(from), tag, comm.native(), &status);
+  PLEIAD_MPI(MPI_Get_elements_x, &status, MPI_BYTE, &bytes);
+  return static_cast<i64>(bytes);
+}
+
+}  // namespace pleiad::comm
