@@ -128,6 +128,15 @@ void Terminal::on_checkpoint(i64 step, double seconds, i64 bytes) {
   say(fmt::format("checkpoint at step {}: {:.1f} MB in {:.2f} s", step, static_cast<double>(bytes) * 1e-6, seconds));
 }
 
+void Terminal::on_placement(const train::PlacementRecord& r) {
+  if (r.moved == 0) {
+    return say(fmt::format("placement at step {}: heaviest rank {:.2f} of the mean, could be {:.2f}; moving {} experts would take {:.2f} s and save {:.2f} s: left", r.step,
+                           r.peak_before, r.peak_after, r.wanted, r.cost, r.gain));
+  }
+  say(fmt::format("placement at step {}: heaviest rank {:.2f} of the mean, now {:.2f}; {} experts moved, {:.1f} MB in {:.2f} s, to save {:.2f} s", r.step, r.peak_before,
+                  r.peak_after, r.moved, static_cast<double>(r.bytes) * 1e-6, r.seconds, r.gain));
+}
+
 void Terminal::phase_table() {
   if (steps_ == 0) return;
   say(fmt::format("{} steps, {} tokens in {} ({:.0f} tokens/s); milliseconds per step by phase, over {} rank{}:", steps_, tokens_,

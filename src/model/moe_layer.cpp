@@ -27,7 +27,8 @@ std::unique_ptr<experts::ExpertBank> make_bank(ParamSet& params, const MoeConfig
 MoeLayer::MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const std::string& prefix, i64 width, i64 layer,
                    i64 model_layers, const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger, const HyperNetwork* hyper,
                    i64 moe_layer)
-    : map_(config.placement, config.expert_widths, grid.expert_group().size()),
+    : map_(config.owners.empty() ? ExpertMap(config.placement, config.expert_widths, grid.expert_group().size())
+                                 : ExpertMap(config.owners[moe_layer], grid.expert_group().size())),
       layer_(layer),
       k_bins_(k_bins(map_.experts(), config.bank != routing::Bank::feed_forward)),
       exchanger_(exchanger),
