@@ -139,27 +139,40 @@ class Results {
 /// One large product on every rank at once.
 struct LargeProduct {
   LargeProduct(const comm::Communicator& world, const bench::Arithmetic& arithmetic, i64 size)
-      : products(arithmetic, {size, size, size}, 1), rate{fmt::format("one {0} x {0} x {0} product, {1}", size, arithmetic.name()), "FLOP/s", products.flops() * static_cast<double>(world.size())} {}
+      : library(arithmetic.library), products(arithmetic, {size, size, size}, 1), rate{fmt::format("one {0} x {0} x {0} product, {1}", size, arithmetic.name()), "FLOP/s", products.flops() * static_cast<double>(world.size())} {}
   bench::Timed timed() {
     return {[this] { products.run(); }};
   }
 
+  ops::Library library;
   bench::Products products;
   bench::Rate rate;
 };
 
-/// A rate over the large product of another arithmetic than that of the roof, measured now.
-bench::Figure over_product(const comm::Communicator& world, const Request& request, const bench::Arithmetic& arithmetic, double value) {
-  LargeProduct large(world, arithmetic, request.roof_size);
-  std::vector<double> seconds;
-  for (i64 i = 0; i < bench::k_least_samples + 1; ++i) seconds.push_back(bench::time_once(world, large.timed()));
-  return {fmt::format("over_{}", ops::library_name(arithmetic.library)), "1", large.rate.what + ", measured afterwards", value * bench::spread_of(seconds).median / large.rate.work};
-}
+/// Large products beside the roof, timed in the same turns: those of OpenBLAS where the roof is another thing, those of the library in use where
+/// that is another one.
+class OtherProducts {
+ public:
+  OtherProducts(const comm::Communicator& world, const Request& request, bool with_openblas) {
+    if (with_openblas) large_.push_back(std::make_unique<LargeProduct>(world, bench::Arithmetic{}, request.roof_size));
+    if (ops::chosen_library() != ops::Library::openblas) large_.push_back(std::make_unique<LargeProduct>(world, bench::Arithmetic{ops::chosen_library()}, request.roof_size));
+  }
+  std::vector<bench::Timed> timed() const {
+    std::vector<bench::Timed> all;
+    for (const auto& large : large_) all.push_back(large->timed());
+    return all;
+  }
+  /// The rate over each of them.
+  void add_figures(Record& r) const {
+    for (std::size_t i = 0; i < large_.size(); ++i) {
+      const bench::Rate& rate = large_[i]->rate;
+      r.figures.push_back({fmt::format("over_{}", ops::library_name(large_[i]->library)), "1", "ratio to " + rate.what, r.times.ratio_to(r.times.others[i], r.subject.work, rate.work).median});
+    }
+  }
 
-/// Over the large product of the library in use, where that is not the roof.
-void add_own_library(const comm::Communicator& world, const Request& request, Record& r) {
-  if (ops::chosen_library() != ops::Library::openblas) r.figures.push_back(over_product(world, request, {ops::chosen_library()}, r.value()));
-}
+ private:
+  std::vector<std::unique_ptr<LargeProduct>> large_;
+};
 
 // ---- gemm ----
 
@@ -221,42 +234,39 @@ Record record_of(const Configured& c, const BenchModel& model, const std::string
 
 void layer_over_product(const comm::Communicator& world, const Request& request, Results& results, Record& r, bench::LayerBench& layer) {
   LargeProduct roof(world, {}, request.roof_size);
-  r.times = bench::take_turns(world, results.sampling(r.name), layer.timed(), roof.timed());
+  const OtherProducts others(world, request, false);
+  r.times = bench::take_turns(world, results.sampling(r.name), layer.timed(), roof.timed(), others.timed());
   r.roof = roof.rate;
   r.subject = {"useful operations", "FLOP/s", layer.flops()};
   r.checks = bench::check_layer(layer);
   r.checks.push_back(roof.products.check());
-  add_own_library(world, request, r);
+  others.add_figures(r);
 }
 
 void layer_over_rows(const comm::Communicator& world, const Request& request, Results& results, Record& r, bench::LayerBench& layer) {
   const i64 width = layer.model().config().width, rows_per_run = 1 << 18;
   const double bytes = static_cast<double>(request.table_mib) * (1 << 20), ranks = static_cast<double>(world.size());
   bench::RandomRows roof(bench::table_rows_for(bytes, width, std::min(rows_per_run, static_cast<i64>(bytes) / width)), width, rows_per_run, 1);
-  r.times = bench::take_turns(world, results.sampling(r.name), layer.timed(), {[&] { roof.run(); }});
+  bench::Triad triad(static_cast<i64>(bytes / 3 / sizeof(real)));
+  r.times = bench::take_turns(world, results.sampling(r.name), layer.timed(), {[&] { roof.run(); }}, {{[&] { triad.run(); }}});
   r.roof = {fmt::format("rows of {} numbers read at random from {} MiB", width, request.table_mib), "byte/s", roof.bytes() * ranks};
   r.subject = {"bytes of experts' rows that must move", "byte/s", layer.row_bytes()};
   r.checks = bench::check_layer(layer);
-  r.checks.push_back(roof.check());
-  bench::Triad triad(static_cast<i64>(bytes / 3 / sizeof(real)));
-  const bench::Timed run{[&] { triad.run(); }};
-  std::vector<double> seconds;
-  for (i64 i = 0; i < bench::k_least_samples + 1; ++i) seconds.push_back(bench::time_once(world, run));
-  r.figures.push_back({"triad", "byte/s", "memory in order (STREAM triad), for comparison", triad.bytes() * ranks / bench::spread_of(seconds).least});
-  r.checks.push_back(triad.check());
+  r.checks.insert(r.checks.end(), {roof.check(), triad.check()});
+  r.figures.push_back({"triad", "byte/s", "memory in order (STREAM triad), for comparison", triad.bytes() * ranks / bench::spread_of(r.times.others.front()).median});
 }
 
 void layer_over_twin(const comm::Communicator& world, const Request& request, Results& results, Record& r, bench::LayerBench& layer, const Configured& twin) {
   BenchModel other(world, twin.config);
   other.setup.params.allocate();
   bench::LayerBench reference(*other.setup.model, other.setup.params, other.setup.grid, other.run.train.lanes, other.run.train.batch, other.run.train.seed);
-  r.times = bench::take_turns(world, results.sampling(r.name), layer.timed(), reference.timed());
+  const OtherProducts others(world, request, true);
+  r.times = bench::take_turns(world, results.sampling(r.name), layer.timed(), reference.timed(), others.timed());
   r.roof = {twin.what, "FLOP/s", reference.flops()};
   r.subject = {"useful operations", "FLOP/s", layer.flops()};
   const bool same_weights = layer.model().moe_config().expert_widths == reference.model().moe_config().expert_widths;
   r.checks = same_weights ? bench::compare_layers(layer, reference, 2e-2) : bench::check_layer(layer);
-  r.figures.push_back(over_product(world, request, {}, r.value()));
-  add_own_library(world, request, r);
+  others.add_figures(r);
 }
 
 /// Nobody asked for products in bf16 by name: where there are none the other cases are measured.
@@ -305,14 +315,13 @@ int bench_exchange(const comm::Communicator& world, const Request& request, Resu
     bench::ExchangeBench exchange(layer, *model.setup.exchanger, model.setup.exchange_config.combine);
     Record r = record_of(c, model, "rows to the experts and home again");
     r.checks = exchange.check();
-    r.times = bench::take_turns(world, results.sampling(c.name), exchange.forward(), exchange.raw(true));
+    r.times = bench::take_turns(world, results.sampling(c.name), exchange.forward(), exchange.raw(true), {exchange.raw(false)});
     r.subject = {"rows that go to other ranks, both ways", "byte/s", exchange.bytes()};
     r.roof = {"MPI_Alltoallv of the same counts, both ways", "byte/s", exchange.bytes()};
     r.shape = {{"tokens", layer.lanes().tokens()}, {"width", model.setup.model_config.width}, {"bytes", static_cast<i64>(exchange.bytes())}};
     const bench::Contest back = bench::take_turns(world, request.sampling, exchange.backward(), exchange.raw(true));
     r.figures.push_back({"backward_ratio", "1", "the same of a backward pass, which also brings the gradients of the weights", back.ratio(1, 1).median});
-    const bench::Contest others = bench::take_turns(world, request.sampling, exchange.forward(), exchange.raw(false));
-    r.figures.push_back({"ratio_to_others", "1", "forward over MPI_Alltoallv without what a rank has for itself", others.ratio(1, 1).median});
+    r.figures.push_back({"ratio_to_others", "1", "over MPI_Alltoallv without what a rank has for itself", r.times.ratio_to(r.times.others.front(), 1, 1).median});
     results.add(std::move(r));
   }
   return results.exit_code();
@@ -328,11 +337,12 @@ int bench_step(const comm::Communicator& world, const Request& request, Results&
     bench::StepBench step(*model.setup.model, model.setup.params, model.setup.grid, model.run.train, record.sinks());
     LargeProduct roof(world, {}, request.roof_size);
     Record r = record_of(c, model, "training step");
-    r.times = step.run(results.sampling(c.name), roof.timed());
-    r.figures = step.figures();
+    const OtherProducts others(world, request, false);
+    r.times = step.run(results.sampling(c.name), roof.timed(), others.timed());
     r.subject = {"operations of the whole model", "FLOP/s", step.flops()};
     r.roof = roof.rate;
-    add_own_library(world, request, r);
+    others.add_figures(r);
+    for (const bench::Figure& f : step.figures()) r.figures.push_back(f);
     r.shape = {{"tokens", step.tokens()}, {"width", model.setup.model_config.width}, {"blocks", model.setup.model_config.layers}, {"moe_layers", static_cast<i64>(model.setup.model->moe_layers().size())}};
     r.checks = {step.check(), roof.products.check()};
     results.add(std::move(r));

@@ -38,10 +38,10 @@ Spread spread_of(std::vector<double> samples) {
   return {quantile(samples, 0.5), quantile(samples, 0.25), quantile(samples, 0.75), samples.front(), static_cast<i64>(samples.size())};
 }
 
-Spread Contest::ratio(double subject_work, double roof_work) const {
+Spread Contest::ratio_to(const std::vector<double>& roof_samples, double subject_work, double roof_work) const {
   std::vector<double> ratios;
   for (std::size_t i = 0; i < subject.size(); ++i) {
-    ratios.push_back(subject_work / subject[i] * (0.5 * (roof[i] + roof[i + 1])) / roof_work);
+    ratios.push_back(subject_work / subject[i] * (0.5 * (roof_samples[i] + roof_samples[i + 1])) / roof_work);
   }
   return spread_of(ratios);
 }
@@ -54,19 +54,38 @@ double time_once(const comm::Communicator& world, const Timed& timed, i64 calls)
   return comm::max_over<double>(world, watch.seconds()) / static_cast<double>(calls);
 }
 
-Contest take_turns(const comm::Communicator& world, const Sampling& sampling, const Timed& subject, const Timed& roof) {
-  const i64 roof_calls = warm_up(world, roof, sampling.warmup), subject_calls = warm_up(world, subject, sampling.warmup);
-  Contest contest;
-  double spent = 0;  // of timed seconds: the same on every rank, so all stop at the same sample
-  const auto sample = [&](const Timed& timed, i64 calls, std::vector<double>& into) {
-    into.push_back(time_once(world, timed, calls));
-    spent += into.back() * static_cast<double>(calls);
+Contest take_turns(const comm::Communicator& world, const Sampling& sampling, const Timed& subject, const Timed& roof, const std::vector<Timed>& others) {
+  const i64 calls = warm_up(world, subject, sampling.warmup);
+  const auto sample = [&] {
+    const double seconds = time_once(world, subject, calls);
+    return SelfTimed{seconds, seconds * static_cast<double>(calls)};
   };
-  sample(roof, roof_calls, contest.roof);
+  return take_turns(world, sampling, sample, roof, others);
+}
+
+Contest take_turns(const comm::Communicator& world, const Sampling& sampling, const std::function<SelfTimed()>& sample, const Timed& roof,
+                   const std::vector<Timed>& others) {
+  Contest contest;
+  contest.others.resize(others.size());
+  std::vector<i64> calls;
+  for (const Timed& other : others) calls.push_back(warm_up(world, other, sampling.warmup));
+  const i64 roof_calls = warm_up(world, roof, sampling.warmup);
+  double spent = 0;  // of timed seconds: the same on every rank, so all stop at the same sample
+  const auto time_roof = [&](const Timed& timed, i64 times, std::vector<double>& into) {
+    into.push_back(time_once(world, timed, times));
+    spent += into.back() * static_cast<double>(times);
+  };
+  const auto time_roofs = [&] {
+    for (std::size_t i = 0; i < others.size(); ++i) time_roof(others[i], calls[i], contest.others[i]);
+    time_roof(roof, roof_calls, contest.roof);
+  };
+  time_roofs();
   for (i64 i = 0; i < sampling.repeats && (i < k_least_samples || spent < sampling.seconds); ++i) {
     if (sampling.progress) sampling.progress(i, sampling.repeats);
-    sample(subject, subject_calls, contest.subject);
-    sample(roof, roof_calls, contest.roof);
+    const SelfTimed t = sample();
+    contest.subject.push_back(t.seconds);
+    spent += t.spent;
+    time_roofs();
   }
   return contest;
 }

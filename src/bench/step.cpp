@@ -87,7 +87,7 @@ void StepBench::keep(const Listener& heard, const std::vector<double>& products)
   }
 }
 
-Contest StepBench::run(const Sampling& sampling, const Timed& roof) {
+Contest StepBench::run(const Sampling& sampling, const Timed& roof, const std::vector<Timed>& others) {
   const comm::Communicator& world = grid_.world();
   SameBatch source(model_, config_.seed);
   Listener listener;
@@ -111,24 +111,16 @@ Contest StepBench::run(const Sampling& sampling, const Timed& roof) {
     return comm::max_over<double>(world, watch.seconds());
   };
 
-  Contest contest;
-  for (i64 i = 0; i < sampling.warmup; ++i) time_once(world, roof);
   if (sampling.warmup > 0) round();
-  double spent = 0;
-  contest.roof.push_back(time_once(world, roof));
-  for (i64 i = 0; i < sampling.repeats && (i < k_least_samples || spent < sampling.seconds); ++i) {
-    if (sampling.progress) sampling.progress(i, sampling.repeats);
-    spent += round();
-    contest.roof.push_back(time_once(world, roof));
-    spent += contest.roof.back();
-    double seconds = 0;
+  const Contest contest = take_turns(world, sampling, [&] {
+    SelfTimed t{0, round()};
     if (world.root()) {
       keep(listener, products);
-      for (i64 s = 1; s < k_steps_per_round; ++s) seconds += (steps_.end() - s)->seconds / (k_steps_per_round - 1);
+      for (i64 s = 1; s < k_steps_per_round; ++s) t.seconds += (steps_.end() - s)->seconds / (k_steps_per_round - 1);
     }
-    comm::broadcast<double>(world, std::span(&seconds, 1));
-    contest.subject.push_back(seconds);
-  }
+    comm::broadcast<double>(world, std::span(&t.seconds, 1));
+    return t;
+  }, roof, others);
   first_loss_ = listener.first_loss;
   last_loss_ = listener.last_loss;
   return contest;

@@ -58,9 +58,25 @@ TEST(TakeTurns, AlternatesAndWarmsUpFirst) {
   Turns turns;
   // With something to prepare every sample is one run.
   const Contest c = take_turns(test::just_me(), {.warmup = 2, .repeats = 3}, turns.side('s', true), turns.side('r', true));
-  EXPECT_EQ(turns.order, "-r-r-s-s-r-s-r-s-r-s-r");
+  EXPECT_EQ(turns.order, "-s-s-r-r-r-s-r-s-r-s-r");
   EXPECT_EQ(c.subject.size(), 3u);
   EXPECT_EQ(c.roof.size(), 4u);
+}
+
+TEST(TakeTurns, WithFurtherRoofs) {
+  Turns turns;
+  const Contest c = take_turns(test::just_me(), {.warmup = 0, .repeats = 2}, turns.side('s', true), turns.side('r', true), {turns.side('o', true)});
+  EXPECT_EQ(turns.order, "-s-o-r-o-r-s-o-r-s-o-r");
+  ASSERT_EQ(c.others.size(), 1u);
+  EXPECT_EQ(c.others[0].size(), 3u);
+}
+
+TEST(Contest, RatesAgainstFurtherRoofs) {
+  Contest c;
+  c.subject = {2};
+  c.roof = {1, 1};
+  c.others = {{3, 5}};
+  EXPECT_DOUBLE_EQ(c.ratio_to(c.others[0], 1, 1).median, 2);
 }
 
 TEST(TakeTurns, RepeatsWhatIsTooShortToTime) {

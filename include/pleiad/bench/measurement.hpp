@@ -30,20 +30,31 @@ struct Timed {
   std::function<void()> prepare = {};  ///< before every run, outside the time
 };
 
-/// Times of both sides, by turns: roof, subject, roof, ..., subject, roof.
+/// Times by turns: roofs, subject, roofs, ..., subject, roofs.
 struct Contest {
-  std::vector<double> subject, roof;  ///< seconds; the roof has one sample more
+  std::vector<double> subject;             ///< seconds
+  std::vector<double> roof;                ///< one sample more than the subject has
+  std::vector<std::vector<double>> others; ///< of further roofs, likewise
 
   Spread subject_seconds() const { return spread_of(subject); }
   Spread roof_seconds() const { return spread_of(roof); }
   /// Work per second of the subject over that of the roof, each sample against the mean of the roof before and after it.
-  Spread ratio(double subject_work, double roof_work) const;
+  Spread ratio(double subject_work, double roof_work) const { return ratio_to(roof, subject_work, roof_work); }
+  /// The same for one of `others`.
+  Spread ratio_to(const std::vector<double>& roof_samples, double subject_work, double roof_work) const;
 };
 
-/// Longest time of all ranks for one run, in seconds. Short ones without `prepare` are repeated `calls` times and divided. collective.
+/// Longest time of all ranks for one run, in seconds: that of `calls` runs over `calls`. collective.
 double time_once(const comm::Communicator& world, const Timed& timed, i64 calls = 1);
 
-/// Warms up, then takes turns. collective.
-Contest take_turns(const comm::Communicator& world, const Sampling& sampling, const Timed& subject, const Timed& roof);
+/// Warms up, then takes turns; `others` are further roofs. collective.
+Contest take_turns(const comm::Communicator& world, const Sampling& sampling, const Timed& subject, const Timed& roof, const std::vector<Timed>& others = {});
+
+/// The same for a subject that times itself: `sample` makes one sample and gives its seconds and those that it took in all (`spent`), the
+/// same on every rank. collective.
+struct SelfTimed {
+  double seconds = 0, spent = 0;
+};
+Contest take_turns(const comm::Communicator& world, const Sampling& sampling, const std::function<SelfTimed()>& sample, const Timed& roof, const std::vector<Timed>& others);
 
 }  // namespace pleiad::bench

@@ -12,7 +12,7 @@ class StepBench {
   StepBench(const model::Model& model, ParamSet& params, const comm::ProcessGrid& grid, const train::TrainConfig& config, std::vector<train::MetricSink*> sinks);
 
   /// Runs rounds of steps; the first step of each is not counted. collective.
-  Contest run(const Sampling& sampling, const Timed& roof);
+  Contest run(const Sampling& sampling, const Timed& roof, const std::vector<Timed>& others);
   /// Floating-point operations of a step, forward and backward of the whole model, kept assignments. On rank 0. pre: run().
   double flops() const { return steps_.empty() ? 0 : steps_.back().flops; }
   i64 tokens() const { return lanes_.tokens(); }
