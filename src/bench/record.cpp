@@ -38,13 +38,14 @@ Json json_of(const Spread& s) {
 bool Record::passed() const { return std::ranges::all_of(checks, &Check::passed); }
 
 std::string rate_in_words(double value, const std::string& unit) {
+  if (unit == "1") return fmt::format("{:.3f}", value);
   const char* prefix = "";
   for (const char* next : {"k", "M", "G", "T", "P"}) {
     if (!unit.ends_with("/s") || !(std::abs(value) >= 1000)) break;
     value /= 1000;
     prefix = next;
   }
-  return fmt::format("{:.{}f}{}{}{}", value, value < 10 ? 2 : value < 100 ? 1 : 0, unit == "1" ? "" : " ", prefix, unit == "1" ? "" : unit);
+  return fmt::format("{:.{}f} {}{}", value, value < 10 ? 2 : value < 100 ? 1 : 0, prefix, unit);
 }
 
 std::string in_words(const Record& r) {

@@ -47,7 +47,7 @@ TEST(Rates, InWords) {
   EXPECT_EQ(rate_in_words(999, "tokens/s"), "999 tokens/s");
   EXPECT_EQ(rate_in_words(45.64e9, "byte/s"), "45.6 Gbyte/s");
   EXPECT_EQ(rate_in_words(6640, "ms"), "6640 ms");
-  EXPECT_EQ(rate_in_words(0.875, "1"), "0.88");
+  EXPECT_EQ(rate_in_words(0.875, "1"), "0.875");
 }
 
 TEST(Record, AsJsonHoldsEverything) {
