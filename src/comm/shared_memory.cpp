@@ -1,10 +1,17 @@
 #include "pleiad/comm/shared_memory.hpp"
 
+#include <algorithm>
 #include <exception>
 
 #include "pleiad/comm/error.hpp"
 
 namespace pleiad::comm {
+
+namespace {
+
+constexpr i64 k_least = i64{1} << 16;  // bytes; growing takes long
+
+}  // namespace
 
 void SharedMemory::release() {
   if (window_ == MPI_WIN_NULL) return;
@@ -24,7 +31,7 @@ SharedMemory::~SharedMemory() {
 void SharedMemory::reserve(i64 bytes) {
   if (bytes <= capacity_) return;
   release();
-  capacity_ = bytes + bytes / 4;
+  capacity_ = std::max(k_least, bytes + bytes / 4);
   MPI_Aint size = node_.root() ? static_cast<MPI_Aint>(capacity_) : 0;
   void* mine = nullptr;
   PLEIAD_MPI(MPI_Win_allocate_shared, size, 1, MPI_INFO_NULL, node_.native(), &mine, &window_);

@@ -43,14 +43,14 @@ struct Compared {
 
 class Exchanging : public testing::TestWithParam<Case> {
  protected:
-  /// Every way to travel.
+  /// Every way to travel, with every rule of placement at least once.
   template <class Work>
   void for_each_exchanger(Combine combine, Work work) const {
-    work(AllToAllExchanger(comm_, combine));
-    i64 number = 0;
+    for (const ExpertPlacement rule : k_rules) work(AllToAllExchanger(comm_, combine), rule);
+    std::size_t number = 0;
     for (const NodeLayout& nodes : node_layouts(comm_.size())) {
-      SCOPED_TRACE("node layout " + std::to_string(number++));
-      work(HierarchicalExchanger(comm_, combine, nodes));
+      SCOPED_TRACE("node layout " + std::to_string(number));
+      work(HierarchicalExchanger(comm_, combine, nodes), k_rules[number++ % 3]);
     }
   }
 
@@ -58,31 +58,26 @@ class Exchanging : public testing::TestWithParam<Case> {
 };
 
 TEST_P(Exchanging, WithSumsAtHomeGivesTheBitsOfOneRank) {
-  for_each_exchanger(Combine::home, [&](const Exchanger& exchanger) {
-    for (const ExpertPlacement rule : k_rules) {
-      const Compared c(GetParam(), rule, comm_, exchanger);
-      EXPECT_TRUE(same_bits(c.here.y, my_rows(c.truth.y, c.lanes)));
-      EXPECT_TRUE(same_bits(c.here.d_x, my_rows(c.truth.d_x, c.lanes)));
-      EXPECT_TRUE(same_bits(c.here.d_weight, c.d_weight));
-    }
+  for_each_exchanger(Combine::home, [&](const Exchanger& exchanger, ExpertPlacement rule) {
+    const Compared c(GetParam(), rule, comm_, exchanger);
+    EXPECT_TRUE(same_bits(c.here.y, my_rows(c.truth.y, c.lanes)));
+    EXPECT_TRUE(same_bits(c.here.d_x, my_rows(c.truth.d_x, c.lanes)));
+    EXPECT_TRUE(same_bits(c.here.d_weight, c.d_weight));
   });
 }
 
 TEST_P(Exchanging, WithSumsAtTheOwnerDiffersByRoundingOnly) {
-  for_each_exchanger(Combine::owner, [&](const Exchanger& exchanger) {
-    for (const ExpertPlacement rule : k_rules) {
-      const Compared c(GetParam(), rule, comm_, exchanger);
-      EXPECT_TRUE(test::all_near(c.here.y.flat(), my_rows(c.truth.y, c.lanes).flat(), 1e-5));
-      EXPECT_TRUE(test::all_near(c.here.d_x.flat(), my_rows(c.truth.d_x, c.lanes).flat(), 1e-5));
-      EXPECT_TRUE(same_bits(c.here.d_weight, c.d_weight));
-    }
+  for_each_exchanger(Combine::owner, [&](const Exchanger& exchanger, ExpertPlacement rule) {
+    const Compared c(GetParam(), rule, comm_, exchanger);
+    EXPECT_TRUE(test::all_near(c.here.y.flat(), my_rows(c.truth.y, c.lanes).flat(), 1e-5));
+    EXPECT_TRUE(test::all_near(c.here.d_x.flat(), my_rows(c.truth.d_x, c.lanes).flat(), 1e-5));
+    EXPECT_TRUE(same_bits(c.here.d_weight, c.d_weight));
   });
 }
 
 TEST_P(Exchanging, BringsEveryExpertTheRowsItGetsOnOneRankInTheSameOrder) {
-  for (const ExpertPlacement rule : k_rules) {
-    for (const Combine combine : {Combine::home, Combine::owner}) {
-      for_each_exchanger(combine, [&](const Exchanger& exchanger) {
+  for (const Combine combine : {Combine::home, Combine::owner}) {
+    for_each_exchanger(combine, [&](const Exchanger& exchanger, ExpertPlacement rule) {
       const Compared c(GetParam(), rule, comm_, exchanger);
       const auto& experts = c.map.owned_by(comm_.rank());
       const experts::ExpertRows &here = c.here.plan.at_experts, &there = c.truth.plan.at_experts;
@@ -99,8 +94,7 @@ TEST_P(Exchanging, BringsEveryExpertTheRowsItGetsOnOneRankInTheSameOrder) {
         for (i64 r = 0; r < run.rows(); ++r) EXPECT_EQ(here.weight[run.begin + r], there.weight[truth.begin + r]);
       }
       EXPECT_EQ(seen, here.runs.size());
-      });
-    }
+    });
   }
 }
 
