@@ -7,6 +7,7 @@
 #include <span>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/memory.hpp"
 #include "pleiad/core/real.hpp"
 
 namespace pleiad {
@@ -59,10 +60,9 @@ class Buffer {
   void reserve_uninitialised(i64 n) {
     PLEIAD_CHECK(n >= 0, "buffer of {} elements", n);
     if (n > capacity_) {
-      const std::size_t bytes = (static_cast<std::size_t>(n) * sizeof(T) + 63) / 64 * 64;
-      T* p = static_cast<T*>(std::aligned_alloc(64, bytes));
-      if (!p) throw std::bad_alloc();
-      data_.reset(p);
+      data_.reset();  // before the new memory is there: both at once might not fit
+      capacity_ = 0;
+      data_.reset(static_cast<T*>(allocate_aligned(static_cast<std::size_t>(n) * sizeof(T))));
       capacity_ = n;
     }
     size_ = n;
