@@ -87,6 +87,19 @@ inline void for_each(i64 n, F f) {
   for (; i + k_wide <= n; i += k_wide) f(i, k_wide);
   if (i < n) f(i, n - i);
 }
+/// The same as store, without a read of what stood there before where that can be avoided: for results that are not needed soon.
+inline void store_past_cache(Wide w, real* x) {
+#ifdef __AVX512F__
+  if (reinterpret_cast<std::uintptr_t>(x) % k_wide_bytes == 0) {
+#ifdef PLEIAD_DOUBLE
+    return _mm512_stream_pd(x, w);
+#else
+    return _mm512_stream_ps(x, w);
+#endif
+  }
+#endif
+  store(w, x);
+}
 /// Bit i is set where element i of a mask is.
 inline std::uint32_t bits(WidePlaces mask) {
 #if defined(__AVX512DQ__) && defined(PLEIAD_DOUBLE)
