@@ -112,6 +112,20 @@ inline std::uint32_t bits(WidePlaces mask) {
   return set;
 #endif
 }
+/// Writes first + i for every set bit i, one after the other, and how many these are is the result; up to k_wide numbers of `to` change.
+inline i64 list_bits(std::uint32_t set, i64 first, WidePlace* to) {
+#if defined(__AVX512F__) && !defined(PLEIAD_DOUBLE)
+  WidePlaces place;
+  for (i64 i = 0; i < k_wide; ++i) place[i] = static_cast<WidePlace>(i);
+  place += static_cast<WidePlace>(first);
+  const __m512i listed = _mm512_maskz_compress_epi32(static_cast<__mmask16>(set), reinterpret_cast<__m512i>(place));
+  std::memcpy(to, &listed, sizeof(listed));
+#else
+  WidePlace* at = to;
+  for (std::uint32_t rest = set; rest != 0; rest &= rest - 1) *at++ = static_cast<WidePlace>(first + std::countr_zero(rest));
+#endif
+  return std::popcount(set);
+}
 /// x in all elements, a negative zero too.
 inline Wide all(real x) { return x - Wide{}; }
 
