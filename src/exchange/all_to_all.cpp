@@ -120,16 +120,13 @@ struct Home {
 
 class AllToAllTrip : public RoundTrip {
  public:
-  /// Rows leave at once. What a rank sends to itself is copied once and goes through no message; its results stay where the experts put them.
+  /// Rows leave at once, sends before receives (messages.hpp). What a rank sends to itself is copied once and goes through no message; its results stay where the experts put them.
   AllToAllTrip(const comm::Communicator& group, Combine combine, ConstMatrixView from, const routing::Assignment& a, const ExchangePlan& plan,
                Matrix& arrived, AllToAllExchanger::Room& room, const Home& home)
       : group_(group), by_entry_(combine == Combine::home), a_(a), plan_(plan), arrived_(arrived), room_(room), home_(home), width_(from.cols), messages_(group) {
     const std::vector<i64> out = starts(plan.send_rows), in = starts(plan.recv_rows);
     arrived.resize_uninitialised(in.back(), width_);
     room.packed.resize_uninitialised(out.back(), width_);
-    for_each_other(group, [&](i64 r) {
-      if (plan.recv_rows[r]) messages_.receive(r, k_rows, {comm::part(arrived.row(in[r]), plan.recv_rows[r] * width_)});
-    });
     const auto copy_rows_for = [&](i64 r, real* to) {
       for (i64 i = out[r]; i < out[r + 1]; ++i, to += width_) std::copy_n(from.row(plan.send_token[static_cast<std::size_t>(i)]), width_, to);
     };
@@ -137,6 +134,9 @@ class AllToAllTrip : public RoundTrip {
       if (!plan.send_rows[r]) return;
       copy_rows_for(r, room.packed.row(out[r]));
       messages_.send(r, k_rows, {comm::part(room.packed.row(out[r]), plan.send_rows[r] * width_)});
+    });
+    for_each_other(group, [&](i64 r) {
+      if (plan.recv_rows[r]) messages_.receive(r, k_rows, {comm::part(arrived.row(in[r]), plan.recv_rows[r] * width_)});
     });
     copy_rows_for(group.rank(), arrived.row(in[group.rank()]));
   }
@@ -166,10 +166,10 @@ class AllToAllTrip : public RoundTrip {
       return home_.forward ? comm::Part{} : comm::part(all.data() + at[r], at[r + 1] - at[r]);
     };
     for_each_other(group_, [&](i64 r) {
-      if (here[r]) messages_.receive(r, k_results, {comm::part(room_.returned.row(in[r]), here[r] * width_), weights(room_.weights_back, w_in, r)});
+      if (there[r]) messages_.send(r, k_results, {comm::part(room_.results.row(out[r]), there[r] * width_), weights(room_.weights_there, w_out, r)});
     });
     for_each_other(group_, [&](i64 r) {
-      if (there[r]) messages_.send(r, k_results, {comm::part(room_.results.row(out[r]), there[r] * width_), weights(room_.weights_there, w_out, r)});
+      if (here[r]) messages_.receive(r, k_results, {comm::part(room_.returned.row(in[r]), here[r] * width_), weights(room_.weights_back, w_in, r)});
     });
     const i64 me = group_.rank();
     own_ = {in[me], here[me]};
