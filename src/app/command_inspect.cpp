@@ -5,6 +5,7 @@
 
 #include "pleiad/app/arguments.hpp"
 #include "pleiad/app/terminal.hpp"
+#include "pleiad/bench/record.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/checkpoint_h5.hpp"
 #include "pleiad/io/examples.hpp"
@@ -82,6 +83,18 @@ void print_routing(const io::H5File& file) {
   }
 }
 
+void print_bench(const io::H5File& file) {
+  const auto texts = [&](const char* name) { return file.read_texts(std::string("/cases/") + name); };
+  const auto numbers = [&](const char* name) { return file.read<double>(std::string("/cases/") + name); };
+  const auto kind = texts("bench"), name = texts("name"), library = texts("library"), unit = texts("value_unit"), roof_is = texts("roof_is"), roof_unit = texts("roof_unit");
+  const auto value = numbers("value"), roof = numbers("roof_value"), ratio = numbers("ratio");
+  const auto passed = file.read<std::uint8_t>("/cases/passed");
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    std::cout << fmt::format("  {} {}, {}: {} of {} ({}), ratio {:.3f}, checks {}\n", kind[i], name[i], library[i], bench::rate_in_words(value[i], unit[i]),
+                             bench::rate_in_words(roof[i], roof_unit[i]), roof_is[i], ratio[i], passed[i] ? "ok" : "FAILED");
+  }
+}
+
 }  // namespace
 
 int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
@@ -89,7 +102,7 @@ int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
   options::options_description description("options");
   description.add_options()("file", options::value<std::vector<std::string>>(), "HDF5 files, also without --file");
   Values values;
-  if (!parse_arguments(world, arguments, "usage: pleiad inspect FILE.h5...\nDescribes run records, checkpoints, corpora and verification files.", description, "file", values)) return k_exit_ok;
+  if (!parse_arguments(world, arguments, "usage: pleiad inspect FILE.h5...\nDescribes run records, checkpoints, corpora, benchmarks and verification files.", description, "file", values)) return k_exit_ok;
   const auto files = value_or<std::vector<std::string>>(values, "file", {});
   if (files.empty()) user_error("inspect: no file given; usage: pleiad inspect FILE.h5...");
   for (const std::string& path : files) {
@@ -104,6 +117,7 @@ int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
     }
     if (format == io::k_run_format) print_run(file);
     if (format == io::k_routing_format) print_routing(file);
+    if (format == bench::k_bench_format) print_bench(file);
     std::cout << " attributes\n";
     for (const std::string& name : file.attributes("/")) {
       std::string value = file.attribute_in_words("/", name);

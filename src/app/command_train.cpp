@@ -41,6 +41,9 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   listeners.greet();
 
   train::Trainer trainer(config, *job.setup.model, *job.source, job.setup.grid, listeners.sinks(), store, job.samples());
+  trainer.balance(job.setup.placement_config, [&](const train::Owners& owners, ParamSet& fresh) -> const model::Model& {
+    return job.setup.rebuild(owners, fresh, job.config, job.data.shape());
+  });
   trainer.run(state, job.last_step(), StopSignal::asked);
   listeners.say_goodbye(state.step);
   return state.step < job.last_step() ? k_exit_stopped : k_exit_ok;

@@ -31,7 +31,8 @@ ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const Da
       exchange_config(exchange::ExchangeConfig::read(config.section("exchange"))),
       exchanger(exchange::make_exchanger(purpose == SetupFor::sizes ? exchange::ExchangeConfig{"auto"} : exchange_config, grid.expert_group())),
       model_config(model::ModelConfig::read(config.section("model"), data.vocab)),
-      moe_config(model::MoeConfig::read(config.section("moe"), model_config.layers)) {
+      moe_config(model::MoeConfig::read(config.section("moe"), model_config.layers)),
+      placement_config(train::PlacementConfig::read(config.section("parallel"))) {
   if (exchange_config.kind == "dry_run" && world.size() > 1) {
     user_error("exchange.kind = dry_run: works on 1 rank only, here are {}; allowed: auto, all_to_all, hierarchical", world.size());
   }
@@ -41,6 +42,12 @@ ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const Da
     routing::router_variant(moe_config.router).make({unused, "", model_config.width, moe_config.expert_widths, moe_config.split}, config.section("moe"));
   }
   model = model::make_model(data.task, data.classes, params, model_config, config.section("moe"), moe_config, grid, *exchanger);
+}
+
+const model::Model& ModelSetup::rebuild(const train::Owners& owners, ParamSet& fresh, Config& config, const DataShape& data) {
+  moe_config.owners = owners;
+  model = model::make_model(data.task, data.classes, fresh, model_config, config.section("moe"), moe_config, grid, *exchanger);
+  return *model;
 }
 
 ParameterCount count_parameters(const ModelSetup& setup) {

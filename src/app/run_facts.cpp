@@ -24,6 +24,8 @@ std::string first_line_of_cpuinfo() {
   return "unknown";
 }
 
+}  // namespace
+
 std::vector<std::pair<std::string, std::string>> environment_facts(const comm::Communicator& world) {
   char host[256] = "unknown";
   gethostname(host, sizeof(host) - 1);
@@ -44,31 +46,18 @@ std::vector<std::pair<std::string, std::string>> environment_facts(const comm::C
   return facts;
 }
 
-}  // namespace
-
-io::RunDescription describe_run(const TrainJob& job, const io::CheckpointInfo& saved) {
-  const ModelSetup& setup = job.setup;
-  const std::map<std::string, std::string> values = job.config.values();
+io::RunDescription describe_setup(const ModelSetup& setup, const Config& config, model::Task task) {
+  const std::map<std::string, std::string> values = config.values();
   io::RunDescription run;
-  run.config = job.config.resolved();
+  run.config = config.resolved();
   run.facts = environment_facts(setup.grid.world());
-  run.seed = static_cast<i64>(job.options.train.seed);
-  run.corpus_fingerprint = job.data.fingerprint();
   run.ranks = setup.grid.world().size();
   run.moe_layers = setup.model->moe_layers();
-  run.init_checkpoint = saved.init_checkpoint;
-  run.init_step = saved.init_step;
-  if (const io::Corpus* corpus = job.data.corpus()) {
-    run.domains = corpus->domain_names();
-    run.has_floor = corpus->has_entropy();
-  }
   for (const char* key : {"router", "preset"}) {
     if (const auto it = values.find(std::string("moe.") + key); it != values.end()) run.facts.emplace_back(key, it->second);
   }
-  const bool predicts_next = job.data.shape().task != model::Task::classifier, causal = predicts_next && setup.model->causal();
-  run.labels = job.data.labels();
+  const bool predicts_next = task != model::Task::classifier, causal = predicts_next && setup.model->causal();
   run.numbers = {{"causal", causal}, {"allow_noncausal", setup.moe_config.allow_noncausal}, {"parameters_total", count_parameters(setup).total}};
-  if (!job.request.match.empty()) run.facts.emplace_back("matched_to", std::filesystem::path(job.request.match).lexically_normal().string());
   if (predicts_next && !causal) run.facts.emplace_back("note", fmt::format("the router {} looks at later tokens although the model predicts the next one: its losses are not those of a language model", setup.moe_config.router));
   if (run.moe_layers.empty()) return run;
   const model::MoeLayer& moe = *setup.model->blocks()[run.moe_layers.front()].moe();
@@ -82,6 +71,21 @@ io::RunDescription describe_run(const TrainJob& job, const io::CheckpointInfo& s
   run.generates_experts = setup.moe_config.hyper.on;
   for (const auto& [key, value] : values) {
     if (key.starts_with("moe.") && key.ends_with("_loss") && value != "0") run.auxiliary.push_back(key.substr(4, key.size() - 9));
+  }
+  return run;
+}
+
+io::RunDescription describe_run(const TrainJob& job, const io::CheckpointInfo& saved) {
+  io::RunDescription run = describe_setup(job.setup, job.config, job.data.shape().task);
+  run.seed = static_cast<i64>(job.options.train.seed);
+  run.corpus_fingerprint = job.data.fingerprint();
+  run.labels = job.data.labels();
+  run.init_checkpoint = saved.init_checkpoint;
+  run.init_step = saved.init_step;
+  if (!job.request.match.empty()) run.facts.emplace_back("matched_to", std::filesystem::path(job.request.match).lexically_normal().string());
+  if (const io::Corpus* corpus = job.data.corpus()) {
+    run.domains = corpus->domain_names();
+    run.has_floor = corpus->has_entropy();
   }
   return run;
 }

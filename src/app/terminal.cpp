@@ -10,9 +10,6 @@
 
 namespace pleiad::app {
 
-namespace {
-
-/// Whether a person watches. Under mpirun every rank has a pseudo-terminal of its own, so it is the launcher's output that counts.
 bool person_watches() {
   if (!isatty(STDOUT_FILENO)) return false;
   if (!std::getenv("OMPI_COMM_WORLD_SIZE")) return true;
@@ -20,8 +17,6 @@ bool person_watches() {
   const std::string to = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", getppid()), error).string();
   return to.starts_with("/dev/pts/") || to.starts_with("/dev/tty");
 }
-
-}  // namespace
 
 Terminal::Terminal(Options options) : options_(std::move(options)), is_terminal_(person_watches()) {
   if (!options_.log.empty()) log_.open(options_.log, std::ios::app);
@@ -131,6 +126,15 @@ void Terminal::on_sample(const train::Sample& sample) {
 
 void Terminal::on_checkpoint(i64 step, double seconds, i64 bytes) {
   say(fmt::format("checkpoint at step {}: {:.1f} MB in {:.2f} s", step, static_cast<double>(bytes) * 1e-6, seconds));
+}
+
+void Terminal::on_placement(const train::PlacementRecord& r) {
+  if (r.moved == 0) {
+    return say(fmt::format("placement at step {}: heaviest rank {:.2f} of the mean, could be {:.2f}; moving {} experts would take {:.2f} s and save {:.2f} s: left", r.step,
+                           r.peak_before, r.peak_after, r.wanted, r.cost, r.gain));
+  }
+  say(fmt::format("placement at step {}: heaviest rank {:.2f} of the mean, now {:.2f}; {} experts moved, {:.1f} MB in {:.2f} s, to save {:.2f} s", r.step, r.peak_before,
+                  r.peak_after, r.moved, static_cast<double>(r.bytes) * 1e-6, r.seconds, r.gain));
 }
 
 void Terminal::phase_table() {

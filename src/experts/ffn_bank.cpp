@@ -21,13 +21,11 @@ struct Tile {
   i64 begin, count, height;
 };
 
-i64 height_of(i64 count) { return (count + k_tile_step - 1) / k_tile_step * k_tile_step; }
-
 template <class Work>
 void for_each_tile(const ExpertRun& run, Work work) {
   for (i64 begin = run.begin; begin < run.end; begin += k_tile_rows) {
     const i64 count = std::min(k_tile_rows, run.end - begin);
-    work(Tile{begin, count, height_of(count)});
+    work(Tile{begin, count, tile_height(count)});
   }
 }
 

@@ -233,6 +233,19 @@ std::vector<Column<CheckpointRow>> checkpoint_columns() {
           {{"/checkpoints/bytes", int64, {}, "byte", "size of the file"}, [](const C& c, Row& r) { r.add(c.bytes); }}};
 }
 
+std::vector<Column<train::PlacementRecord>> placement_columns() {
+  using P = train::PlacementRecord;
+  return {{{"/placement/step", int64, {}, "1", "updates done when the placement of experts was looked at"}, [](const P& p, Row& r) { r.add(p.step); }},
+          {{"/placement/peak_before", float64, {}, "1", "flops of the heaviest rank over the mean since the last look, summed over the layers"}, [](const P& p, Row& r) { r.add(p.peak_before); }},
+          {{"/placement/peak_after", float64, {}, "1", "the same load under the proposed placement"}, [](const P& p, Row& r) { r.add(p.peak_after); }},
+          {{"/placement/wanted", int64, {}, "1", "experts that the proposal moves"}, [](const P& p, Row& r) { r.add(p.wanted); }},
+          {{"/placement/moved", int64, {}, "1", "experts moved: all of them or none"}, [](const P& p, Row& r) { r.add(p.moved); }},
+          {{"/placement/bytes", int64, {}, "byte", "weights and moments sent from rank to rank"}, [](const P& p, Row& r) { r.add(p.bytes); }},
+          {{"/placement/gain", float64, {}, "s", "predicted saving until the next look"}, [](const P& p, Row& r) { r.add(p.gain); }},
+          {{"/placement/cost", float64, {}, "s", "predicted time of the move"}, [](const P& p, Row& r) { r.add(p.cost); }},
+          {{"/placement/seconds", float64, {}, "s", "measured time of the move"}, [](const P& p, Row& r) { r.add(p.seconds); }}};
+}
+
 std::vector<Column<SampleRow>> sample_columns() {
   using S = SampleRow;
   return {{{"/samples/step", int64, {}, "1", "updates done"}, [](const S& s, Row& r) { r.add(s.step); }},

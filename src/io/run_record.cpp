@@ -52,6 +52,7 @@ struct RunRecord::Impl {
   std::vector<Column<PairRow>> pairs;
   std::vector<Column<CheckpointRow>> checkpoints = checkpoint_columns();
   std::vector<Column<SampleRow>> samples = sample_columns();
+  std::vector<Column<train::PlacementRecord>> placements = placement_columns();
   std::map<std::string, H5Series> series;
   Stopwatch since_flush;
   i64 pairs_until = 0;           // last step in pair_bytes; 0: nothing since the last row
@@ -64,6 +65,7 @@ struct RunRecord::Impl {
     for (const auto& c : pairs) all.push_back(&c);
     for (const auto& c : checkpoints) all.push_back(&c);
     for (const auto& c : samples) all.push_back(&c);
+    for (const auto& c : placements) all.push_back(&c);
     return all;
   }
   void create(const ColumnHead& c) { series[c.name] = H5Series(file, c.name, c.type, c.row, {c.units, c.description, 0, 1}); }
@@ -135,7 +137,7 @@ RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode 
     return static_cast<i64>(std::ranges::count_if(steps, [&](i64 s) { return s >= 0 && s <= step; }));
   };
   std::map<std::string, i64> rows{{"/steps", step}, {"/steps/auxiliary", step}, {"/routing", step}};
-  for (const char* group : {"/evaluation", "/checkpoints", "/samples"}) rows[group] = rows_kept(group);
+  for (const char* group : {"/evaluation", "/checkpoints", "/samples", "/placement"}) rows[group] = rows_kept(group);
   // One group for each number of ranks that the run has had.
   for (const std::string kind : {"/ranks", "/pairs"}) {
     for (const std::string& ranks : file.exists(kind) ? file.list(kind) : std::vector<std::string>{}) {
@@ -188,6 +190,8 @@ void RunRecord::on_checkpoint(i64 step, double seconds, i64 bytes) {
   impl_->append_all(impl_->checkpoints, CheckpointRow{step, seconds, bytes});
   impl_->flush();
 }
+
+void RunRecord::on_placement(const train::PlacementRecord& record) { impl_->append_all(impl_->placements, record); }
 
 RunSoFar RunRecord::so_far() const {
   const H5File& file = impl_->file;

@@ -27,7 +27,8 @@ std::unique_ptr<experts::ExpertBank> make_bank(ParamSet& params, const MoeConfig
 MoeLayer::MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const std::string& prefix, i64 width, i64 layer,
                    i64 model_layers, const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger, const HyperNetwork* hyper,
                    i64 moe_layer)
-    : map_(config.placement, config.expert_widths, grid.expert_group().size()),
+    : map_(config.owners.empty() ? ExpertMap(config.placement, config.expert_widths, grid.expert_group().size())
+                                 : ExpertMap(config.owners[moe_layer], grid.expert_group().size())),
       layer_(layer),
       k_bins_(k_bins(map_.experts(), config.bank != routing::Bank::feed_forward)),
       exchanger_(exchanger),
@@ -43,7 +44,8 @@ routing::RoutingContext MoeLayer::routing_context(const StepContext& c, const ro
 
 void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing::AttentionMaps& attention, const StepContext& context,
                        MoeTrace& trace, MatrixView y) const {
-  const routing::RoutingContext to_route = routing_context(context, attention);
+  routing::RoutingContext to_route = routing_context(context, attention);
+  to_route.spent = trace.router.get();
   {  // 1 who goes where
     PhaseTimes::Scope phase(context.times, Phase::router);
     trace.router = router_->forward(params, x, to_route);
@@ -52,7 +54,7 @@ void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing:
   {  // 2 what travels
     PhaseTimes::Scope phase(context.times, Phase::plan);
     trace.plan = exchanger_.make_plan(assignment, map_, context.lanes, x.cols);
-    trace.statistics = gather_statistics(*trace.router, to_route, k_bins_);
+    count_statistics(*trace.router, to_route, k_bins_, trace.statistics);
     trace.statistics.traffic = trace.plan.traffic;
   }
   std::unique_ptr<exchange::RoundTrip> trip;

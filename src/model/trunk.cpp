@@ -53,6 +53,12 @@ void Trunk::forward(const ParamSet& params, std::span<const std::int32_t> token,
     blocks_[i].forward(params, rotary_, masks, context, trace.blocks[i], x);
   }
   context.times.at_block(-1);
+  {
+    PhaseTimes::Scope phase(context.times, Phase::plan);  // of all layers
+    std::vector<LayerStatistics*> counted;
+    for (const i64 layer : moe_layers()) counted.push_back(&trace.blocks[layer].moe.statistics);
+    sum_statistics(context.grid.world(), counted);
+  }
   PhaseTimes::Scope phase(context.times, Phase::norm);
   norm_forward(params, norm_final_, static_cast<real>(config_.rms_eps), x, trace.normed, trace.inv_rms);
 }

@@ -1,7 +1,6 @@
 #include "pleiad/ops/attention.hpp"
 
-#include "pleiad/ops/gemm.hpp"
-#include "pleiad/ops/softmax.hpp"
+#include "pleiad/ops/tile.hpp"
 
 #include <cmath>
 #include <initializer_list>
@@ -12,17 +11,8 @@ namespace pleiad::ops {
 namespace {
 
 // Queries are taken in blocks of this size against the keys that the last of the block sees: under a causal mask the
-// products with hidden keys are skipped, but for half a block per row.
-constexpr i64 k_query_block = 32;
-
-// x^T in `room`. At these sizes a product with a plain right factor runs at twice the speed of one with a transposed
-// right factor, and all blocks of queries share the turned one.
-ConstMatrixView transposed(ConstMatrixView x, real* room) {
-  for (i64 i = 0; i < x.rows; ++i) {
-    for (i64 j = 0; j < x.cols; ++j) room[j * x.rows + i] = x(i, j);
-  }
-  return {room, x.cols, x.rows};
-}
+// products with hidden keys are skipped, but for half a block per row. A multiple of the rows that a tile has at once.
+constexpr i64 k_query_block = 24;
 
 struct Shape {
   i64 length, head_dim;
@@ -64,6 +54,49 @@ void turn(MatrixView x, const RotaryTable& table, i64 heads, i64 first_position,
   }
 }
 
+/// The columns of one head, in rows of whole vectors one after the other, zero behind them.
+void pack(ConstMatrixView x, real* to) {
+  const i64 width = wide::padded(x.cols);
+  for (i64 i = 0; i < x.rows; ++i, to += width) {
+    wide::copy(x.row(i), x.cols, to);
+    for (i64 j = x.cols; j < width; ++j) to[j] = 0;
+  }
+}
+
+void unpack(const real* from, MatrixView x) {
+  const i64 width = wide::padded(x.cols);
+  for (i64 i = 0; i < x.rows; ++i, from += width) wide::copy(from, x.cols, x.row(i));
+}
+
+/// The first `visible` of n scores, n whole vectors, become their softmax, the others 0.
+void softmax_row(real* s, i64 visible, i64 n) {
+  const Wide never = wide::all(-std::numeric_limits<real>::infinity());
+  const auto score = [&](i64 j) { return wide::first(visible - j) ? wide::load(s + j) : never; };
+  Wide largest = never, total = {};
+  for (i64 j = 0; j < n; j += k_wide) largest = wide::larger(largest, score(j));
+  const Wide top = wide::all(visible > 0 ? wide::max(largest) : real(0));
+  for (i64 j = 0; j < n; j += k_wide) {
+    const Wide e = wide::exp(score(j) - top);
+    total += e;
+    wide::store(e, s + j);
+  }
+  const Wide share = wide::all(visible > 0 ? real(1) / wide::sum(total) : real(0));
+  for (i64 j = 0; j < n; j += k_wide) wide::store(wide::load(s + j) * share, s + j);
+}
+
+/// d_a of n weights becomes scale * a .* (d_a - sum a d_a), as in softmax_backward_rows.
+void softmax_backward_row(const real* a, real* d_a, i64 n, real scale) {
+  const auto mean = [&] {
+    Wide sum = {};
+    for (i64 j = 0; j < n; j += k_wide) sum = wide::mul_add(wide::load(a + j), wide::load(d_a + j), sum);
+    return wide::all(wide::sum(sum));
+  };
+  const Wide first = mean();
+  for (i64 j = 0; j < n; j += k_wide) wide::store(wide::load(d_a + j) - first, d_a + j);
+  const Wide rest = mean(), by = wide::all(scale);
+  for (i64 j = 0; j < n; j += k_wide) wide::store(by * (wide::load(a + j) * (wide::load(d_a + j) - rest)), d_a + j);
+}
+
 }  // namespace
 
 RotaryTable::RotaryTable(i64 max_len, i64 head_dim, double base) {
@@ -89,28 +122,33 @@ void rotate_back(MatrixView d_qk, const RotaryTable& table, i64 heads, i64 first
   turn(d_qk, table, heads, first_position, -1);
 }
 
+// Heads are copied into rows of whole vectors first: in place, the rows of one head are a multiple of 256 bytes apart or more, and meet
+// each other in the cache.
 void attention_forward(ConstMatrixView q, ConstMatrixView k, ConstMatrixView v, const Mask& mask, i64 heads,
                        MatrixView a, MatrixView out) {
   const auto [L, dh, scale] = check_shapes(q, a, mask, heads, {k, v, out});
+  const i64 width = wide::padded(dh), keys_width = wide::padded(L);
   Buffer<real> scratch;
-  scratch.reserve_uninitialised(dh * L);
+  scratch.reserve_uninitialised(dh * keys_width + L * width + k_query_block * (keys_width + 2 * width));
+  real *k_t = scratch.data(), *v_rows = k_t + dh * keys_width, *scores = v_rows + L * width,
+       *q_rows = scores + k_query_block * keys_width, *out_rows = q_rows + k_query_block * width;
   for (i64 h = 0; h < heads; ++h) {
-    const ConstMatrixView q_h = q.col_range(h * dh, dh), k_h = k.col_range(h * dh, dh), v_h = v.col_range(h * dh, dh);
-    const MatrixView a_h = a.row_range(h * L, L), out_h = out.col_range(h * dh, dh);
-    const ConstMatrixView k_t = transposed(k_h.row_range(0, mask.length), scratch.data());
+    const MatrixView a_h = a.row_range(h * L, L);
+    tile::transpose(k.col_range(h * dh, dh).row_range(0, mask.length), k_t, keys_width);
+    pack(v.col_range(h * dh, dh).row_range(0, mask.length), v_rows);
     for (i64 begin = 0; begin < L; begin += k_query_block) {
-      const i64 count = std::min(k_query_block, L - begin);
-      const i64 keys = mask.visible(begin + count - 1);
-      const MatrixView a_block = a_h.row_range(begin, count).col_range(0, keys);
-
-      gemm(Trans::no, Trans::no, scale, q_h.row_range(begin, count), k_t.col_range(0, keys), 0, a_block);
-      for (i64 i = begin; i < begin + count; ++i) {
-        std::fill(a_h.row(i) + mask.visible(i), a_h.row(i) + keys, -std::numeric_limits<real>::infinity());
-        std::fill(a_h.row(i) + keys, a_h.row(i) + L, real(0));
+      const i64 count = std::min(k_query_block, L - begin), keys = mask.visible(begin + count - 1), n = wide::padded(keys);
+      pack(q.col_range(h * dh, dh).row_range(begin, count), q_rows);
+      for (i64 i = 0; i < count * width; i += k_wide) wide::store(wide::load(q_rows + i) * scale, q_rows + i);
+      tile::multiply(count, n, dh, {q_rows, width, 1}, k_t, keys_width, scores, n);
+      for (i64 i = 0; i < count; ++i) {
+        real* row = scores + i * n;
+        softmax_row(row, mask.visible(begin + i), n);
+        wide::copy(row, std::min(n, L), a_h.row(begin + i));
+        if (n < L) std::fill(a_h.row(begin + i) + n, a_h.row(begin + i) + L, real(0));
       }
-      // Whole rows at once: hidden keys get exactly 0, and even lengths are faster than just the visible keys.
-      if (keys > 0) softmax_rows(a_block, a_block, {});
-      gemm(Trans::no, Trans::no, 1, a_block, v_h.row_range(0, keys), 0, out_h.row_range(begin, count));
+      tile::multiply(count, width, keys, {scores, n, 1}, v_rows, width, out_rows, width);
+      unpack(out_rows, out.col_range(h * dh, dh).row_range(begin, count));
     }
   }
 }
@@ -121,30 +159,32 @@ void attention_backward(ConstMatrixView q, ConstMatrixView k, ConstMatrixView v,
                         i64 heads, ConstMatrixView d_out, MatrixView d_q, MatrixView d_k, MatrixView d_v,
                         Buffer<real>& scratch) {
   const auto [L, dh, scale] = check_shapes(q, a, mask, heads, {k, v, d_out, d_q, d_k, d_v});
-  scratch.reserve_uninitialised((k_query_block + dh) * L);
+  const i64 width = wide::padded(dh), keys_width = wide::padded(L);
+  scratch.reserve_uninitialised(dh * keys_width + 3 * L * width + k_query_block * (2 * keys_width + 3 * width));
+  real *v_t = scratch.data(), *k_rows = v_t + dh * keys_width, *d_k_rows = k_rows + L * width, *d_v_rows = d_k_rows + L * width,
+       *weights = d_v_rows + L * width, *d_s = weights + k_query_block * keys_width, *q_rows = d_s + k_query_block * keys_width,
+       *d_q_rows = q_rows + k_query_block * width, *d_out_rows = d_q_rows + k_query_block * width;
   for (i64 h = 0; h < heads; ++h) {
-    const ConstMatrixView q_h = q.col_range(h * dh, dh), k_h = k.col_range(h * dh, dh), v_h = v.col_range(h * dh, dh);
-    const ConstMatrixView a_h = a.row_range(h * L, L), d_out_h = d_out.col_range(h * dh, dh);
-    const MatrixView d_q_h = d_q.col_range(h * dh, dh), d_k_h = d_k.col_range(h * dh, dh),
-                     d_v_h = d_v.col_range(h * dh, dh);
-    const ConstMatrixView v_t = transposed(v_h.row_range(0, mask.length), scratch.data() + k_query_block * L);
-    for (const MatrixView& d : {d_k_h, d_v_h}) {
-      for (i64 i = 0; i < L; ++i) std::fill(d.row(i), d.row(i) + dh, real(0));
-    }
+    const ConstMatrixView a_h = a.row_range(h * L, L);
+    tile::transpose(v.col_range(h * dh, dh).row_range(0, mask.length), v_t, keys_width);
+    pack(k.col_range(h * dh, dh).row_range(0, mask.length), k_rows);
+    std::fill_n(d_k_rows, 2 * L * width, real(0));
     for (i64 begin = 0; begin < L; begin += k_query_block) {
-      const i64 count = std::min(k_query_block, L - begin);
-      const i64 keys = mask.visible(begin + count - 1);
-      const ConstMatrixView a_block = a_h.row_range(begin, count).col_range(0, keys);
-      const ConstMatrixView d_out_block = d_out_h.row_range(begin, count);
-      const MatrixView d_s(scratch.data(), count, keys);
+      const i64 count = std::min(k_query_block, L - begin), keys = mask.visible(begin + count - 1), n = wide::padded(keys);
+      pack(q.col_range(h * dh, dh).row_range(begin, count), q_rows);
+      pack(d_out.col_range(h * dh, dh).row_range(begin, count), d_out_rows);
+      pack(a_h.row_range(begin, count).col_range(0, keys), weights);
 
-      gemm(Trans::no, Trans::no, 1, d_out_block, v_t.col_range(0, keys), 0, d_s);
-      gemm(Trans::yes, Trans::no, 1, a_block, d_out_block, 1, d_v_h.row_range(0, keys));
+      tile::multiply(count, n, dh, {d_out_rows, width, 1}, v_t, keys_width, d_s, n);
+      tile::multiply(keys, width, count, {weights, 1, n}, d_out_rows, width, d_v_rows, width, true);
       // Where a key is hidden a is 0 and so is d_s: whole rows may be treated alike.
-      softmax_backward_rows(a_block, d_s, d_s);
-      gemm(Trans::no, Trans::no, scale, d_s, k_h.row_range(0, keys), 0, d_q_h.row_range(begin, count));
-      gemm(Trans::yes, Trans::no, scale, d_s, q_h.row_range(begin, count), 1, d_k_h.row_range(0, keys));
+      for (i64 i = 0; i < count; ++i) softmax_backward_row(weights + i * n, d_s + i * n, n, scale);
+      tile::multiply(count, width, keys, {d_s, n, 1}, k_rows, width, d_q_rows, width);
+      tile::multiply(keys, width, count, {d_s, 1, n}, q_rows, width, d_k_rows, width, true);
+      unpack(d_q_rows, d_q.col_range(h * dh, dh).row_range(begin, count));
     }
+    unpack(d_k_rows, d_k.col_range(h * dh, dh));
+    unpack(d_v_rows, d_v.col_range(h * dh, dh));
   }
 }
 

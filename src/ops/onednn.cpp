@@ -27,10 +27,10 @@ struct KeyHash {
   }
 };
 
-/// A primitive and the descriptions of its three matrices, whose addresses are set anew for each run.
+/// A primitive and the descriptions of what it works on, whose addresses are set anew for each run.
 struct Product {
   dnnl::matmul primitive;
-  dnnl::memory a, b, c;
+  dnnl::memory a, b, c, scratch;
   std::unordered_map<int, dnnl::memory> arguments;
 };
 
@@ -42,19 +42,29 @@ class Products {
     p.a.set_data_handle(const_cast<void*>(a));
     p.b.set_data_handle(const_cast<void*>(b));
     p.c.set_data_handle(c);
+    scratch_.reserve_uninitialised(static_cast<i64>(p.scratch.get_desc().get_size()));
+    p.scratch.set_data_handle(scratch_.data());
     p.primitive.execute(stream_, p.arguments);
   }
-  void forget() { made_.clear(); }
+  void forget() {
+    young_.clear();
+    old_.clear();
+  }
 
  private:
-  // Shapes come in classes (experts/tiles.hpp); a program that asks for ever new ones must not fill the memory with kernels.
-  static constexpr std::size_t k_most = 2048;
+  using Made = std::unordered_map<Key, Product, KeyHash>;
+  // The heights of tiles come in classes (experts/ffn_bank.hpp), but every width of experts has its own shapes, and a kernel takes some 70 KB: those
+  // that were not asked for during the last k_generation new ones are forgotten.
+  static constexpr std::size_t k_generation = 4096;
 
   Product& product(const Key& key) {
-    const auto found = made_.find(key);
-    if (found != made_.end()) return found->second;
-    if (made_.size() >= k_most) made_.clear();
-    return made_.emplace(key, make(key)).first->second;
+    if (const auto found = young_.find(key); found != young_.end()) return found->second;
+    if (young_.size() >= k_generation) {
+      old_ = std::move(young_);
+      young_.clear();
+    }
+    auto kept = old_.extract(key);
+    return (kept ? young_.insert(std::move(kept)).position : young_.emplace(key, make(key)).first)->second;
   }
 
   static dnnl::memory::desc describe(i64 rows, i64 cols, bool transposed, i64 lead, dnnl::memory::data_type type) {
@@ -69,19 +79,22 @@ class Products {
     dnnl::primitive_attr attributes;
     if (key.add) after.append_sum(1);
     attributes.set_post_ops(after);
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);  // one for all instead of one for each
 #if DNNL_VERSION_MAJOR >= 3
     const dnnl::matmul::primitive_desc description(engine_, a, b, c, attributes);
 #else
     const dnnl::matmul::primitive_desc description(dnnl::matmul::desc(a, b, c), attributes, engine_);
 #endif
-    Product p{dnnl::matmul(description), {a, engine_, nullptr}, {b, engine_, nullptr}, {c, engine_, nullptr}, {}};
-    p.arguments = {{DNNL_ARG_SRC, p.a}, {DNNL_ARG_WEIGHTS, p.b}, {DNNL_ARG_DST, p.c}};
+    Product p{dnnl::matmul(description), {a, engine_, nullptr}, {b, engine_, nullptr}, {c, engine_, nullptr},
+              {description.scratchpad_desc(), engine_, nullptr}, {}};
+    p.arguments = {{DNNL_ARG_SRC, p.a}, {DNNL_ARG_WEIGHTS, p.b}, {DNNL_ARG_DST, p.c}, {DNNL_ARG_SCRATCHPAD, p.scratch}};
     return p;
   }
 
   dnnl::engine engine_{dnnl::engine::kind::cpu, 0};
   dnnl::stream stream_{engine_};
-  std::unordered_map<Key, Product, KeyHash> made_;
+  Made young_, old_;
+  Buffer<char> scratch_;
 };
 
 Products& products() {

@@ -1,8 +1,9 @@
 #include "pleiad/ops/softmax.hpp"
 
-#include "pleiad/ops/vec.hpp"
+#include "pleiad/ops/wide.hpp"
 
 #include <cmath>
+#include <limits>
 
 namespace pleiad::ops {
 
@@ -12,14 +13,20 @@ void softmax_rows(ConstMatrixView z, MatrixView p, std::span<real> log_sum_exp) 
   PLEIAD_CHECK(N >= 1 || T == 0, "softmax of {} rows without columns", T);
   PLEIAD_CHECK(log_sum_exp.empty() || static_cast<i64>(log_sum_exp.size()) == T, "{} logarithms for {} rows",
                log_sum_exp.size(), T);
+  const Wide lowest = wide::all(-std::numeric_limits<real>::infinity());
   for (i64 t = 0; t < T; ++t) {
     const real* z_t = z.row(t);
     real* p_t = p.row(t);
-    const real largest = vec::max(z_t, N);
-#pragma omp simd
-    for (i64 n = 0; n < N; ++n) p_t[n] = vec::exp(z_t[n] - largest);
-    const real total = vec::sum(p_t, N);
-    vec::scale(real(1) / total, p_t, N);
+    Wide most = lowest, sum = {};
+    wide::for_each(N, [&](i64 n, i64 count) { most = wide::larger(most, wide::load_up_to(z_t + n, count, lowest)); });
+    const real largest = wide::max(most);
+    wide::for_each(N, [&](i64 n, i64 count) {
+      const Wide e = wide::exp(wide::load_up_to(z_t + n, count, lowest) - largest);
+      sum += wide::kept(e, count);  // where all is minus infinity, e is not a number, also behind the row
+      wide::store_up_to(e, p_t + n, count);
+    });
+    const real total = wide::sum(sum), share = real(1) / total;
+    wide::for_each(N, [&](i64 n, i64 count) { wide::store_up_to(wide::load_up_to(p_t + n, count) * share, p_t + n, count); });
     if (!log_sum_exp.empty()) log_sum_exp[static_cast<std::size_t>(t)] = largest + std::log(total);
   }
 }
@@ -32,13 +39,20 @@ void softmax_backward_rows(ConstMatrixView p, ConstMatrixView d_p, MatrixView d_
     const real* p_t = p.row(t);
     const real* d_p_t = d_p.row(t);
     real* d_z_t = d_z.row(t);
-    const real mean = vec::dot(p_t, d_p_t, N);
-#pragma omp simd
-    for (i64 n = 0; n < N; ++n) d_z_t[n] = d_p_t[n] - mean;
+    const auto mean = [&](const real* d) {
+      Wide sum = {};
+      wide::for_each(N, [&](i64 n, i64 count) {
+        sum = wide::mul_add(wide::load_up_to(p_t + n, count), wide::load_up_to(d + n, count), sum);
+      });
+      return wide::sum(sum);
+    };
+    const real first = mean(d_p_t);
+    wide::for_each(N, [&](i64 n, i64 count) { wide::store_up_to(wide::load_up_to(d_p_t + n, count) - first, d_z_t + n, count); });
     // The mean once more, of what is left: equal d_p would otherwise leave its rounding, and Adam makes whole steps of that.
-    const real rest = vec::dot(p_t, d_z_t, N);
-#pragma omp simd
-    for (i64 n = 0; n < N; ++n) d_z_t[n] = p_t[n] * (d_z_t[n] - rest);
+    const real rest = mean(d_z_t);
+    wide::for_each(N, [&](i64 n, i64 count) {
+      wide::store_up_to(wide::load_up_to(p_t + n, count) * (wide::load_up_to(d_z_t + n, count) - rest), d_z_t + n, count);
+    });
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/comm/lane_sum.hpp"
+#include "pleiad/ops/vec.hpp"
 
 namespace pleiad::routing {
 
@@ -39,14 +40,13 @@ void AuxLosses::forward(ConstMatrixView p, std::span<const real> log_sum_exp, co
   aux.tokens = context.counted_tokens();
   const double per_token = 1.0 / static_cast<double>(std::max<i64>(aux.tokens, 1));
 
-  // H = lse - sum_e p z needs no logarithm.
+  // H = -sum_e p (z - lse) needs no logarithm.
   aux.entropy.resize(static_cast<std::size_t>(p.rows));
   for (i64 t = 0; t < p.rows; ++t) {
-    double dot = 0;
-    for (i64 e = 0; e < experts; ++e) dot += static_cast<double>(p(t, e)) * static_cast<double>(trace.logits(t, e));
-    aux.entropy[t] = static_cast<real>(static_cast<double>(log_sum_exp[t]) - dot);
+    const real *pt = p.row(t), *zt = trace.logits.row(t), lse = log_sum_exp[t];
+    aux.entropy[t] = -ops::vec::sum_of_terms(experts, [=](auto load, i64 e) { return load(pt + e) * (load(zt + e) - lse); });
   }
-  const bool need_means = balance_ != 0 || penalty_ != 0;
+  const bool need_means = about_p();
   const i64 importance_at = 2 + (need_means ? experts : 0);
   const Assignment& a = trace.assignment;
   const std::vector<double> sums =
@@ -67,8 +67,10 @@ void AuxLosses::forward(ConstMatrixView p, std::span<const real> log_sum_exp, co
 
   if (need_means) {
     std::vector<i64> chosen = count_per_expert(trace.assignment, false), first = count_first_choices(trace.assignment);
+    chosen.insert(chosen.end(), first.begin(), first.end());  // one message
     comm::all_reduce_sum<i64>(context.world, chosen);
-    comm::all_reduce_sum<i64>(context.world, first);
+    std::copy(chosen.begin() + experts, chosen.end(), first.begin());
+    chosen.resize(first.size());
     i64 total = 0;
     for (const i64 c : chosen) total += c;
     const auto weighted_mean = [&](const std::vector<double>& share) {
@@ -106,7 +108,7 @@ std::vector<real> AuxLosses::weight_gradient(const RouterTrace& trace, const Aux
   return d;
 }
 
-void AuxLosses::backward(ConstMatrixView p, std::span<const real> log_sum_exp, const RouterTrace& trace, const AuxTrace& aux,
+void AuxLosses::backward(ConstMatrixView p, std::span<const real> log_sum_exp, const RouterTrace& trace, const AuxTrace& aux, Range tokens,
                          const RoutingContext& context, double loss_scale, MatrixView d_p, MatrixView d_z) const {
   const i64 experts = p.cols;
   const double per_token = loss_scale / static_cast<double>(std::max<i64>(aux.tokens, 1));
@@ -119,14 +121,15 @@ void AuxLosses::backward(ConstMatrixView p, std::span<const real> log_sum_exp, c
     slope[e] = static_cast<real>(s * static_cast<double>(experts) * per_token);
   }
   const real entropy_scale = static_cast<real>(entropy_ * per_token), z_scale = static_cast<real>(2 * z_ * per_token);
-  for (i64 t = 0; t < p.rows; ++t) {
+  for (i64 t = tokens.begin; t < tokens.end(); ++t) {
     if (!context.is_real(t)) continue;
-    const real lse = log_sum_exp[t], h = aux.entropy[t];
-    for (i64 e = 0; e < experts; ++e) {
-      d_p(t, e) += slope[e];
-      const real log_p = trace.logits(t, e) - lse;
-      d_z(t, e) += p(t, e) * (z_scale * lse - entropy_scale * (log_p + h));
-    }
+    if (about_p()) ops::vec::add(slope.data(), d_p.row(t - tokens.begin), experts);
+    if (!about_z()) continue;
+    const real lse = log_sum_exp[t], h = aux.entropy[t], along_z = z_scale * lse;
+    const real *pt = p.row(t), *zt = trace.logits.row(t);
+    real* d = d_z.row(t - tokens.begin);
+#pragma omp simd
+    for (i64 e = 0; e < experts; ++e) d[e] += pt[e] * (along_z - entropy_scale * ((zt[e] - lse) + h));
   }
 }
 

@@ -46,20 +46,23 @@ i64 Capacity::apply(Assignment& a, ConstMatrixView p, const RoutingContext& cont
     }
   }
   const std::vector<std::uint8_t> kept = judge_claims(context.world, claims, [&](const std::vector<Claim>& cases) {
+    // The claims of each expert together, then its limit_c first ones before the others.
+    std::vector<i64> end(static_cast<std::size_t>(a.experts) + 1, 0);
+    for (const Claim& c : cases) ++end[c.expert + 1];
+    std::partial_sum(end.begin(), end.end(), end.begin());
     std::vector<i64> order(cases.size());
-    std::iota(order.begin(), order.end(), i64{0});
-    std::ranges::sort(order, [&](i64 left, i64 right) {
-      const Claim &x = cases[left], &y = cases[right];
-      if (x.expert != y.expert) return x.expert < y.expert;
-      if (x.group != y.group) return x.group < y.group;
-      if (by_probability_ && x.p != y.p) return x.p > y.p;
-      return x.token < y.token;
-    });
-    std::vector<std::uint8_t> verdict(cases.size());
-    i64 placed = 0;
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      if (i == 0 || cases[order[i]].expert != cases[order[i - 1]].expert) placed = 0;
-      verdict[order[i]] = placed++ < limit_c;
+    for (std::size_t i = 0; i < cases.size(); ++i) order[end[cases[i].expert]++] = static_cast<i64>(i);
+    std::vector<std::uint8_t> verdict(cases.size(), 0);
+    for (i64 e = 0, begin = 0; e < a.experts; begin = end[e++]) {
+      const i64 take = std::min(end[e] - begin, limit_c);
+      const auto of_expert = std::span(order).subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end[e] - begin));
+      std::ranges::nth_element(of_expert, of_expert.begin() + take, [&](i64 left, i64 right) {
+        const Claim &x = cases[left], &y = cases[right];
+        if (x.group != y.group) return x.group < y.group;
+        if (by_probability_ && x.p != y.p) return x.p > y.p;
+        return x.token < y.token;
+      });
+      for (i64 i = 0; i < take; ++i) verdict[of_expert[i]] = 1;
     }
     return verdict;
   });

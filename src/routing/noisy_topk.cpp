@@ -54,6 +54,7 @@ NoisyTopKRouter::NoisyTopKRouter(const RouterBuild& build, Spec& spec)
 
 std::unique_ptr<RouterTrace> NoisyTopKRouter::forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const {
   auto trace = std::make_unique<Trace>();
+  if (Trace* spent = dynamic_cast<Trace*>(context.spent)) take_memory(spent->logits, spent->scores, trace->logits, trace->scores);
   gate_.forward(params, x, context, trace->logits, trace->scores);
   const i64 tokens = x.rows, experts = trace->logits.cols();
   const Matrix& z = trace->logits;
@@ -109,7 +110,7 @@ void NoisyTopKRouter::backward(ParamSet& params, ConstMatrixView x, const Routin
   const i64 tokens = x.rows, experts = trace.logits.cols();
   const i64 ranks_needed = std::min(k_ + 1, experts);
   Matrix d_p(tokens, experts), d_z(tokens, experts), d_u(tokens, experts), d_spread(tokens, experts);
-  losses_.backward(trace.scores.p, trace.scores.log_sum_exp, trace, trace.aux, context, loss_scale, d_p, d_z);
+  losses_.backward(trace.scores.p, trace.scores.log_sum_exp, trace, trace.aux, {0, x.rows}, context, loss_scale, d_p, d_z);
   const std::vector<real> d_g = losses_.weight_gradient(trace, trace.aux, loss_scale, d_weight);
   for (i64 t = 0; t < tokens; ++t) {
     if (!context.is_real(t)) continue;

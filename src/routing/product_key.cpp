@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "pleiad/comm/lane_sum.hpp"
 #include "pleiad/ops/linear.hpp"
 #include "pleiad/ops/softmax.hpp"
+#include "pleiad/ops/top_k.hpp"
 #include "pleiad/ops/vec.hpp"
 #include "pleiad/routing/score.hpp"
-#include "pleiad/routing/select.hpp"
 
 namespace pleiad::routing {
 
@@ -67,13 +68,17 @@ void ProductKeyRouter::normalise(const ParamSet& params, const RoutingContext& c
       return comm::lane_statistics(context.world, context.lanes, features, [&](i64 lane, double* row) {
         const Range rows = context.lanes.local_rows(lane);
         for (i64 i = rows.begin; i < rows.end(); ++i) {
-          for (i64 f = 0; context.is_real(i) && f < features; ++f) row[f] += term(static_cast<double>(t.query(i, f)), f);
+          if (!context.is_real(i)) continue;
+          const real* q = t.query.row(i);
+#pragma omp simd
+          for (i64 f = 0; f < features; ++f) row[f] += term(static_cast<double>(q[f]), f);
         }
       });
     };
     t.mean = over_tokens([](double q, i64) { return q; });
     for (double& m : t.mean) m /= tokens;
-    t.variance = over_tokens([&](double q, i64 f) { return (q - t.mean[f]) * (q - t.mean[f]); });
+    const double* mean = t.mean.data();
+    t.variance = over_tokens([mean](double q, i64 f) { return (q - mean[f]) * (q - mean[f]); });
     for (double& v : t.variance) v /= tokens;
   } else {
     for (i64 f = 0; f < features; ++f) {
@@ -81,40 +86,74 @@ void ProductKeyRouter::normalise(const ParamSet& params, const RoutingContext& c
       t.variance[f] = static_cast<double>(params.value(variance_)(0, f));
     }
   }
-  t.unit.resize(t.query.rows(), features);
-  const ConstMatrixView gamma = params.value(gamma_), beta = params.value(beta_);
+  t.unit.resize_uninitialised(t.query.rows(), features);
+  std::vector<double> per_deviation(t.variance.size());
+  for (std::size_t f = 0; f < per_deviation.size(); ++f) per_deviation[f] = 1 / std::sqrt(t.variance[f] + eps_);
+  const double *mean = t.mean.data(), *by = per_deviation.data();
+  const real *gamma = params.value(gamma_).data, *beta = params.value(beta_).data;
   for (i64 i = 0; i < t.query.rows(); ++i) {
+    real *unit = t.unit.row(i), *query = t.query.row(i);
+#pragma omp simd
     for (i64 f = 0; f < features; ++f) {
-      t.unit(i, f) = static_cast<real>((static_cast<double>(t.query(i, f)) - t.mean[f]) / std::sqrt(t.variance[f] + eps_));
-      t.query(i, f) = t.unit(i, f) * gamma(0, f) + beta(0, f);
+      unit[f] = static_cast<real>((static_cast<double>(query[f]) - mean[f]) * by[f]);
+      query[f] = unit[f] * gamma[f] + beta[f];
     }
   }
 }
 
 namespace {
 
-/// The k best pairs of two descending lists: pair (i, j) can only be among them if (i+1)(j+1) <= k.
-struct Pair {
-  real score;
-  std::int32_t expert;
-};
+/// The k best pairs of the best rows of two halves: pair (i, j) can only be among them if (i+1)(j+1) <= k.
+class Pairs {
+ public:
+  Pairs(i64 lists, i64 k, i64 keys) : lists_(lists), k_(k), keys_(keys), place_(static_cast<std::size_t>(k)) {}
 
-void best_pairs(const real* r1, const std::int32_t* best1, const real* r2, const std::int32_t* best2, i64 lists, i64 k, i64 keys, std::vector<Pair>& pairs) {
-  pairs.clear();
-  for (i64 i = 0; i < lists; ++i) {
-    for (i64 j = 0; j < lists && (i + 1) * (j + 1) <= k; ++j) {
-      pairs.push_back({r1[best1[i]] + r2[best2[j]], static_cast<std::int32_t>(best1[i] * keys + best2[j])});
+  /// score1, score2: of all keys; best1, best2: the `lists` best of them. Writes k experts and their scores, best first.
+  void find(const real* score1, const std::int32_t* best1, const real* score2, const std::int32_t* best2, std::int32_t* expert, real* score) {
+    scores_.clear();
+    experts_.clear();
+    for (i64 i = 0; i < lists_; ++i) {
+      const i64 partners = std::min(lists_, k_ / (i + 1));
+      for (i64 j = 0; j < partners; ++j) {
+        scores_.push_back(score1[best1[i]] + score2[best2[j]]);
+        experts_.push_back(static_cast<std::int32_t>(best1[i] * keys_ + best2[j]));
+      }
+    }
+    if (static_cast<i64>(scores_.size()) <= ops::k_most_candidates) {
+      ops::best_of(scores_.data(), experts_.data(), static_cast<i64>(scores_.size()), k_, place_.data());
+    } else {
+      sort_all();
+    }
+    for (i64 c = 0; c < k_; ++c) {
+      expert[c] = experts_[place_[c]];
+      score[c] = scores_[place_[c]];
     }
   }
-  const auto better = [](const Pair& x, const Pair& y) { return x.score != y.score ? x.score > y.score : x.expert < y.expert; };
-  std::partial_sort(pairs.begin(), pairs.begin() + k, pairs.end(), better);
-}
+
+ private:
+  void sort_all() {
+    order_.resize(scores_.size());
+    std::iota(order_.begin(), order_.end(), 0);
+    std::partial_sort(order_.begin(), order_.begin() + k_, order_.end(), [&](std::int32_t x, std::int32_t y) {
+      return scores_[x] != scores_[y] ? scores_[x] > scores_[y] : experts_[x] < experts_[y];
+    });
+    std::copy_n(order_.begin(), k_, place_.begin());
+  }
+
+  i64 lists_, k_, keys_;
+  std::vector<real> scores_;
+  std::vector<std::int32_t> experts_, place_, order_;
+};
 
 }  // namespace
 
 std::unique_ptr<RouterTrace> ProductKeyRouter::forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const {
   auto trace = std::make_unique<Trace>();
   Trace& t = *trace;
+  if (Trace* spent = dynamic_cast<Trace*>(context.spent)) {
+    std::swap(t.query, spent->query);
+    std::swap(t.unit, spent->unit);
+  }
   t.query.resize_uninitialised(x.rows, heads_ * query_);
   linear_lanes_forward(params, w_query_, x, context.lanes, t.query);
   if (norm_) normalise(params, context, t);
@@ -127,29 +166,27 @@ std::unique_ptr<RouterTrace> ProductKeyRouter::forward(const ParamSet& params, C
   a.weight.resize(a.expert.size());
   a.kept.assign(a.expert.size(), 1);
   Matrix scores[2];
-  std::vector<Pair> pairs;
+  std::vector<std::int32_t> best[2];  // by row
+  Pairs pairs(lists, k_, keys_);
   for (i64 lane = 0; lane < context.lanes.my_lanes().count; ++lane) {
     const Range rows = context.lanes.local_rows(lane);
     for (i64 head = 0; rows.count > 0 && head < heads_; ++head) {
-      Assignment best[2];
       for (int h = 0; h < 2; ++h) {
         scores[h].resize_uninitialised(rows.count, keys_);
         ops::linear_forward(t.query.view().row_range(rows.begin, rows.count).col_range(head * query_ + h * half, half), keys_of(params, h, head), scores[h]);
-        best[h] = select_top_k(scores[h], lists);
+        best[h].resize(static_cast<std::size_t>(rows.count * lists));
+        for (i64 i = 0; i < rows.count; ++i) ops::top_k(scores[h].row(i), keys_, lists, best[h].data() + i * lists);
       }
       for (i64 i = 0; i < rows.count; ++i) {
         if (!context.is_real(rows.begin + i)) continue;
-        best_pairs(scores[0].row(i), best[0].expert.data() + i * lists, scores[1].row(i), best[1].expert.data() + i * lists, lists, k_, keys_, pairs);
         const i64 first = a.offset[rows.begin + i] + head * k_;
-        for (i64 c = 0; c < k_; ++c) {
-          a.expert[first + c] = pairs[c].expert;
-          a.weight[first + c] = pairs[c].score;
-        }
-        const MatrixView weights(a.weight.data() + first, 1, k_);
-        ops::softmax_rows(weights, weights, {});
+        pairs.find(scores[0].row(i), best[0].data() + i * lists, scores[1].row(i), best[1].data() + i * lists, a.expert.data() + first,
+                   a.weight.data() + first);
       }
     }
   }
+  const MatrixView weights(a.weight.data(), static_cast<i64>(a.weight.size()) / k_, k_);  // a row for each token and head
+  ops::softmax_rows(weights, weights, {});
   t.logits.resize(x.rows, 0);
   return trace;
 }
@@ -161,11 +198,13 @@ void ProductKeyRouter::normalise_backward(ParamSet& params, const RoutingContext
   const double tokens = static_cast<double>(context.counted_tokens());
   for (i64 lane = 0; lane < context.lanes.my_lanes().count; ++lane) {
     const Range rows = context.lanes.local_rows(lane);
-    const MatrixView d_gamma = params.grad(gamma_, lane), d_beta = params.grad(beta_, lane);
+    real *d_gamma = params.grad(gamma_, lane).data, *d_beta = params.grad(beta_, lane).data;
     for (i64 i = rows.begin; i < rows.end(); ++i) {
+      const real *d = d_query.row(i), *unit = t.unit.row(i);
+#pragma omp simd
       for (i64 f = 0; f < features; ++f) {
-        d_gamma(0, f) += d_query(i, f) * t.unit(i, f);
-        d_beta(0, f) += d_query(i, f);
+        d_gamma[f] += d[f] * unit[f];
+        d_beta[f] += d[f];
       }
     }
   }
@@ -173,19 +212,34 @@ void ProductKeyRouter::normalise_backward(ParamSet& params, const RoutingContext
   if (context.training) {
     sums = comm::lane_statistics(context.world, context.lanes, 2 * features, [&](i64 lane, double* row) {
       const Range rows = context.lanes.local_rows(lane);
+      double *sum = row, *along = row + features;
       for (i64 i = rows.begin; i < rows.end(); ++i) {
+        const real *d = d_query.row(i), *unit = t.unit.row(i);
+#pragma omp simd
         for (i64 f = 0; f < features; ++f) {
-          row[f] += static_cast<double>(d_query(i, f));
-          row[features + f] += static_cast<double>(d_query(i, f)) * static_cast<double>(t.unit(i, f));
+          sum[f] += static_cast<double>(d[f]);
+          along[f] += static_cast<double>(d[f]) * static_cast<double>(unit[f]);
         }
       }
     });
   }
+  std::vector<double> per_deviation(t.variance.size());
+  for (i64 f = 0; f < features; ++f) {
+    sums[f] /= tokens;
+    sums[features + f] /= tokens;
+    per_deviation[f] = static_cast<double>(gamma(0, f)) / std::sqrt(t.variance[f] + eps_);
+  }
+  const double *mean = sums.data(), *along = mean + features, *by = per_deviation.data();
   for (i64 i = 0; i < d_query.rows(); ++i) {
+    real* d = d_query.row(i);
+    const real* unit = t.unit.row(i);
+    if (!context.is_real(i)) {
+      std::fill(d, d + features, real{0});
+      continue;
+    }
+#pragma omp simd
     for (i64 f = 0; f < features; ++f) {
-      const double centred = static_cast<double>(d_query(i, f)) - sums[f] / tokens - static_cast<double>(t.unit(i, f)) * sums[features + f] / tokens;
-      const bool counted = context.is_real(i);
-      d_query(i, f) = counted ? static_cast<real>(static_cast<double>(gamma(0, f)) * centred / std::sqrt(t.variance[f] + eps_)) : real{0};
+      d[f] = static_cast<real>(by[f] * (static_cast<double>(d[f]) - mean[f] - static_cast<double>(unit[f]) * along[f]));
     }
   }
 }
@@ -195,27 +249,33 @@ void ProductKeyRouter::backward(ParamSet& params, ConstMatrixView x, const Routi
   const Trace& t = dynamic_cast<const Trace&>(base);
   const Assignment& a = t.assignment;
   const i64 half = query_ / 2;
+  const std::int32_t keys = static_cast<std::int32_t>(keys_);
   Matrix d_query(x.rows, heads_ * query_);
+  std::vector<std::int32_t> key[2];  // of the pairs of one token and head
+  std::vector<real> d_score(static_cast<std::size_t>(k_));
+  for (auto& of_half : key) of_half.resize(static_cast<std::size_t>(k_));
   for (i64 lane = 0; lane < context.lanes.my_lanes().count; ++lane) {
     const Range rows = context.lanes.local_rows(lane);
-    for (i64 i = rows.begin; i < rows.end(); ++i) {
-      for (i64 head = 0; context.is_real(i) && head < heads_; ++head) {
+    for (i64 head = 0; head < heads_; ++head) {
+      const ConstMatrixView of_keys[2] = {keys_of(params, 0, head), keys_of(params, 1, head)};
+      const MatrixView d_keys[2] = {key_grads_of(params, 0, head, lane), key_grads_of(params, 1, head, lane)};
+      for (i64 i = rows.begin; i < rows.end(); ++i) {
+        if (!context.is_real(i)) continue;
         const i64 first = a.offset[i] + head * k_;
         real mean = 0;
-        const auto key_of = [&](i64 c, int h) { return h == 0 ? a.expert[c] / keys_ : a.expert[c] % keys_; };
-        // One key in all pairs adds the same to all scores, which the softmax does not see: no gradient, not the rounding of one.
-        bool one_key[2] = {true, true};
-        for (i64 c = first; c < first + k_; ++c) {
-          mean += a.weight[c] * d_weight[c];
-          for (int h = 0; h < 2; ++h) one_key[h] = one_key[h] && key_of(c, h) == key_of(first, h);
+        for (i64 c = 0; c < k_; ++c) {
+          mean += a.weight[first + c] * d_weight[first + c];
+          key[0][c] = a.expert[first + c] / keys;
+          key[1][c] = a.expert[first + c] % keys;
         }
-        for (i64 c = first; c < first + k_; ++c) {
-          const real d_score = a.weight[c] * (d_weight[c] - mean);
-          for (int h = 0; h < 2; ++h) {
-            if (one_key[h]) continue;
-            const i64 key = key_of(c, h), column = head * query_ + h * half;
-            ops::vec::axpy(d_score, t.query.row(i) + column, key_grads_of(params, h, head, lane).row(key), half);
-            ops::vec::axpy(d_score, keys_of(params, h, head).row(key), d_query.row(i) + column, half);
+        for (i64 c = 0; c < k_; ++c) d_score[c] = a.weight[first + c] * (d_weight[first + c] - mean);
+        for (int h = 0; h < 2; ++h) {
+          // One key in all pairs adds the same to all scores, which the softmax does not see: no gradient, not the rounding of one.
+          if (std::ranges::count(key[h], key[h][0]) == k_) continue;
+          const i64 column = head * query_ + h * half;
+          for (i64 c = 0; c < k_; ++c) {
+            ops::vec::axpy(d_score[c], t.query.row(i) + column, d_keys[h].row(key[h][c]), half);
+            ops::vec::axpy(d_score[c], of_keys[h].row(key[h][c]), d_query.row(i) + column, half);
           }
         }
       }

@@ -5,6 +5,8 @@
 #include "pleiad/core/random.hpp"
 #include "pleiad/ops/linear.hpp"
 #include "pleiad/ops/softmax.hpp"
+#include "pleiad/ops/sparse_linear.hpp"
+#include "pleiad/ops/vec.hpp"
 
 namespace pleiad::routing {
 
@@ -18,6 +20,11 @@ ScoreGate::ScoreGate(const RouterBuild& build, Spec& spec)
                          .init = Init::normal(std::sqrt(0.1 / static_cast<double>(width_)))});
 }
 
+void take_memory(Matrix& spent_logits, ScoreTrace& spent, Matrix& logits, ScoreTrace& scores) {
+  std::swap(spent_logits, logits);
+  std::swap(spent.p, scores.p);
+}
+
 void linear_lanes_forward(const ParamSet& params, ParamId w, ConstMatrixView x, const LaneLayout& lanes, MatrixView z) {
   for (i64 lane = 0; lane < lanes.my_lanes().count; ++lane) {
     const Range rows = lanes.local_rows(lane);
@@ -25,25 +32,31 @@ void linear_lanes_forward(const ParamSet& params, ParamId w, ConstMatrixView x, 
   }
 }
 
+namespace {
+
+/// One lane of linear_lanes_backward; d_z holds the rows of the lane.
+void linear_lane_backward(ParamSet& params, ParamId w, ConstMatrixView x, const LaneLayout& lanes, i64 lane, const ScoreTrace& trace,
+                          ConstMatrixView d_z, MatrixView d_x) {
+  const Range rows = lanes.local_rows(lane);
+  const ConstMatrixView in = trace.input(x).row_range(rows.begin, rows.count);
+  const MatrixView out = d_x.row_range(rows.begin, rows.count);
+  if (trace.noise_factor.rows() == 0) return ops::linear_backward(in, params.value(w), d_z, out, params.grad(w, lane), true);
+  Matrix d_in;
+  d_in.resize_uninitialised(rows.count, x.cols);
+  ops::linear_backward(in, params.value(w), d_z, d_in, params.grad(w, lane));
+  for (i64 i = 0; i < rows.count; ++i) {
+    const real* factor = trace.noise_factor.row(rows.begin + i);
+    for (i64 j = 0; j < x.cols; ++j) out(i, j) += d_in(i, j) * factor[j];
+  }
+}
+
+}  // namespace
+
 void linear_lanes_backward(ParamSet& params, ParamId w, ConstMatrixView x, const LaneLayout& lanes, const ScoreTrace& trace,
                            ConstMatrixView d_z, MatrixView d_x) {
-  Matrix d_in;
   for (i64 lane = 0; lane < lanes.my_lanes().count; ++lane) {
     const Range rows = lanes.local_rows(lane);
-    if (rows.count == 0) continue;
-    d_in.resize_uninitialised(rows.count, x.cols);
-    ops::linear_backward(trace.input(x).row_range(rows.begin, rows.count), params.value(w), d_z.row_range(rows.begin, rows.count),
-                         d_in, params.grad(w, lane));
-    for (i64 i = 0; i < rows.count; ++i) {
-      real* out = d_x.row(rows.begin + i);
-      const real* in = d_in.row(i);
-      if (trace.noise_factor.rows()) {
-        const real* factor = trace.noise_factor.row(rows.begin + i);
-        for (i64 j = 0; j < x.cols; ++j) out[j] += in[j] * factor[j];
-      } else {
-        for (i64 j = 0; j < x.cols; ++j) out[j] += in[j];
-      }
-    }
+    if (rows.count) linear_lane_backward(params, w, x, lanes, lane, trace, d_z.row_range(rows.begin, rows.count), d_x);
   }
 }
 
@@ -65,17 +78,43 @@ void ScoreGate::forward(const ParamSet& params, ConstMatrixView x, const Routing
   logits.resize_uninitialised(x.rows, experts_);
   trace.p.resize_uninitialised(x.rows, experts_);
   trace.log_sum_exp.resize(static_cast<std::size_t>(x.rows));
-  linear_lanes_forward(params, w_, trace.input(x), context.lanes, logits);
-  ops::softmax_rows(logits, trace.p, trace.log_sum_exp);
+  for (i64 lane = 0; lane < context.lanes.my_lanes().count; ++lane) {
+    const Range rows = context.lanes.local_rows(lane);
+    if (rows.count == 0) continue;
+    const MatrixView z = logits.view().row_range(rows.begin, rows.count);
+    ops::linear_forward(trace.input(x).row_range(rows.begin, rows.count), params.value(w_), z);
+    ops::softmax_rows(z, trace.p.view().row_range(rows.begin, rows.count),
+                      std::span(trace.log_sum_exp).subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.count)));
+  }
 }
 
 void ScoreGate::backward(ParamSet& params, ConstMatrixView x, const RoutingContext& context, const ScoreTrace& trace,
                          MatrixView d_p, MatrixView d_z, MatrixView d_x) const {
-  ops::softmax_backward_rows(trace.p, d_p, d_p);
-  for (i64 t = 0; t < d_z.rows; ++t) {
-    for (i64 e = 0; e < d_z.cols; ++e) d_z(t, e) += d_p(t, e);
+  for (i64 lane = 0; lane < context.lanes.my_lanes().count; ++lane) {
+    const Range rows = context.lanes.local_rows(lane);
+    if (rows.count == 0) continue;
+    backward_lane(params, x, context.lanes, lane, trace, d_p.row_range(rows.begin, rows.count), d_z.row_range(rows.begin, rows.count), d_x);
   }
-  linear_lanes_backward(params, w_, x, context.lanes, trace, d_z, d_x);
+}
+
+void ScoreGate::backward_lane(ParamSet& params, ConstMatrixView x, const LaneLayout& lanes, i64 lane, const ScoreTrace& trace, MatrixView d_p,
+                              MatrixView d_z, MatrixView d_x) const {
+  if (d_p.rows) {
+    const Range rows = lanes.local_rows(lane);
+    ops::softmax_backward_rows(trace.p.view().row_range(rows.begin, rows.count), d_p, d_p);
+    for (i64 t = 0; t < d_z.rows; ++t) ops::vec::add(d_p.row(t), d_z.row(t), d_z.cols);
+  }
+  linear_lane_backward(params, w_, x, lanes, lane, trace, d_z, d_x);
+}
+
+void ScoreGate::backward_lane(ParamSet& params, ConstMatrixView x, const LaneLayout& lanes, i64 lane, const ScoreTrace& trace,
+                              const Assignment& a, std::span<const real> d_z, MatrixView d_x) const {
+  const Range rows = lanes.local_rows(lane);
+  const auto lane_of = [&](ConstMatrixView m) { return m.row_range(rows.begin, rows.count); };
+  const ConstMatrixView factor = trace.noise_factor.rows() ? lane_of(trace.noise_factor) : ConstMatrixView();
+  const std::span<const i64> offset = std::span(a.offset).subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.count) + 1);
+  ops::linear_backward(lane_of(trace.input(x)), params.value(w_), ops::SparseGradient{offset, a.expert, d_z}, factor,
+                       d_x.row_range(rows.begin, rows.count), params.grad(w_, lane));
 }
 
 }  // namespace pleiad::routing

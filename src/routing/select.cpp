@@ -2,23 +2,9 @@
 
 #include <algorithm>
 
+#include "pleiad/ops/top_k.hpp"
+
 namespace pleiad::routing {
-
-namespace {
-
-/// The k best of one row, best first. Insertion into the sorted list of the best so far: for small k nearly every candidate fails
-/// the first comparison.
-void best_of_row(const real* score, i64 experts, i64 k, std::int32_t* best) {
-  i64 found = 0;
-  for (i64 e = 0; e < experts; ++e) {
-    if (found == k && !(score[e] > score[best[k - 1]])) continue;
-    i64 at = found < k ? found++ : k - 1;
-    for (; at > 0 && score[e] > score[best[at - 1]]; --at) best[at] = best[at - 1];
-    best[at] = static_cast<std::int32_t>(e);
-  }
-}
-
-}  // namespace
 
 Assignment select_top_counts(ConstMatrixView scores, std::span<const i64> count) {
   Assignment a;
@@ -32,7 +18,7 @@ Assignment select_top_counts(ConstMatrixView scores, std::span<const i64> count)
   a.weight.assign(a.expert.size(), 0);
   a.kept.assign(a.expert.size(), 1);
   for (i64 t = 0; t < scores.rows; ++t) {
-    if (count[t] > 0) best_of_row(scores.row(t), scores.cols, count[t], a.expert.data() + a.offset[t]);
+    if (count[t] > 0) ops::top_k(scores.row(t), scores.cols, count[t], a.expert.data() + a.offset[t]);
   }
   return a;
 }
@@ -44,19 +30,41 @@ Assignment select_top_k(ConstMatrixView scores, i64 k, std::span<const std::uint
   return select_top_counts(scores, count);
 }
 
+namespace {
+
+/// How many of `order`, best first, are taken: those with less than `mass` before them, and the first. All of them if that is not enough.
+i64 taken(const real* p, const std::vector<std::int32_t>& order, i64 sorted, double mass) {
+  double before = 0;
+  i64 i = 0;
+  for (; i < sorted && (i == 0 || before < mass || mass >= 1); ++i) before += static_cast<double>(p[order[i]]);
+  return i;
+}
+
+void sort_all(const real* p, std::vector<std::int32_t>& order) {
+  const i64 experts = static_cast<i64>(order.size());
+  if (experts < ops::k_most_candidates) return ops::top_k(p, experts, experts, order.data());
+  for (i64 e = 0; e < experts; ++e) order[e] = static_cast<std::int32_t>(e);
+  std::ranges::sort(order, [&](std::int32_t x, std::int32_t y) { return p[x] != p[y] ? p[x] > p[y] : x < y; });
+}
+
+}  // namespace
+
 Assignment select_mass(ConstMatrixView p, double mass, std::span<const std::uint8_t> real_tokens) {
   Assignment a;
   a.experts = p.cols;
   std::vector<std::int32_t> order(static_cast<std::size_t>(p.cols));
+  constexpr i64 k_few = 8;  // reach the mass for most tokens
   for (i64 t = 0; t < p.rows; ++t) {
     if (real_tokens.empty() || real_tokens[t]) {
-      for (i64 e = 0; e < p.cols; ++e) order[e] = static_cast<std::int32_t>(e);
-      std::ranges::sort(order, [&](std::int32_t x, std::int32_t y) { return p(t, x) != p(t, y) ? p(t, x) > p(t, y) : x < y; });
-      double before = 0;
-      for (i64 i = 0; i < p.cols && (i == 0 || before < mass || mass >= 1); ++i) {
-        a.expert.push_back(order[i]);
-        before += static_cast<double>(p(t, order[i]));
+      const real* row = p.row(t);
+      const i64 sorted = std::min(p.cols, k_few);
+      ops::top_k(row, p.cols, sorted, order.data());
+      i64 count = taken(row, order, sorted, mass);
+      if (count == sorted && sorted < p.cols) {
+        sort_all(row, order);
+        count = taken(row, order, p.cols, mass);
       }
+      a.expert.insert(a.expert.end(), order.begin(), order.begin() + count);
     }
     a.offset.push_back(static_cast<i64>(a.expert.size()));
   }
@@ -106,34 +114,18 @@ void weigh_by_probability(Assignment& a, ConstMatrixView p, WeightRule rule) {
   }
 }
 
-void weigh_by_probability_backward(const Assignment& a, ConstMatrixView p, WeightRule rule, std::span<const real> d_weight,
-                                   MatrixView d_p) {
-  if (rule == WeightRule::equal) return;
-  for (i64 t = 0; t < a.tokens(); ++t) {
-    const i64 begin = a.offset[t], end = a.offset[t + 1];
-    const bool over_mass = renormalizes(rule, end - begin);
-    real mass = 0, mean = 0;
-    for (i64 i = begin; i < end; ++i) {
-      mass += p(t, a.expert[i]);
-      mean += a.weight[i] * d_weight[i];
-    }
-    // g_i = p_i / mass: dL/dp_i = (d_g_i - sum_j g_j d_g_j) / mass.
-    for (i64 i = begin; i < end; ++i) d_p(t, a.expert[i]) += over_mass ? (d_weight[i] - mean) / mass : d_weight[i];
-  }
+bool goes_to_z(const Assignment& a, WeightRule rule, i64 token) {
+  return rule == WeightRule::equal || renormalizes(rule, a.offset[token + 1] - a.offset[token]);
 }
 
-void weigh_by_softmax_backward(const Assignment& a, WeightRule rule, std::span<const real> d_weight, MatrixView d_p, MatrixView d_z) {
-  if (rule == WeightRule::equal) return;
-  for (i64 t = 0; t < a.tokens(); ++t) {
+void weigh_by_softmax_backward(const Assignment& a, WeightRule rule, Range tokens, std::span<const real> d_weight, std::span<real> d) {
+  for (i64 t = tokens.begin; t < tokens.end(); ++t) {
     const i64 begin = a.offset[t], end = a.offset[t + 1];
-    if (!renormalizes(rule, end - begin)) {
-      for (i64 i = begin; i < end; ++i) d_p(t, a.expert[i]) += d_weight[i];
-      continue;
-    }
+    const bool over_mass = renormalizes(rule, end - begin);
     real mean = 0;
     for (i64 i = begin; i < end; ++i) mean += a.weight[i] * d_weight[i];
     // g = softmax of the chosen z: dL/dz_i = g_i (d_g_i - sum_j g_j d_g_j).
-    for (i64 i = begin; i < end; ++i) d_z(t, a.expert[i]) += a.weight[i] * (d_weight[i] - mean);
+    for (i64 i = begin; i < end; ++i) d[i] = rule == WeightRule::equal ? 0 : over_mass ? a.weight[i] * (d_weight[i] - mean) : d_weight[i];
   }
 }
 

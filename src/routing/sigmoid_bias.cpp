@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/ops/vec.hpp"
 #include "pleiad/routing/select.hpp"
 #include "pleiad/routing/topk.hpp"
 
@@ -30,15 +31,23 @@ SigmoidBiasRouter::SigmoidBiasRouter(const RouterBuild& build, Spec& spec)
 
 std::unique_ptr<RouterTrace> SigmoidBiasRouter::forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const {
   auto trace = std::make_unique<Trace>();
+  if (Trace* spent = dynamic_cast<Trace*>(context.spent)) {
+    take_memory(spent->logits, spent->scores, trace->logits, trace->scores);
+    std::swap(trace->s, spent->s);
+  }
   gate_.forward(params, x, context, trace->logits, trace->scores);
   const Matrix& z = trace->logits;
   trace->s.resize_uninitialised(z.rows(), z.cols());
-  Matrix biased(z.rows(), z.cols());
+  Matrix biased;
+  biased.resize_uninitialised(z.rows(), z.cols());
   const ConstMatrixView bias = params.value(bias_);
   for (i64 t = 0; t < z.rows(); ++t) {
+    const real *z_t = z.row(t), *b = bias.data;
+    real *s_t = trace->s.row(t), *biased_t = biased.row(t);
+#pragma omp simd
     for (i64 e = 0; e < z.cols(); ++e) {
-      trace->s(t, e) = 1 / (1 + std::exp(-z(t, e)));
-      biased(t, e) = trace->s(t, e) + bias(0, e);
+      s_t[e] = ops::vec::sigmoid(z_t[e]);
+      biased_t[e] = s_t[e] + b[e];
     }
   }
   Assignment& a = trace->assignment;
@@ -53,21 +62,37 @@ std::unique_ptr<RouterTrace> SigmoidBiasRouter::forward(const ParamSet& params, 
 void SigmoidBiasRouter::backward(ParamSet& params, ConstMatrixView x, const RoutingContext& context, const RouterTrace& base,
                                  std::span<const real> d_weight, double loss_scale, MatrixView d_x) const {
   const Trace& trace = dynamic_cast<const Trace&>(base);
-  Matrix d_p(x.rows, trace.s.cols()), d_z(x.rows, trace.s.cols());
-  std::vector<real> d_g = losses_.weight_gradient(trace, trace.aux, loss_scale, d_weight);
-  // g = scale * share: hand the share's gradient on, with the share as weight.
-  Assignment shares = trace.assignment;
+  const Assignment& a = trace.assignment;
+  std::vector<real> d = losses_.weight_gradient(trace, trace.aux, loss_scale, d_weight);
   const real scale = static_cast<real>(gate_scale_);
-  for (std::size_t i = 0; i < d_g.size(); ++i) {
-    d_g[i] *= scale;
-    shares.weight[i] = scale != 0 ? shares.weight[i] / scale : 0;
+  // g_i = scale s_i / mass, ds/dz = s (1 - s): dL/dz_i = (scale d_g_i - sum_j g_j d_g_j) / mass * s_i (1 - s_i).
+  for (i64 t = 0; t < a.tokens(); ++t) {
+    real mass = 0, mean = 0;
+    for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
+      mass += trace.s(t, a.expert[i]);
+      mean += a.weight[i] * d[i];
+    }
+    for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
+      const real s = trace.s(t, a.expert[i]);
+      d[i] = (scale * d[i] - mean) / mass * s * (1 - s);
+    }
   }
-  weigh_by_probability_backward(shares, trace.s, WeightRule::renormalized, d_g, d_z);
-  for (i64 t = 0; t < d_z.rows(); ++t) {
-    for (i64 e = 0; e < d_z.cols(); ++e) d_z(t, e) *= trace.s(t, e) * (1 - trace.s(t, e));
+  Matrix d_p, d_z;
+  for (i64 lane = 0; lane < context.lanes.my_lanes().count; ++lane) {
+    const Range rows = context.lanes.local_rows(lane);
+    if (rows.count == 0) continue;
+    if (!losses_.about_p() && !losses_.about_z() && gate_.few_entries(a, rows)) {
+      gate_.backward_lane(params, x, context.lanes, lane, trace.scores, a, d, d_x);
+      continue;
+    }
+    d_p.resize(losses_.about_p() ? rows.count : 0, trace.s.cols());
+    d_z.resize(rows.count, trace.s.cols());
+    for (i64 t = rows.begin; t < rows.end(); ++t) {
+      for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) d_z(t - rows.begin, a.expert[i]) += d[i];
+    }
+    losses_.backward(trace.scores.p, trace.scores.log_sum_exp, trace, trace.aux, rows, context, loss_scale, d_p, d_z);
+    gate_.backward_lane(params, x, context.lanes, lane, trace.scores, d_p, d_z, d_x);
   }
-  losses_.backward(trace.scores.p, trace.scores.log_sum_exp, trace, trace.aux, context, loss_scale, d_p, d_z);
-  gate_.backward(params, x, context, trace.scores, d_p, d_z, d_x);
 }
 
 void SigmoidBiasRouter::update_buffers(ParamSet& params, const RouterTrace& trace, const RoutingContext& context) const {

@@ -25,6 +25,7 @@ SoftmaxRouter::SoftmaxRouter(const RouterBuild& build, Spec& spec, WeightRule ru
 
 std::unique_ptr<RouterTrace> SoftmaxRouter::forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const {
   auto trace = std::make_unique<Trace>();
+  if (Trace* spent = dynamic_cast<Trace*>(context.spent)) take_memory(spent->logits, spent->scores, trace->logits, trace->scores);
   const ScoreTrace& scores = trace->scores;
   gate_.forward(params, x, context, trace->logits, trace->scores);
   trace->assignment = select(scores.p, context, *trace);
@@ -38,11 +39,30 @@ void SoftmaxRouter::backward(ParamSet& params, ConstMatrixView x, const RoutingC
                              std::span<const real> d_weight, double loss_scale, MatrixView d_x) const {
   const Trace& trace = dynamic_cast<const Trace&>(base);
   const ScoreTrace& scores = trace.scores;
-  Matrix d_p(x.rows, trace.logits.cols()), d_z(x.rows, trace.logits.cols());
+  const Assignment& a = trace.assignment;
+  const i64 experts = trace.logits.cols();
   const std::vector<real> d_g = losses_.weight_gradient(trace, trace.aux, loss_scale, d_weight);
-  weigh_by_softmax_backward(trace.assignment, rule_, d_g, d_p, d_z);
-  losses_.backward(scores.p, scores.log_sum_exp, trace, trace.aux, context, loss_scale, d_p, d_z);
-  gate_.backward(params, x, context, scores, d_p, d_z, d_x);
+  std::vector<real> d(d_g.size());
+  Matrix d_p, d_z;  // of one lane
+  for (i64 lane = 0; lane < context.lanes.my_lanes().count; ++lane) {
+    const Range rows = context.lanes.local_rows(lane);
+    if (rows.count == 0) continue;
+    weigh_by_softmax_backward(a, rule_, rows, d_g, d);
+    bool about_p = losses_.about_p();
+    for (i64 t = rows.begin; t < rows.end(); ++t) about_p = about_p || (a.offset[t] < a.offset[t + 1] && !goes_to_z(a, rule_, t));
+    if (!about_p && !losses_.about_z() && gate_.few_entries(a, rows)) {
+      gate_.backward_lane(params, x, context.lanes, lane, scores, a, d, d_x);
+      continue;
+    }
+    d_p.resize(about_p ? rows.count : 0, experts);
+    d_z.resize(rows.count, experts);
+    for (i64 t = rows.begin; t < rows.end(); ++t) {
+      const MatrixView to = goes_to_z(a, rule_, t) ? d_z : d_p;
+      for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) to(t - rows.begin, a.expert[i]) += d[i];
+    }
+    losses_.backward(scores.p, scores.log_sum_exp, trace, trace.aux, rows, context, loss_scale, d_p, d_z);
+    gate_.backward_lane(params, x, context.lanes, lane, scores, d_p, d_z, d_x);
+  }
 }
 
 }  // namespace pleiad::routing

@@ -7,9 +7,10 @@
 
 namespace pleiad::train {
 
-LoadFigures load_figures(std::span<const i64> tokens, std::span<const double> flops_per_row) {
+LoadFigures load_figures(std::span<const i64> tokens, std::span<const double> flops_per_row, i64 unused) {
   LoadFigures f;
-  const double n = static_cast<double>(tokens.size());
+  const double n = static_cast<double>(tokens.size()) + static_cast<double>(unused);
+  f.dead = unused;
   double sum = 0, flops = 0, most = 0, most_flops = 0, squares = 0;
   for (std::size_t e = 0; e < tokens.size(); ++e) {
     const double t = static_cast<double>(tokens[e]), work = t * flops_per_row[e];
@@ -31,12 +32,12 @@ LoadFigures load_figures(std::span<const i64> tokens, std::span<const double> fl
     if (t > 0) h -= t / sum * std::log(t / sum);
     f.overloaded += t * flops_per_row[e] > 2 * mean_flops;
   }
-  if (tokens.size() > 1) f.entropy = h / std::log(n);
+  if (n > 1) f.entropy = h / std::log(n);
   f.divergence = std::max(0.0, std::log(n) - h);
   return f;
 }
 
-UsageFigures usage_figures(std::span<const i64> weight) {
+UsageFigures usage_figures(std::span<const i64> weight, i64 unused) {
   UsageFigures f;
   i64 used = 0;
   double sum = 0;
@@ -45,7 +46,7 @@ UsageFigures usage_figures(std::span<const i64> weight) {
     sum += static_cast<double>(w);
   }
   if (used == 0 || sum <= 0) return f;
-  const double n = static_cast<double>(weight.size());
+  const double n = static_cast<double>(weight.size()) + static_cast<double>(unused);
   f.usage = static_cast<double>(used) / n;
   double divergence = std::log(n);
   for (const i64 w : weight) {
@@ -81,7 +82,7 @@ void share_out(const model::LayerStatistics& s, const LayerFacts& facts, LayerFi
   f.width_share.assign(facts.widths.size(), 0);
   f.width_flops_share.assign(facts.widths.size(), 0);
   double flops = 0, parameters = 0, kept = 0;
-  for (std::size_t e = 0; e < s.expert_tokens.size(); ++e) {
+  for (const i64 e : s.used) {
     const double n = static_cast<double>(s.expert_tokens[e]), work = n * facts.flops_per_row[e];
     kept += n;
     flops += work;
@@ -102,9 +103,17 @@ void share_out(const model::LayerStatistics& s, const LayerFacts& facts, LayerFi
 
 LayerFigures layer_figures(const model::LayerStatistics& s, const LayerFacts& facts) {
   LayerFigures f;
-  f.load = load_figures(s.expert_tokens, facts.flops_per_row);
+  std::vector<i64> tokens, weight;
+  std::vector<double> flops_per_row;
+  for (const i64 e : s.used) {
+    tokens.push_back(s.expert_tokens[e]);
+    weight.push_back(s.expert_weight[e]);
+    flops_per_row.push_back(facts.flops_per_row[e]);
+  }
+  const i64 unused = static_cast<i64>(s.expert_tokens.size() - s.used.size());
+  f.load = load_figures(tokens, flops_per_row, unused);
   f.selection_flops_per_token = facts.side_flops_per_selection * static_cast<double>(s.selected) / static_cast<double>(std::max<i64>(s.tokens, 1));
-  f.use = usage_figures(s.expert_weight);
+  f.use = usage_figures(weight, unused);
   share_out(s, facts, f);
   f.flops_per_token = f.expert_flops_per_token + facts.router_flops + facts.side_flops + f.selection_flops_per_token;
   if (s.generated_experts > 0) f.tokens_per_generated = static_cast<double>(s.tokens) / static_cast<double>(s.generated_experts);
@@ -133,7 +142,7 @@ double peak_over_mean(std::span<const double> values) {
 double step_flops(double fixed_per_token, const LayerFacts& facts, const std::vector<const model::LayerStatistics*>& layers, i64 tokens) {
   double forward = fixed_per_token * static_cast<double>(tokens);
   for (const model::LayerStatistics* layer : layers) {
-    for (std::size_t e = 0; e < layer->expert_tokens.size(); ++e) forward += static_cast<double>(layer->expert_tokens[e]) * facts.flops_per_row[e];
+    for (const i64 e : layer->used) forward += static_cast<double>(layer->expert_tokens[e]) * facts.flops_per_row[e];
     forward += static_cast<double>(layer->selected) * facts.side_flops_per_selection;
   }
   return 3 * forward;

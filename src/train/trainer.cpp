@@ -38,7 +38,7 @@ void TrainConfig::read_metrics(Spec& m) {
 Trainer::Trainer(const TrainConfig& config, const model::Model& model, BatchSource& source, const comm::ProcessGrid& grid,
                  std::vector<MetricSink*> sinks, CheckpointStore& store, SamplePlan samples)
     : config_(config),
-      model_(model),
+      model_(&model),
       source_(source),
       grid_(grid),
       sinks_(std::move(sinks)),
@@ -46,6 +46,12 @@ Trainer::Trainer(const TrainConfig& config, const model::Model& model, BatchSour
       samples_(std::move(samples)),
       lanes_(config.lanes, config.batch, model.config().seq_len, grid.world().size(), grid.world().rank()) {
   if (!model.moe_layers().empty()) facts_ = layer_facts(model.moe_config(), *model.blocks()[model.moe_layers().front()].moe());
+}
+
+void Trainer::balance(const PlacementConfig& config, RebuildModel rebuild) {
+  if (config.when == PlacementConfig::When::never || model_->moe_layers().empty() || grid_.expert_group().size() == 1) return;
+  balancer_.emplace(config, *model_, facts_, grid_);
+  rebuild_ = std::move(rebuild);
 }
 
 void Trainer::run(TrainState& state, i64 last_step, const StopRequest& stop) {
@@ -56,6 +62,7 @@ void Trainer::run(TrainState& state, i64 last_step, const StopRequest& stop) {
   while (state.step < last_step && !stopping_) {
     step(state);
     after_step(state, state.step == last_step);
+    if (balancer_ && !stopping_ && balancer_->due(state.step, last_step - state.step)) rebalance(state, last_step - state.step);
   }
 }
 
@@ -73,8 +80,8 @@ void Trainer::step(TrainState& state) {
   }
   const model::StepContext context{grid_, lanes_, times_, config_.seed, state.step, true};
   state.params.zero_grads();
-  model_.forward(state.params, batch, context, trace_);
-  model_.backward(state.params, batch, context, trace_);
+  model_->forward(state.params, batch, context, trace_);
+  model_->backward(state.params, batch, context, trace_);
   double norm = 0;
   {
     PhaseTimes::Scope phase(times_, Phase::grad_sync);
@@ -85,7 +92,7 @@ void Trainer::step(TrainState& state) {
   {
     PhaseTimes::Scope phase(times_, Phase::optimizer);
     state.adam.step(state.params, rate, clip_scale(norm, config_.grad_clip), state.step + 1);
-    model_.update_buffers(state.params, context, trace_);
+    model_->update_buffers(state.params, context, trace_);
   }
   ++state.step;
   report(state, batch, rate, norm, watch.seconds());
@@ -106,6 +113,11 @@ void Trainer::report(const TrainState& state, const model::Batch& batch, double 
   times_.note_intervals(is_traced(r.step + 1));
   if (is_traced(r.step)) r.trace = gather_trace(grid_.world(), intervals, {.begin = step_begin_, .end = step_end}, epoch_);
   report_layers(batch, r);
+  if (balancer_) {
+    std::vector<double> expert;
+    for (std::size_t at = static_cast<std::size_t>(Phase::expert); at < r.phase_seconds.size(); at += k_phase_count) expert.push_back(r.phase_seconds[at]);
+    balancer_->count(r.layers, expert);
+  }
   for (MetricSink* sink : sinks_) sink->on_step(r);
 }
 
@@ -128,7 +140,7 @@ std::vector<i64> Trainer::own_pairs() const {
   const i64 ranks = grid_.world().size(), first = grid_.world().rank() - grid_.expert_group().rank();  // of this rank's expert group
   if (ranks > exchange::k_most_paired_ranks) return {};
   std::vector<i64> sent(static_cast<std::size_t>(ranks), 0);
-  for (const i64 block : model_.moe_layers()) {
+  for (const i64 block : model_->moe_layers()) {
     const std::vector<i64>& to = trace_.blocks[block].moe.plan.bytes_to;
     if (to.size() > sent.size()) sent.resize(to.size(), 0);
     for (std::size_t r = 0; r < to.size(); ++r) sent[static_cast<std::size_t>(first) + r] += to[r];
@@ -141,8 +153,8 @@ void Trainer::report_ranks(StepRecord& r) const {
   constexpr std::size_t each = 4;
   std::vector<i64> mine;
   for (std::size_t l = 0; l < r.layers.size(); ++l) {
-    const model::BlockTrace& block = trace_.blocks[model_.moe_layers()[l]];
-    const std::vector<i64>& experts = model_.blocks()[model_.moe_layers()[l]].moe()->expert_map().owned_by(grid_.expert_group().rank());
+    const model::BlockTrace& block = trace_.blocks[model_->moe_layers()[l]];
+    const std::vector<i64>& experts = model_->blocks()[model_->moe_layers()[l]].moe()->expert_map().owned_by(grid_.expert_group().rank());
     const double flops = rows_flops(block.moe.plan.at_experts, experts, facts_);
     mine.insert(mine.end(), {r.layers[l]->traffic.bytes(), r.layers[l]->traffic.messages(), block.moe.plan.rows(), std::bit_cast<i64>(flops)});
   }
@@ -162,8 +174,8 @@ void Trainer::report_ranks(StepRecord& r) const {
 }
 
 void Trainer::report_layers(const model::Batch& batch, StepRecord& r) const {
-  r.layers = model_.statistics(trace_);
-  r.flops_per_token = model_.fixed_flops_per_token();
+  r.layers = model_->statistics(trace_);
+  r.flops_per_token = model_->fixed_flops_per_token();
   r.flops = step_flops(r.flops_per_token, facts_, r.layers, r.tokens);
   for (const auto* layer : r.layers) {
     if (sinks_.empty()) break;  // nobody looks at the figures here
@@ -173,15 +185,38 @@ void Trainer::report_layers(const model::Batch& batch, StepRecord& r) const {
   if (!r.layers.empty()) report_ranks(r);
   if (config_.record_every == 0 || r.step % config_.record_every != 0 || r.layers.empty()) return;
   std::vector<const routing::Assignment*> routed;
-  for (const i64 block : model_.moe_layers()) routed.push_back(&trace_.blocks[block].moe.router->assignment);
+  for (const i64 block : model_->moe_layers()) routed.push_back(&trace_.blocks[block].moe.router->assignment);
   r.routing = gather_routing(grid_.world(), batch.input, routed);
 }
 
+/// Looks at the load and, if it is worth it, moves experts with their moments.
+void Trainer::rebalance(TrainState& state, i64 left) {
+  LoadBalancer::Proposal proposal = balancer_->look(*model_, left);
+  PlacementRecord& record = proposal.record;
+  record.step = state.step;
+  if (proposal.worth_it) {
+    const Stopwatch watch;
+    const Owners before = owners_of(*model_);
+    ParamSet fresh;
+    model_ = &rebuild_(proposal.owners, fresh);
+    fresh.allocate();
+    Adam moments(config_.adam, fresh);
+    record.bytes = move_experts(state.params, state.adam, before, fresh, moments, proposal.owners, *model_, grid_.expert_group());
+    state.params = std::move(fresh);
+    state.adam = std::move(moments);
+    state.params.allocate_grads(lanes_.my_lanes().count);
+    record.moved = record.wanted;
+    record.seconds = comm::max_over<double>(grid_.world(), watch.seconds());
+    balancer_->note_move(record.bytes, record.seconds);
+  }
+  for (MetricSink* sink : sinks_) sink->on_placement(record);
+}
+
 std::vector<std::int32_t> Trainer::sample_text(const ParamSet& params) const {
-  if (samples_.end < 0) return generate(model_, params, samples_.prompt, {.tokens = config_.sample_tokens, .seed = config_.seed}, grid_);
+  if (samples_.end < 0) return generate(*model_, params, samples_.prompt, {.tokens = config_.sample_tokens, .seed = config_.seed}, grid_);
   std::vector<std::int32_t> text = samples_.prompt;
   const DecodeOptions greedy{.max_tokens = config_.sample_tokens, .end = samples_.end};
-  const auto targets = decode(model_, params, {samples_.prompt}, greedy, grid_, config_.lanes);
+  const auto targets = decode(*model_, params, {samples_.prompt}, greedy, grid_, config_.lanes);
   text.insert(text.end(), targets.front().begin(), targets.front().end());
   return text;
 }
@@ -189,7 +224,7 @@ std::vector<std::int32_t> Trainer::sample_text(const ParamSet& params) const {
 void Trainer::after_step(TrainState& state, bool last) {
   const auto due = [&](i64 every) { return last || (every > 0 && state.step % every == 0); };
   if (due(config_.eval_every)) {
-    const EvalReport report = evaluate(model_, state.params, source_, grid_, config_.lanes, config_.batch, config_.eval_windows, times_);
+    const EvalReport report = evaluate(*model_, state.params, source_, grid_, config_.lanes, config_.batch, config_.eval_windows, times_);
     for (MetricSink* sink : sinks_) sink->on_evaluation(state.step, report);
   }
   if (due(config_.sample_every) && config_.sample_tokens > 0 && !samples_.prompt.empty()) {

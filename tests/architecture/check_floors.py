@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-FLOOR = {"core": 0, "ops": 1, "comm": 1, "routing": 2, "experts": 2, "exchange": 3, "model": 4, "train": 5, "sim": 5, "io": 6, "sweep": 7, "report": 7, "app": 8}
+FLOOR = {"core": 0, "ops": 1, "comm": 1, "routing": 2, "experts": 2, "exchange": 3, "model": 4, "train": 5, "sim": 5, "io": 6, "sweep": 7, "report": 7, "bench": 7, "app": 8}
 
 # Who may see which library: pattern of the header, rooms, name.
 GUARDED = [

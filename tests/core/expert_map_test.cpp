@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/random.hpp"
 #include "support/sample.hpp"
 
 namespace pleiad {
@@ -76,6 +77,46 @@ TEST(ExpertMap, BalancedKeepsTheLargestLoadWithinItsBound) {
   const ExpertMap map(ExpertPlacement::balanced, {9, 1, 1, 1, 6}, 2);
   EXPECT_EQ(map.owned_by(0), (std::vector<i64>{0}));
   EXPECT_EQ(map.owned_by(1), (std::vector<i64>{1, 2, 3, 4}));
+}
+
+TEST(ExpertMap, TakesOwnersFromAList) {
+  const ExpertMap map({1, 0, 1, 1}, 3);
+  EXPECT_EQ(map.owned_by(1), (std::vector<i64>{0, 2, 3}));
+  EXPECT_TRUE(map.owned_by(2).empty());
+  EXPECT_EQ(map.local_index(3), 2);
+  EXPECT_EQ(map.owner_of_each(), (std::vector<i64>{1, 0, 1, 1}));
+  EXPECT_THROW(ExpertMap({0, 2}, 2), LogicError);
+}
+
+TEST(Rebalancing, MovesAsFewAsItTakes) {
+  const std::vector<double> load{9, 1, 1, 1};
+  EXPECT_EQ(rebalanced_owners(load, {0, 0, 1, 1}, 2, 0.01), (std::vector<i64>{0, 1, 1, 1}));
+  EXPECT_EQ(rebalanced_owners(load, {0, 1, 1, 1}, 2, 0.01), (std::vector<i64>{0, 1, 1, 1})) << "nothing to gain";
+  // Loads 6 and 10: only an exchange helps, of 6 for 4.
+  EXPECT_EQ(load_per_owner(std::vector<double>{6, 4, 4, 2}, rebalanced_owners(std::vector<double>{6, 4, 4, 2}, {0, 0, 1, 1}, 2, 0.01), 2), (std::vector<double>{8, 8}));
+}
+
+TEST(Rebalancing, NeverMakesTheHeaviestHeavierAndNearlyEvensOutManyExperts) {
+  const Stream draw(5, Purpose::test);
+  for (const i64 owners : {1, 2, 3, 8}) {
+    for (const std::size_t experts : {1u, 5u, 64u}) {
+      std::vector<double> load;
+      std::vector<i64> owner;
+      for (std::size_t e = 0; e < experts; ++e) {
+        load.push_back(draw.uniform(2 * e) * draw.uniform(2 * e + 1));
+        owner.push_back(static_cast<i64>(e) * owners / static_cast<i64>(experts));
+      }
+      const double before = std::ranges::max(load_per_owner(load, owner, owners));
+      const std::vector<double> after = load_per_owner(load, rebalanced_owners(load, owner, owners, 0.01), owners);
+      EXPECT_LE(std::ranges::max(after), before);
+      const double mean = std::accumulate(load.begin(), load.end(), 0.0) / static_cast<double>(owners);
+      if (experts == 64) EXPECT_LT(std::ranges::max(after), 1.05 * mean) << owners;
+    }
+  }
+}
+
+TEST(Rebalancing, WithoutAnyLoadLeavesAllInPlace) {
+  EXPECT_EQ(rebalanced_owners(std::vector<double>{0, 0, 0}, {1, 0, 1}, 2, 0.01), (std::vector<i64>{1, 0, 1}));
 }
 
 TEST(ExpertMap, NeedsAnOwner) { EXPECT_THROW(ExpertMap(ExpertPlacement::block, {1}, 0), LogicError); }

@@ -127,6 +127,7 @@ TEST(LoadOfGroups, IsShareOverFairShare) {
 struct MadeUpStep {
   explicit MadeUpStep(i64 step) {
     counts.expert_tokens = {6, 2, 0, 0};
+    counts.used = {0, 1};
     counts.selected = 10;
     record.step = step;
     record.loss.task = 1.0 / static_cast<double>(step);

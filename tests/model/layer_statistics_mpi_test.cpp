@@ -51,7 +51,19 @@ LayerStatistics statistics_of(const comm::Communicator& world, const Tokens& all
     context.real_tokens = real_tokens;
     context.real_in_batch = 7;
   }
-  return gather_statistics(trace, context, 3);
+  LayerStatistics s;
+  // What an earlier batch left must not show.
+  s.expert_tokens.assign(static_cast<std::size_t>(experts), 0);
+  s.expert_weight = s.expert_tokens;
+  s.used = {1};
+  s.expert_tokens[1] = s.expert_weight[1] = s.dropped_first = s.tokens_emptied = s.tokens_unchosen = s.generated_experts = 77;
+  count_statistics(trace, context, 3, s);
+  LayerStatistics twin = s;  // another layer in the same message
+  LayerStatistics* const both[] = {&s, &twin};
+  sum_statistics(world, both);
+  EXPECT_EQ(s.expert_tokens, twin.expert_tokens);
+  EXPECT_EQ(s.used, twin.used);
+  return s;
 }
 
 i64 fixed(double x) { return static_cast<i64>(x / k_fixed_unit); }
@@ -60,6 +72,7 @@ TEST(LayerStatistics, AreWhatTheHandCounts) {
   const LayerStatistics s = statistics_of(comm::Communicator::world(), k_tokens, 4, true);
   EXPECT_EQ(s.expert_tokens, (std::vector<i64>{2, 3, 2, 2}));
   EXPECT_EQ(s.expert_weight, (std::vector<i64>{fixed(1), fixed(1), fixed(1), fixed(1.125)}));
+  EXPECT_EQ(s.used, (std::vector<i64>{0, 1, 2, 3}));
   EXPECT_EQ(s.k_tokens, (std::vector<i64>{2, 2, 3}));
   EXPECT_EQ(s.position_tokens, (std::vector<i64>{2, 2, 2, 1}));
   EXPECT_EQ(s.position_kept, (std::vector<i64>{4, 2, 3, 0}));
@@ -94,6 +107,7 @@ TEST(LayerStatistics, AreTheSameForAnyNumberOfExperts) {
       EXPECT_EQ(static_cast<i64>(here.expert_tokens.size()), experts);
       EXPECT_EQ(here.expert_tokens, truth.expert_tokens);
       EXPECT_EQ(here.expert_weight, truth.expert_weight);
+      EXPECT_EQ(here.used, (std::vector<i64>{0, 1, 2, 3}));
       EXPECT_EQ(here.kept(), tokens[4].size() == 3 ? 9 : 2009);
       EXPECT_EQ(here.expert_tokens[3], 2);
       EXPECT_EQ(here.expert_weight[3], fixed(1.125));

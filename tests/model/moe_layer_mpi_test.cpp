@@ -26,6 +26,10 @@ struct Layer {
     PhaseTimes times;
     const StepContext context{grid, lanes, times, 9, 4, true};
     layer->forward(params, x, {}, context, trace, y);
+    // Once more, in the memory of the first time.
+    layer->forward(params, x, {}, context, trace, y);
+    LayerStatistics* const counted[] = {&trace.statistics};
+    sum_statistics(this->grid.world(), counted);
     layer->backward(params, x, d_y, context, trace, 0.5, d_x);
     const auto size = static_cast<std::size_t>(params.size(Owner::replicated));
     comm::lane_sum<real>(grid.world(), lanes, params.grads(Owner::replicated).data(), params.size(Owner::replicated),

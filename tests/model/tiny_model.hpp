@@ -46,6 +46,15 @@ struct TinyModel {
     params.initialise(5);
   }
 
+  /// The same model over other owners of the experts.
+  const Model& rebuild(const std::vector<std::vector<i64>>& owners, ParamSet& fresh) {
+    const ModelConfig config = model->config();
+    MoeConfig moe = model->moe_config();
+    moe.owners = owners;
+    model = std::make_unique<LanguageModel>(fresh, config, moe_spec, moe, grid, *exchanger);
+    return *model;
+  }
+
   /// Norm weights and biases away from one and zero, every parameter a function of its name.
   void shake() {
     for (const ParamInfo& p : params.infos()) {

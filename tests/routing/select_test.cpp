@@ -62,43 +62,49 @@ TEST(WeighByProbability, IsRawOrSharesOfTheChosenMass) {
   EXPECT_TRUE(test::all_near(a.weight, std::vector<double>{2.0 / 3, 1.0 / 3, 6.0 / 7, 1.0 / 7}, 1e-7));
 }
 
-TEST(WeighByProbability, BackwardOfRawWeightsScattersAndOfOneRenormalisedChoiceIsZero) {
-  Matrix p(1, 3), d_p(1, 3);
-  const real row[] = {0.2f, 0.5f, 0.3f};
-  std::copy_n(row, 3, p.data());
-  Assignment a = select_top_k(p, 2);
-  weigh_by_probability(a, p, WeightRule::raw);
-  weigh_by_probability_backward(a, p, WeightRule::raw, std::vector<real>{10, 20}, d_p);
-  EXPECT_EQ(d_p(0, 0), 0);
-  EXPECT_EQ(d_p(0, 1), 10);
-  EXPECT_EQ(d_p(0, 2), 20);
-
-  Assignment one = select_top_k(p, 1);
-  weigh_by_probability(one, p, WeightRule::renormalized);
-  EXPECT_EQ(one.weight[0], 1);
-  Matrix none(1, 3);
-  weigh_by_probability_backward(one, p, WeightRule::renormalized, std::vector<real>{10}, none);
-  EXPECT_EQ(none(0, 1), 0) << "a renormalised single choice always weighs 1";
-}
-
-TEST(WeighBySoftmax, BackwardLeavesTheLogitsThatAreNotChosenAtExactlyZero) {
-  Matrix p(1, 4), d_p(1, 4), d_z(1, 4);
+TEST(WeighBySoftmax, BackwardOfSharesGoesToTheLogitsOfTheChosenAndOfRawWeightsToP) {
+  Matrix p(1, 4);
   const real row[] = {0.1f, 0.3f, 0.2f, 0.4f};
   std::copy_n(row, 4, p.data());
   Assignment a = select_top_k(p, 2);
   weigh_by_probability(a, p, WeightRule::renormalized);
-  weigh_by_softmax_backward(a, WeightRule::renormalized, std::vector<real>{0.7f, -0.3f}, d_p, d_z);
-  for (i64 e = 0; e < 4; ++e) EXPECT_EQ(d_p(0, e), 0);
-  EXPECT_EQ(d_z(0, 0), 0);
-  EXPECT_EQ(d_z(0, 2), 0);
-  EXPECT_NEAR(d_z(0, 3), 12.0 / 49, 1e-6) << "weights 4/7 and 3/7, times the difference 1 of their gradients";
-  EXPECT_NEAR(d_z(0, 1), -12.0 / 49, 1e-6);
+  std::vector<real> d(2);
+  weigh_by_softmax_backward(a, WeightRule::renormalized, {0, 1}, std::vector<real>{0.7f, -0.3f}, d);
+  EXPECT_NEAR(d[0], 12.0 / 49, 1e-6) << "weights 4/7 and 3/7, times the difference 1 of their gradients";
+  EXPECT_NEAR(d[1], -12.0 / 49, 1e-6);
+  EXPECT_TRUE(goes_to_z(a, WeightRule::renormalized, 0));
 
-  Matrix raw_p(1, 4), raw_z(1, 4);
-  weigh_by_softmax_backward(a, WeightRule::raw, std::vector<real>{10, 20}, raw_p, raw_z);
-  EXPECT_EQ(raw_p(0, 3), 10);
-  EXPECT_EQ(raw_p(0, 1), 20);
-  for (i64 e = 0; e < 4; ++e) EXPECT_EQ(raw_z(0, e), 0);
+  weigh_by_softmax_backward(a, WeightRule::raw, {0, 1}, std::vector<real>{10, 20}, d);
+  EXPECT_EQ(d, (std::vector<real>{10, 20}));
+  EXPECT_FALSE(goes_to_z(a, WeightRule::raw, 0));
+  EXPECT_TRUE(goes_to_z(a, WeightRule::raw_if_single, 0));
+  EXPECT_FALSE(goes_to_z(select_top_k(p, 1), WeightRule::raw_if_single, 0));
+  weigh_by_softmax_backward(a, WeightRule::equal, {0, 1}, std::vector<real>{10, 20}, d);
+  EXPECT_EQ(d, (std::vector<real>{0, 0}));
+}
+
+TEST(SelectMass, EqualsWalkingDownTheSortedRow) {
+  for (const i64 experts : {1, 3, 8, 9, 40, 100}) {
+    Matrix p = test::normal_matrix(20, experts, static_cast<std::uint64_t>(experts));
+    for (i64 t = 0; t < p.rows(); ++t) {
+      double sum = 0;
+      for (i64 e = 0; e < experts; ++e) sum += p(t, e) = std::exp(t % 2 ? std::round(p(t, e)) : real(t) / 4 * p(t, e));
+      for (i64 e = 0; e < experts; ++e) p(t, e) = static_cast<real>(p(t, e) / sum);
+    }
+    for (const double mass : {0.0, 0.3, 0.6, 0.9, 1.0}) {
+      const Assignment a = select_mass(p, mass);
+      for (i64 t = 0; t < p.rows(); ++t) {
+        std::vector<std::int32_t> expected;
+        double before = 0;
+        for (const std::int32_t e : best_by_sorting(p, t, experts)) {
+          if (!expected.empty() && before >= mass && mass < 1) break;
+          expected.push_back(e);
+          before += p(t, e);
+        }
+        EXPECT_EQ(std::vector<std::int32_t>(a.expert.begin() + a.offset[t], a.expert.begin() + a.offset[t + 1]), expected);
+      }
+    }
+  }
 }
 
 TEST(Assignment, CountsSelectedKeptAndFirstChoices) {

@@ -100,12 +100,28 @@ model::LayerStatistics hand_counted() {
   model::LayerStatistics s;
   s.expert_tokens = {4, 2, 0};
   s.expert_weight = {3, 1, 0};
+  s.used = {0, 1};
   s.position_tokens = {4, 0};
   s.position_kept = {6, 0};
   s.position_importance = {i64{1} << 30, 0};
   s.tokens = 4;
   s.generated_experts = 2;
   return s;
+}
+
+TEST(LoadFigures, MayLeaveOutExpertsWithoutTokens) {
+  const std::vector<i64> tokens{6, 2, 1};
+  const std::vector<double> flops{1, 9, 3};
+  const LoadFigures some = load_figures(tokens, flops, 2), all = load_figures(std::vector<i64>{6, 2, 0, 0, 1}, std::vector<double>{1, 9, 5, 5, 3});
+  EXPECT_EQ(some.imbalance, all.imbalance);
+  EXPECT_EQ(some.flops_imbalance, all.flops_imbalance);
+  EXPECT_EQ(some.variation, all.variation);
+  EXPECT_EQ(some.entropy, all.entropy);
+  EXPECT_EQ(some.divergence, all.divergence);
+  EXPECT_EQ(some.dead, all.dead);
+  EXPECT_EQ(some.overloaded, all.overloaded);
+  EXPECT_EQ(usage_figures(tokens, 2).usage, 0.6);
+  EXPECT_EQ(usage_figures(tokens, 2).unevenness, usage_figures(std::vector<i64>{6, 2, 0, 0, 1}).unevenness);
 }
 
 TEST(LayerFigures, AreWhatTheHandFinds) {

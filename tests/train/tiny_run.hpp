@@ -58,11 +58,13 @@ class KeepingSink : public MetricSink {
   void on_evaluation(i64 step, const EvalReport& report) override { evaluations.emplace_back(step, report); }
   void on_sample(const Sample& sample) override { samples.push_back(sample); }
   void on_checkpoint(i64 step, double, i64 bytes) override { checkpoints.emplace_back(step, bytes); }
+  void on_placement(const PlacementRecord& record) override { placements.push_back(record); }
 
   std::vector<StepRecord> records;
   std::vector<std::pair<i64, EvalReport>> evaluations;
   std::vector<Sample> samples;
   std::vector<std::pair<i64, i64>> checkpoints;
+  std::vector<PlacementRecord> placements;
 };
 
 /// Model, optimizer, source, store and sink over one grid; lanes fixed at eight.
@@ -78,6 +80,10 @@ struct TinyRun {
     adam.emplace(config.adam, tiny.params);
     state.emplace(TrainState{tiny.params, *adam, 0});
     trainer.emplace(config, *tiny.model, source, tiny.grid, std::vector<MetricSink*>{&sink}, store, SamplePlan{{1, 2}});
+  }
+
+  void balance(const PlacementConfig& placement) {
+    trainer->balance(placement, [this](const Owners& owners, ParamSet& fresh) -> const model::Model& { return tiny.rebuild(owners, fresh); });
   }
 
   model::TinyModel tiny;

@@ -1,5 +1,5 @@
 // The commands of the program: each parses its own arguments and returns the exit code. Exit codes: 0 done; 1 a comparison failed
-// (verify); 2 the user can mend it; 3 an internal error; 75 stopped by a signal after saving, start it again.
+// (verify, bench); 2 the user can mend it; 3 an internal error; 75 stopped by a signal after saving, start it again.
 #pragma once
 #include <string>
 #include <vector>
@@ -27,6 +27,7 @@ int run_data(const comm::Communicator& world, const Arguments& arguments);
 int run_inspect(const comm::Communicator& world, const Arguments& arguments);
 int run_sweep(const comm::Communicator& world, const Arguments& arguments);
 int run_watch(const comm::Communicator& world, const Arguments& arguments);
+int run_bench(const comm::Communicator& world, const Arguments& arguments);
 int run_report(const comm::Communicator& world, const Arguments& arguments);
 
 const std::vector<Command>& commands();

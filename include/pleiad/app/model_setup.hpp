@@ -23,6 +23,8 @@ enum class SetupFor { running, sizes };
 struct ModelSetup {
   /// Reads [parallel], [exchange], [model] and [moe]; the values are not allocated yet. collective.
   ModelSetup(const comm::Communicator& world, Config& config, const DataShape& data, SetupFor purpose = SetupFor::running);
+  /// Makes `model` anew over other owners of the experts, with its parameters in `fresh`; `config` and `data` as at first. collective.
+  const model::Model& rebuild(const train::Owners& owners, ParamSet& fresh, Config& config, const DataShape& data);
   ModelSetup(const ModelSetup&) = delete;
   ModelSetup& operator=(const ModelSetup&) = delete;
 
@@ -32,6 +34,7 @@ struct ModelSetup {
   ParamSet params;
   model::ModelConfig model_config;
   model::MoeConfig moe_config;
+  train::PlacementConfig placement_config;
   std::unique_ptr<model::Model> model;
 };
 

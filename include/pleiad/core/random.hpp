@@ -22,6 +22,7 @@ enum class Purpose : std::uint8_t {
   shuffle = 10,       ///< order of examples in an epoch (in place of step); index = place
   expert_count = 11,  ///< random number of experts; index = global token
   sweep = 12,         ///< random samples of a sweep, by the name of the key; index = sample
+  bench = 13,         ///< input of benchmarks; index = element
   test = 255,
 };
 

@@ -1,6 +1,6 @@
 // Feed-forward experts, each with its own width. An expert takes its rows (in global token order) a tile at a time: gathered, multiplied,
-// scattered while the tile is in the cache. Tiles are filled up with rows of zeros to a height that is a multiple of k_tile_step, so that
-// there are few shapes of products; what a row gets does not depend on the ranks, because all rows of an expert are on one.
+// scattered while the tile is in the cache. Tiles are filled up with rows of zeros to one of a few heights, so that there are few shapes of
+// products; what a row gets does not depend on the ranks, because all rows of an expert are on one.
 #pragma once
 #include "pleiad/core/expert_map.hpp"
 #include "pleiad/experts/expert_bank.hpp"
@@ -8,7 +8,12 @@
 
 namespace pleiad::experts {
 
-inline constexpr i64 k_tile_rows = 256, k_tile_step = 8;
+inline constexpr i64 k_tile_rows = 256;
+/// Rows of a tile with its filling: multiples of 8, from 64 rows on of 16, from 128 on of 32. pre: 1 <= count <= k_tile_rows.
+constexpr i64 tile_height(i64 count) {
+  const i64 step = count <= 64 ? 8 : count <= 128 ? 16 : 32;
+  return (count + step - 1) / step * step;
+}
 
 /// Room for one tile.
 struct TileRoom {

@@ -78,5 +78,6 @@ std::vector<Column<EvaluationRow>> evaluation_columns(const RunDescription& run)
 std::vector<Column<PairRow>> pair_columns(const RunDescription& run);
 std::vector<Column<CheckpointRow>> checkpoint_columns();
 std::vector<Column<SampleRow>> sample_columns();
+std::vector<Column<train::PlacementRecord>> placement_columns();
 
 }  // namespace pleiad::io

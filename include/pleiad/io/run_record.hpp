@@ -32,6 +32,7 @@ class RunRecord : public train::MetricSink {
   void on_evaluation(i64 step, const train::EvalReport& report) override;
   void on_sample(const train::Sample& sample) override;
   void on_checkpoint(i64 step, double seconds, i64 bytes) override;
+  void on_placement(const train::PlacementRecord& record) override;
   void flush() override;
   /// What the file holds at this moment.
   RunSoFar so_far() const;

@@ -18,6 +18,7 @@ i64 to_fixed(double value);
 struct LayerStatistics {
   std::vector<i64> expert_tokens;  ///< [N] assignments kept
   std::vector<i64> expert_weight;  ///< [N] sum of their weights, fixed point
+  std::vector<i64> used;           ///< experts with an entry in either list that is not 0, ascending: of a million few are
   std::vector<i64> k_tokens;       ///< [bins] tokens with K = 0, 1, ... kept entries; the last bin is that or more
   std::vector<i64> position_tokens, position_kept, position_importance;  ///< [places]: tokens, sum of K, sum of importance (fixed point)
   i64 tokens = 0;                  ///< real tokens
@@ -31,6 +32,8 @@ struct LayerStatistics {
   exchange::Traffic traffic;       ///< sent by this rank
 
   i64 kept() const;
+  /// Fills `used` from the two lists.
+  void find_used();
   i64 dropped() const { return selected - kept(); }
   /// Takes in another batch of the same layer (evaluation): counts add up, the entropy is weighted by tokens; traffic is left alone.
   void add(const LayerStatistics& other);
@@ -41,8 +44,10 @@ i64 k_bins(i64 experts, bool repeats);
 /// Places of the position statistics: equal parts of a sequence.
 i64 position_places(i64 seq_len);
 
-/// Counts the assignment of every rank; `bins` as by k_bins. A small all-reduce, and one of 2 N integers, or of
-/// what was used where N is much larger than the batch. collective over context.world.
-LayerStatistics gather_statistics(const routing::RouterTrace& router, const routing::RoutingContext& context, i64 bins);
+/// Counts the assignment of this rank into `s`, whose old content is forgotten and whose memory is used again; `bins` as by k_bins. Local.
+void count_statistics(const routing::RouterTrace& router, const routing::RoutingContext& context, i64 bins, LayerStatistics& s);
+/// Sums what count_statistics() found over the ranks, all layers in one all-reduce; lists of experts that are much longer than the batch has
+/// entries in one all-gather of what was used. collective over the world.
+void sum_statistics(const comm::Communicator& world, std::span<LayerStatistics* const> layers);
 
 }  // namespace pleiad::model

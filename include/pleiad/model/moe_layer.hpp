@@ -23,6 +23,7 @@ struct MoeConfig {
   i64 split = 1;                   // experts that each of moe.experts became
   experts::FeedForwardKind expert_kind;
   ExpertPlacement placement = ExpertPlacement::block;
+  std::vector<std::vector<i64>> owners;  // [MoE layers x N] instead of `placement`: what training found out (train/placement.hpp)
   std::vector<i64> layers;  // blocks that carry experts
   bool allow_noncausal = false;
   HyperConfig hyper;

@@ -136,35 +136,39 @@ inline void axpy(real a, const real* x, real* y, i64 n) {
   for (i64 i = 0; i < n; ++i) y[i] = mul_add(a, x[i], y[i]);
 }
 
+/// The body of exp, for one number or for a vector of them: Int and Bits are integers of the same size. `fused` is mul_add.
+template <class Real, class Int, class Bits, class Fused>
+inline Real exp_of(Real x, Fused fused) {
+  const auto all = [](float value) { return Real{} + value; };
+  const Real lowest = all(-87.33f), highest = all(89.0f);
+  const Real round = all(12582912.0f);  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
+  const auto vanishes = x < lowest;
+  // Written so that a comparison with NaN keeps the NaN.
+  x = vanishes ? lowest : x;
+  x = x > highest ? highest : x;
+  const Real shifted = fused(x, all(1.44269504088896341f), round);
+  const Real n = shifted - round;
+  Real r = fused(n, all(-0.693359375f), x);
+  r = fused(n, all(2.12194440e-4f), r);
+  Real p = all(1.9875691500e-4f);
+  p = fused(p, r, all(1.3981999507e-3f));
+  p = fused(p, r, all(8.3334519073e-3f));
+  p = fused(p, r, all(4.1665795894e-2f));
+  p = fused(p, r, all(1.6666665459e-1f));
+  p = fused(p, r, all(5.0000001201e-1f));
+  p = fused(p * r, r, r) + 1.0f;
+  const Int whole = std::bit_cast<Int>(std::bit_cast<Bits>(shifted) - std::bit_cast<Bits>(round));
+  const Int half = whole >> 1;
+  const auto power_of_two = [](Int e) { return std::bit_cast<Real>(std::bit_cast<Bits>(e + 127) << 23); };
+  const Real value = p * power_of_two(half) * power_of_two(whole - half);
+  return vanishes ? Real{} : value;
+}
+
 /// exp(x): error at most 1.01 ulp (measured); 0 below -87.33 (denormal results would cost 100 cycles each), infinity
 /// from 88.73 up, NaN for NaN. Cody-Waite reduction x = n ln 2 + r, |r| <= ln 2 / 2, polynomial of degree 7 (Cephes
 /// expf), scaling by 2^n in two steps.
 inline float exp(float x) {
-  constexpr float k_lowest = -87.33f;
-  const bool vanishes = x < k_lowest;
-  constexpr float k_round = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
-  // Written so that a comparison with NaN keeps the NaN.
-  x = vanishes ? k_lowest : x;
-  x = x > 89.0f ? 89.0f : x;
-  const float shifted = mul_add(x, 1.44269504088896341f, k_round);
-  const float n = shifted - k_round;
-  float r = mul_add(n, -0.693359375f, x);
-  r = mul_add(n, 2.12194440e-4f, r);
-  float p = 1.9875691500e-4f;
-  p = mul_add(p, r, 1.3981999507e-3f);
-  p = mul_add(p, r, 8.3334519073e-3f);
-  p = mul_add(p, r, 4.1665795894e-2f);
-  p = mul_add(p, r, 1.6666665459e-1f);
-  p = mul_add(p, r, 5.0000001201e-1f);
-  p = mul_add(p * r, r, r) + 1.0f;
-  const std::int32_t whole =
-      static_cast<std::int32_t>(std::bit_cast<std::uint32_t>(shifted) - std::bit_cast<std::uint32_t>(k_round));
-  const std::int32_t half = whole >> 1;
-  const auto power_of_two = [](std::int32_t e) {
-    return std::bit_cast<float>(static_cast<std::uint32_t>(e + 127) << 23);
-  };
-  const float value = p * power_of_two(half) * power_of_two(whole - half);
-  return vanishes ? 0.0f : value;
+  return exp_of<float, std::int32_t, std::uint32_t>(x, [](float a, float b, float c) { return mul_add(a, b, c); });
 }
 
 inline double exp(double x) {

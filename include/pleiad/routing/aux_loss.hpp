@@ -29,8 +29,12 @@ class AuxLosses {
                AuxTrace& aux) const;
   /// The gradient of the weights [nnz] with what the losses say about them added. Local.
   std::vector<real> weight_gradient(const RouterTrace& trace, const AuxTrace& aux, double loss_scale, std::span<const real> d_weight) const;
-  /// Adds to d_p what the losses say about p, and to d_z what they say about z. Local.
-  void backward(ConstMatrixView p, std::span<const real> log_sum_exp, const RouterTrace& trace, const AuxTrace& aux,
+  /// Whether a loss says anything about p, or about z.
+  bool about_p() const { return balance_ != 0 || penalty_ != 0; }
+  bool about_z() const { return entropy_ != 0 || z_ != 0; }
+  /// Adds to d_p what the losses say about p, and to d_z what they say about z; both hold the rows of `tokens`, and may be without rows where
+  /// nothing is said about them. Local.
+  void backward(ConstMatrixView p, std::span<const real> log_sum_exp, const RouterTrace& trace, const AuxTrace& aux, Range tokens,
                 const RoutingContext& context, double loss_scale, MatrixView d_p, MatrixView d_z) const;
 
  private:

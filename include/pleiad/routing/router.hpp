@@ -18,6 +18,8 @@ struct AttentionMaps {
   i64 heads = 0;
 };
 
+struct RouterTrace;
+
 /// What a router may look at beside the tokens themselves. Capacity and batch statistics are decided over the whole global
 /// batch, so `world` spans every rank that has a share of it.
 struct RoutingContext {
@@ -32,6 +34,7 @@ struct RoutingContext {
   std::span<const std::int32_t> token_ids = {};  ///< [T] of this rank, or empty where tokens have no number
   std::span<const std::uint8_t> real_tokens = {};  ///< [T] 0: padding, never routed and in no average; empty: no padding
   i64 real_in_batch = -1;                          ///< real tokens of the whole global batch; -1: no padding
+  RouterTrace* spent = nullptr;  ///< what forward made of an earlier batch, needed no more: its memory may be taken
 
   i64 counted_tokens() const { return real_in_batch >= 0 ? real_in_batch : lanes.tokens(); }
   bool is_real(i64 token) const { return real_tokens.empty() || real_tokens[token]; }

@@ -13,6 +13,9 @@ struct ScoreTrace {
   ConstMatrixView input(ConstMatrixView x) const { return noisy_x.rows() ? noisy_x.view() : x; }
 };
 
+/// For forward: what an earlier batch left (RoutingContext::spent) becomes room for this one.
+void take_memory(Matrix& spent_logits, ScoreTrace& spent, Matrix& logits, ScoreTrace& scores);
+
 class ScoreGate {
  public:
   /// Reads moe.input_noise; adds the parameter router/w [N,D].
@@ -20,9 +23,19 @@ class ScoreGate {
 
   /// Fills `logits` [T,N] and the trace. Local.
   void forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context, Matrix& logits, ScoreTrace& trace) const;
-  /// d_p and d_z [T,N] are what the loss says directly about p and about z; d_p is destroyed. Adds to d_x and to the weights.
+  /// d_p and d_z [T,N] are what the loss says directly about p and about z; both are destroyed. Adds to d_x and to the weights.
   void backward(ParamSet& params, ConstMatrixView x, const RoutingContext& context, const ScoreTrace& trace, MatrixView d_p,
                 MatrixView d_z, MatrixView d_x) const;
+  /// The same for one lane of this rank, whose rows d_p and d_z hold. Without rows d_p is zero.
+  void backward_lane(ParamSet& params, ConstMatrixView x, const LaneLayout& lanes, i64 lane, const ScoreTrace& trace, MatrixView d_p,
+                     MatrixView d_z, MatrixView d_x) const;
+  /// Where d_p is zero and d_z but for the assignment's entries [nnz].
+  void backward_lane(ParamSet& params, ConstMatrixView x, const LaneLayout& lanes, i64 lane, const ScoreTrace& trace, const Assignment& a,
+                     std::span<const real> d_z, MatrixView d_x) const;
+
+  /// Whether the entries of these rows are so few that the way back is shorter through them than through a product, which runs several times
+  /// as fast.
+  bool few_entries(const Assignment& a, Range rows) const { return 4 * (a.offset[rows.end()] - a.offset[rows.begin]) <= rows.count * experts_; }
 
   double flops_per_token() const { return 2.0 * static_cast<double>(width_ * experts_); }
 

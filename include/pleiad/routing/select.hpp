@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 
+#include "pleiad/core/lanes.hpp"
 #include "pleiad/core/random.hpp"
 #include "pleiad/routing/assignment.hpp"
 
@@ -23,11 +24,10 @@ Assignment draw_experts(i64 tokens, i64 experts, i64 k, const Stream& stream, co
 enum class WeightRule { raw, renormalized, raw_if_single, equal };
 
 void weigh_by_probability(Assignment& a, ConstMatrixView p, WeightRule rule);
-/// Adds the gradient that reaches p through the weights to d_p [T,N].
-void weigh_by_probability_backward(const Assignment& a, ConstMatrixView p, WeightRule rule, std::span<const real> d_weight,
-                                   MatrixView d_p);
-/// The same for p = softmax(z). Weights over the mass of the token's entries are the softmax of the z of these entries alone: their
-/// gradient goes to d_z [T,N], and the z of all others gets exactly none, not the rounding of a sum that is zero.
-void weigh_by_softmax_backward(const Assignment& a, WeightRule rule, std::span<const real> d_weight, MatrixView d_p, MatrixView d_z);
+/// The gradient of the weights for p = softmax(z), entry by entry: d [nnz] of `tokens`. Weights over the mass of the token's entries are the softmax of the z of
+/// these entries alone: d is the gradient of their z, and the z of all others gets exactly none, not the rounding of a sum that is zero.
+/// Of tokens for which !goes_to_z, d is the gradient of the entry's p.
+void weigh_by_softmax_backward(const Assignment& a, WeightRule rule, Range tokens, std::span<const real> d_weight, std::span<real> d);
+bool goes_to_z(const Assignment& a, WeightRule rule, i64 token);
 
 }  // namespace pleiad::routing

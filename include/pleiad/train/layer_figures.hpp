@@ -15,15 +15,15 @@ struct LoadFigures {
   i64 dead = 0;                    ///< experts without a token
   i64 overloaded = 0;              ///< experts with more than twice the mean of floating-point operations
 };
-/// tokens [N]; flops_per_row [N].
-LoadFigures load_figures(std::span<const i64> tokens, std::span<const double> flops_per_row);
+/// tokens, flops_per_row: of some experts; `unused` others have no token.
+LoadFigures load_figures(std::span<const i64> tokens, std::span<const double> flops_per_row, i64 unused = 0);
 
 /// Share of experts whose weights do not sum to zero, and ln N + sum z ln z with z = weights over their sum (He 2024): the
 /// Kullback-Leibler divergence from an even use, 0 to ln N; 0 without weights.
 struct UsageFigures {
   double usage = 0, unevenness = 0;
 };
-UsageFigures usage_figures(std::span<const i64> weight);
+UsageFigures usage_figures(std::span<const i64> weight, i64 unused = 0);
 
 /// What the counts mean; the same for every MoE layer of a model.
 struct LayerFacts {

@@ -33,6 +33,16 @@ struct Sample {
   std::vector<std::int32_t> prompt, text;  ///< text includes the prompt
 };
 
+/// A look at which rank owns which expert, and what came of it.
+struct PlacementRecord {
+  i64 step = 0;                              ///< updates done
+  double peak_before = 1, peak_after = 1;    ///< flops of the heaviest rank over the mean, summed over the layers, since the last look: as it was, as proposed
+  i64 wanted = 0, moved = 0;                 ///< experts that the proposal moves; that were moved
+  i64 bytes = 0;                             ///< that went from rank to rank: weights and moments
+  double gain = 0, cost = 0;                 ///< predicted seconds, until the next look
+  double seconds = 0;                        ///< that the move took
+};
+
 /// Lives on rank 0 only; must not communicate.
 class MetricSink {
  public:
@@ -41,6 +51,7 @@ class MetricSink {
   virtual void on_evaluation(i64 step, const EvalReport& report) = 0;
   virtual void on_sample(const Sample& sample) = 0;
   virtual void on_checkpoint(i64 step, double seconds, i64 bytes) = 0;
+  virtual void on_placement(const PlacementRecord&) {}
   /// What was reported must survive a kill from here on; called before a checkpoint is written.
   virtual void flush() {}
 };

@@ -5,7 +5,7 @@
 #include "pleiad/train/checkpoint.hpp"
 #include "pleiad/train/decode.hpp"
 #include "pleiad/train/generate.hpp"
-#include "pleiad/train/metrics.hpp"
+#include "pleiad/train/placement.hpp"
 #include "pleiad/train/schedule.hpp"
 
 namespace pleiad::train {
@@ -40,6 +40,10 @@ class Trainer {
   Trainer(const TrainConfig& config, const model::Model& model, BatchSource& source, const comm::ProcessGrid& grid,
           std::vector<MetricSink*> sinks, CheckpointStore& store, SamplePlan samples);
 
+  /// From here on experts may move between ranks as their load asks for; `rebuild` makes the model over other owners. `adam` is that of the
+  /// state. collective.
+  void balance(const PlacementConfig& config, RebuildModel rebuild);
+
   /// Trains until `last_step` updates are done, evaluating, sampling and saving as configured; saves and evaluates at the end. If `stop` says
   /// so on any rank, all stop at the same step edge, save, and leave the rest as if the run had been killed there; state.step tells. collective.
   void run(TrainState& state, i64 last_step, const StopRequest& stop = {});
@@ -53,10 +57,11 @@ class Trainer {
   std::vector<i64> own_pairs() const;
   void report_ranks(StepRecord& record) const;
   void after_step(TrainState& state, bool last);
+  void rebalance(TrainState& state, i64 left);
   std::vector<std::int32_t> sample_text(const ParamSet& params) const;
 
   const TrainConfig& config_;
-  const model::Model& model_;
+  const model::Model* model_;
   BatchSource& source_;
   const comm::ProcessGrid& grid_;
   std::vector<MetricSink*> sinks_;
@@ -64,6 +69,8 @@ class Trainer {
   SamplePlan samples_;
   LaneLayout lanes_;
   LayerFacts facts_;
+  std::optional<LoadBalancer> balancer_;
+  RebuildModel rebuild_;
   StopRequest stop_;
   bool stopping_ = false;  // the same on all ranks
   model::ModelTrace trace_;

@@ -1,0 +1,2 @@
+// The same in double precision.
+#include "ops/tile_test.cpp"

@@ -1,0 +1,2 @@
+// The same in double precision.
+#include "ops/top_k_test.cpp"
