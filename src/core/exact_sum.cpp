@@ -1,6 +1,8 @@
 #include "pleiad/core/exact_sum.hpp"
 
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "pleiad/core/error.hpp"
@@ -14,12 +16,11 @@ void ExactSum::add(double x) {
   }
   PLEIAD_CHECK(x >= 0, "exact sum of {}", x);
   if (x == 0) return;
-  // x = mantissa * 2^(k_least + place) with a whole mantissa.
-  int exponent = 0;
-  std::frexp(x, &exponent);
-  const int place = std::max(exponent - 53 - k_least, 0);
+  // x = mantissa * 2^(k_least + place) with a whole mantissa, both as they stand in its bits.
+  const std::uint64_t bits = std::bit_cast<std::uint64_t>(x), exponent = bits >> 52, fraction = bits & ((std::uint64_t{1} << 52) - 1);
+  const int place = exponent > 0 ? static_cast<int>(exponent) - 1 : 0;
   __extension__ using wide = unsigned __int128;
-  wide rest = static_cast<wide>(static_cast<std::uint64_t>(std::ldexp(x, -(k_least + place)))) << (place % k_digit_bits);
+  wide rest = static_cast<wide>(exponent > 0 ? fraction | std::uint64_t{1} << 52 : fraction) << (place % k_digit_bits);
   for (std::size_t at = static_cast<std::size_t>(place / k_digit_bits); rest != 0; ++at, rest >>= k_digit_bits) {
     digits_[at] += static_cast<i64>(rest & 0xffffffffu);
   }

@@ -154,6 +154,28 @@ void FeedForward::backward(ParamSet& params, const FeedForwardWeights<N>& w, Con
   ops::add_column_sums(d_h.row_range(0, rows), params.grad(b_in_, lane));
 }
 
+namespace {
+
+// All that is asked for must stay in the second-level cache until it is used.
+constexpr i64 k_most_prefetched = i64{1} << 15;
+
+}  // namespace
+
+void FeedForward::prefetch(const ParamSet& params) const {
+  if (kind_.matrices() * width_ * hidden_ > k_most_prefetched) return;
+  for (const ParamId id : {w_in_, w_up_, w_out_}) {
+    if (id.index >= 0) ops::vec::prefetch(params.value(id).data, width_ * hidden_);
+  }
+}
+
+void FeedForward::prefetch_with_gradients(ParamSet& params) const {
+  if (kind_.matrices() * width_ * hidden_ > k_most_prefetched) return;
+  prefetch(params);
+  for (const ParamId id : {w_in_, w_up_, w_out_}) {
+    if (id.index >= 0) ops::vec::prefetch<true>(params.grad(id).data, width_ * hidden_);
+  }
+}
+
 #define PLEIAD_FEED_FORWARD(N)                                                                                                                 \
   template FeedForwardWeights<N> FeedForward::weights<N>(const ParamSet&, FeedForwardRoom&) const;                                              \
   template void FeedForward::forward<N>(const ParamSet&, const FeedForwardWeights<N>&, ConstMatrixView, std::span<real>, FeedForwardRoom&,     \

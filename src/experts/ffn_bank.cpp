@@ -16,6 +16,9 @@ FfnBank::FfnBank(ParamSet& params, const std::string& prefix, FeedForwardKind ki
 
 namespace {
 
+// Rows of tokens lie anywhere: so many are asked for ahead.
+constexpr i64 k_ahead = 4;
+
 /// Rows begin .. begin+count-1 of an expert; `height` with the filling.
 struct Tile {
   i64 begin, count, height;
@@ -33,7 +36,11 @@ void for_each_tile(const ExpertRun& run, Work work) {
 ConstMatrixView gather(ConstMatrixView tokens, const ExpertRows& rows, const Tile& tile, Buffer<real>& room) {
   room.reserve_uninitialised(tile.height * tokens.cols);
   const MatrixView gathered(room.data(), tile.height, tokens.cols);
-  for (i64 i = 0; i < tile.count; ++i) std::copy_n(tokens.row(rows.token[static_cast<std::size_t>(tile.begin + i)]), tokens.cols, gathered.row(i));
+  const std::int32_t* token = rows.token.data() + tile.begin;
+  for (i64 i = 0; i < tile.count; ++i) {
+    if (i + k_ahead < tile.count) ops::vec::prefetch(tokens.row(token[i + k_ahead]), tokens.cols);
+    std::copy_n(tokens.row(token[i]), tokens.cols, gathered.row(i));
+  }
   std::fill(gathered.row(tile.count), gathered.row(tile.height), real{0});
   return gathered;
 }
@@ -42,6 +49,7 @@ ConstMatrixView gather(ConstMatrixView tokens, const ExpertRows& rows, const Til
 void scatter(ConstMatrixView results, const Tile& tile, std::span<const real> weight, const Landing& landing) {
   for (i64 i = 0; i < tile.count; ++i) {
     const std::size_t r = static_cast<std::size_t>(tile.begin + i);
+    if (i + k_ahead < tile.count) ops::vec::prefetch<true>(landing.into.row(landing.place[r + k_ahead]), results.cols);
     real* to = landing.into.row(landing.place[r]);
     if (!landing.add) {
       std::copy_n(results.row(i), results.cols, to);
@@ -70,6 +78,7 @@ void FfnBank::forward_as(const ParamSet& params, ConstMatrixView tokens, const E
   for (const ExpertRun& run : rows.runs) {
     const FeedForward& expert = experts_[run.expert];
     const FeedForwardWeights<N> weights = expert.weights<N>(params, room_.inner);
+    if (&run != &rows.runs.back()) experts_[(&run)[1].expert].prefetch(params);
     for_each_tile(run, [&](const Tile& tile) {
       const std::size_t need = static_cast<std::size_t>(expert.trace_size(tile.height));
       room_.y.reserve_uninitialised(tile.height * width_);
@@ -94,6 +103,7 @@ void FfnBank::backward_as(ParamSet& params, ConstMatrixView tokens, const Expert
   for (const ExpertRun& run : rows.runs) {
     const FeedForward& expert = experts_[run.expert];
     const FeedForwardWeights<N> weights = expert.weights<N>(params, room_.inner);
+    if (&run != &rows.runs.back()) experts_[(&run)[1].expert].prefetch_with_gradients(params);
     for_each_tile(run, [&](const Tile& tile) {
       const std::size_t used = static_cast<std::size_t>(expert.trace_size(tile.height));
       const std::size_t first = static_cast<std::size_t>(tile.begin), count = static_cast<std::size_t>(tile.count);

@@ -2,7 +2,8 @@
 
 #include <cmath>
 
-#include "pleiad/ops/vec.hpp"
+#include "pleiad/experts/row_experts.hpp"
+#include "pleiad/ops/rows.hpp"
 
 namespace pleiad::experts {
 
@@ -16,16 +17,13 @@ ParamInfo row_per_expert(const std::string& name, i64 width, const ExpertMap& ma
 
 namespace {
 
-/// Result of row r: factor times `direction`, in a sum times weight as well. Rounded alike wherever the sum is made.
-void put(const real* direction, real factor, real weight, i64 r, const Landing& landing) {
-  real* to = landing.into.row(landing.place[r]);
-  const i64 n = landing.into.cols;
+/// Lands factor times `direction`, in a sum times weight as well. Rounded alike wherever the sum is made.
+inline void put(const real* direction, real factor, real weight, i64 place, const Landing& landing) {
+  real* to = landing.into.row(place);
   if (landing.add) {
-#pragma omp simd
-    for (i64 j = 0; j < n; ++j) to[j] = ops::vec::mul_add(weight, factor * direction[j], to[j]);
+    ops::rows::axpy(weight, factor, direction, to, landing.into.cols);
   } else {
-#pragma omp simd
-    for (i64 j = 0; j < n; ++j) to[j] = factor * direction[j];
+    ops::rows::scaled(factor, direction, to, landing.into.cols);
   }
 }
 
@@ -37,17 +35,24 @@ NeuronBank::NeuronBank(ParamSet& params, const std::string& prefix, ops::Activat
   v_ = params.add(row_per_expert(prefix + "v", width, map, owner));
 }
 
-// Trace: u . x [R], then its activation [R].
+// Trace, in the order of ByToken: u . x [R], then its activation [R].
 void NeuronBank::forward(const ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, BankTrace& trace, const Landing& out) const {
   const ConstMatrixView u = params.value(u_), v = params.value(v_);
   trace.values.reserve_uninitialised(2 * rows.rows());
   const std::span<real> pre = trace.values.span().first(rows.token.size()), act = trace.values.span().last(pre.size());
-  for (const ExpertRun& run : rows.runs) {
-    for (i64 r = run.begin; r < run.end; ++r) pre[r] = ops::vec::dot(u.row(run.expert), tokens.row(rows.token[r]), width_);
-  }
-  ops::activate(activation_, pre, act);
-  for (const ExpertRun& run : rows.runs) {
-    for (i64 r = run.begin; r < run.end; ++r) put(v.row(run.expert), act[r], rows.weight[r], r, out);
+  const ByToken entries(rows, tokens.rows, out);
+  for (i64 t = 0; t < entries.tokens(); ++t) {
+    const i64 begin = entries.begin(t), end = entries.end(t);
+    const std::size_t first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(end - begin);
+    for (i64 i = begin; i < end; ++i) {
+      entries.fetch_in_first(t, i, u, v);
+      pre[i] = ops::rows::dot(u.row(entries[i].expert), tokens.row(t), width_);
+    }
+    ops::activate(activation_, pre.subspan(first, count), act.subspan(first, count));
+    for (i64 i = begin; i < end; ++i) {
+      entries.fetch_in_second(t, i, u, v);
+      put(v.row(entries[i].expert), act[i], entries[i].weight, entries[i].place, out);
+    }
   }
 }
 
@@ -55,26 +60,29 @@ void NeuronBank::backward(ParamSet& params, ConstMatrixView tokens, const Expert
                           const Landing& d_x, std::span<real> d_weight) const {
   const std::span<const real> pre = trace.values.span().first(rows.token.size()), act = trace.values.span().last(pre.size());
   const ConstMatrixView u = params.value(u_), v = params.value(v_);
-  SparseRows &d_u = params.row_grads(u_), &d_v = params.row_grads(v_);
-  std::vector<real> d_pre(pre.size());
-  for (const ExpertRun& run : rows.runs) {
-    real* d_v_row = d_v.touch(run.expert);
-    for (i64 r = run.begin; r < run.end; ++r) {
-      const real* d_y = d_out.row(rows.token[r]);
-      const real along = ops::vec::dot(v.row(run.expert), d_y, width_);
-      d_weight[r] = along * act[r];
-      d_pre[r] = along * rows.weight[r];
-      ops::vec::axpy(rows.weight[r] * act[r], d_y, d_v_row, width_);
+  const ByToken entries(rows, tokens.rows, d_x);
+  std::vector<real> of_v(pre.size()), of_u(pre.size()), d_pre;  // by row: what the gradients of v and of u take of d_out and of the token
+  for (i64 t = 0; t < entries.tokens(); ++t) {
+    const i64 begin = entries.begin(t), end = entries.end(t);
+    d_pre.resize(static_cast<std::size_t>(end - begin));
+    for (i64 i = begin; i < end; ++i) {
+      entries.fetch_in_first(t, i, v, u);
+      const ByToken::Entry& e = entries[i];
+      const real along = ops::rows::dot(v.row(e.expert), d_out.row(t), width_);
+      d_weight[e.row] = along * act[i];
+      of_v[e.row] = e.weight * act[i];
+      d_pre[i - begin] = along * e.weight;
+    }
+    ops::activate_backward(activation_, pre.subspan(static_cast<std::size_t>(begin), d_pre.size()), d_pre, d_pre);
+    for (i64 i = begin; i < end; ++i) {
+      entries.fetch_in_second(t, i, v, u);
+      const ByToken::Entry& e = entries[i];
+      of_u[e.row] = d_pre[i - begin];
+      put(u.row(e.expert), of_u[e.row], 1, e.place, d_x);
     }
   }
-  ops::activate_backward(activation_, pre, d_pre, d_pre);
-  for (const ExpertRun& run : rows.runs) {
-    real* d_u_row = d_u.touch(run.expert);
-    for (i64 r = run.begin; r < run.end; ++r) {
-      ops::vec::axpy(d_pre[r], tokens.row(rows.token[r]), d_u_row, width_);
-      put(u.row(run.expert), d_pre[r], 1, r, d_x);
-    }
-  }
+  add_gradients(rows, of_v, d_out, params.row_grads(v_));
+  add_gradients(rows, of_u, tokens, params.row_grads(u_));
 }
 
 }  // namespace pleiad::experts

@@ -3,7 +3,6 @@
 #include "pleiad/core/error.hpp"
 #include "pleiad/ops/wide.hpp"
 
-#include <bit>
 #include <limits>
 
 namespace pleiad::ops {
@@ -54,28 +53,23 @@ inline void for_each_wide(const real* score, i64 n, F f) {
   wide::for_each(n, [&](i64 e, i64 count) { f(e, wide::load_up_to(score + e, count, wide::all(-k_infinity))); });
 }
 
-/// A number that at least k scores reach: the k-th largest of the maxima of V * k_wide groups. NaN if a score is.
+/// A number that at least k scores reach, if none is NaN: the k-th largest of the maxima of V * k_wide groups.
 template <int V>
 real bound(const real* score, i64 n, i64 k) {
   Wide most[V];
-  WidePlaces undefined = {};
   for (Wide& m : most) m = wide::all(-k_infinity);
   i64 e = 0;
   for (; e + V * k_wide <= n; e += V * k_wide) {
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) {
-      const Wide s = wide::load(score + e + v * k_wide);
-      undefined |= s != s;
-      most[v] = wide::larger(most[v], s);
+      most[v] = wide::larger(most[v], wide::load(score + e + v * k_wide));
     }
   }
   int v = 0;
   for_each_wide(score + e, n - e, [&](i64, Wide s) {
-    undefined |= s != s;
     most[v] = wide::larger(most[v], s);
     ++v;
   });
-  if (wide::bits(undefined)) return std::numeric_limits<real>::quiet_NaN();
   alignas(64) real all[V * k_wide];
   for (int i = 0; i < V; ++i) wide::store(most[i], all + i * k_wide);
   WidePlaces larger[V] = {};
@@ -108,24 +102,24 @@ void top_k(const real* score, i64 n, i64 k, std::int32_t* best) {
   // All scores are candidates where there are few, or no bound would leave out many of them; else there must be enough groups for the k-th
   // largest of their maxima to be a good bound.
   const bool all = n <= 2 * k_wide || (n <= 2 * k && n < k_most_candidates);
-  const real least = all            ? -k_infinity
-                     : k <= k_wide     ? bound<2>(score, n, k)
-                     : k <= 2 * k_wide ? bound<4>(score, n, k)
-                     : k <= 4 * k_wide ? bound<8>(score, n, k)
-                                       : std::numeric_limits<real>::quiet_NaN();
+  if (!all && k > 4 * k_wide) return insert_all(score, n, k, best);
+  const Wide least = wide::all(all ? -k_infinity : k <= k_wide ? bound<2>(score, n, k) : k <= 2 * k_wide ? bound<4>(score, n, k) : bound<8>(score, n, k));
   Candidates c;
-  bool undefined = !(least == least);
-  for_each_wide(score, undefined ? 0 : n, [&](i64 e, Wide s) {
-    if (all) undefined |= wide::bits(s != s) != 0;
-    std::uint32_t reached = wide::bits(s >= wide::all(least)) & ((std::uint64_t{1} << std::min(k_wide, n - e)) - 1);
-    for (; reached && c.count < k_most_candidates; reached &= reached - 1, ++c.count) {
-      const i64 at = e + std::countr_zero(reached);
-      c.score[c.count] = score[at];
-      c.number[c.count] = static_cast<WidePlace>(at);
-    }
-  });
-  // Nearly all scores the same, or not a number.
-  if (undefined || c.count == k_most_candidates) return insert_all(score, n, k, best);
+  i64 e = 0;
+  for (; e < n && c.count < k_most_candidates; e += k_wide) {
+    const i64 some = std::min(k_wide, n - e);
+    const Wide s = wide::load_up_to(score + e, some);
+    // What is not a number is a candidate too, so that it is seen.
+    const std::uint32_t below = wide::bits(s < least), here = static_cast<std::uint32_t>((std::uint64_t{1} << some) - 1);
+    c.count += wide::list_bits(~below & here, e, c.number + c.count);
+  }
+  bool numbers = true;
+  for (i64 i = 0; i < c.count; ++i) {
+    c.score[i] = score[c.number[i]];
+    numbers = numbers && c.score[i] == c.score[i];
+  }
+  // Not numbers, or nearly all scores the same.
+  if (!numbers || c.count >= k_most_candidates) return insert_all(score, n, k, best);
   c.rank(k, best);
   for (i64 r = 0; r < k; ++r) best[r] = static_cast<std::int32_t>(c.number[best[r]]);
 }

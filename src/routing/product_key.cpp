@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "pleiad/comm/lane_sum.hpp"
@@ -103,19 +104,32 @@ void ProductKeyRouter::normalise(const ParamSet& params, const RoutingContext& c
 
 namespace {
 
-/// The k best pairs of the best rows of two halves: pair (i, j) can only be among them if (i+1)(j+1) <= k.
+/// The k best pairs of the best rows of two halves.
 class Pairs {
  public:
-  Pairs(i64 lists, i64 k, i64 keys) : lists_(lists), k_(k), keys_(keys), place_(static_cast<std::size_t>(k)) {}
+  Pairs(i64 lists, i64 k, i64 keys) : lists_(lists), k_(k), keys_(keys), first_(static_cast<std::size_t>(lists)), second_(first_), place_(static_cast<std::size_t>(k)) {}
 
   /// score1, score2: of all keys; best1, best2: the `lists` best of them. Writes k experts and their scores, best first.
   void find(const real* score1, const std::int32_t* best1, const real* score2, const std::int32_t* best2, std::int32_t* expert, real* score) {
+    for (i64 i = 0; i < lists_; ++i) {
+      first_[i] = score1[best1[i]];
+      second_[i] = score2[best2[i]];
+    }
+    // Pair (i, j) is no better than (i+1)(j+1) - 1 others. So it can only be among the k best if (i+1)(j+1) <= k, and where that product is
+    // at least k the score is one that k pairs reach.
+    real reached = -std::numeric_limits<real>::infinity(), sum = 0;
+    for (i64 i = 0; i < lists_; ++i) sum += first_[i] + second_[i];
+    const bool numbers = sum == sum;  // else nothing is known of their order
+    for (i64 i = 0; i < lists_ && numbers; ++i) {
+      const i64 j = (k_ + i) / (i + 1) - 1;
+      if (j < lists_) reached = std::max(reached, first_[i] + second_[j]);
+    }
     scores_.clear();
     experts_.clear();
     for (i64 i = 0; i < lists_; ++i) {
       const i64 partners = std::min(lists_, k_ / (i + 1));
-      for (i64 j = 0; j < partners; ++j) {
-        scores_.push_back(score1[best1[i]] + score2[best2[j]]);
+      for (i64 j = 0; j < partners && !(first_[i] + second_[j] < reached); ++j) {
+        scores_.push_back(first_[i] + second_[j]);
         experts_.push_back(static_cast<std::int32_t>(best1[i] * keys_ + best2[j]));
       }
     }
@@ -141,6 +155,7 @@ class Pairs {
   }
 
   i64 lists_, k_, keys_;
+  std::vector<real> first_, second_;  // scores of the best keys
   std::vector<real> scores_;
   std::vector<std::int32_t> experts_, place_, order_;
 };

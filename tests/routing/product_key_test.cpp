@@ -34,5 +34,39 @@ TEST(ProductKey, AHalfInWhichAllPairsHaveOneSubKeyGetsExactlyNoGradient) {
   EXPECT_GT(shared[1], 0);
 }
 
+/// Against the scores of all n * n experts, also with more pairs than fit a list of candidates.
+TEST(ProductKey, FindsTheBestOfAllPairs) {
+  const i64 tokens = 30, width = 7, half = 4, n = 20;
+  for (const i64 k : {1, 2, 16, 64, 400}) {
+    const test::RouterOptions options{{{"heads", "1"}, {"k", std::to_string(k)}, {"query_dim", "8"}, {"sub_keys", "20"}, {"batch_norm", "false"}}, std::vector<i64>(400, 1)};
+    test::RouterUnderTest under(router_variant("pkm"), options, width);
+    const comm::Communicator me = test::just_me();
+    const LaneLayout lanes(1, 1, tokens, 1, 0);
+    Matrix x(tokens, width);
+    test::fill_normal(x.flat(), 50, 1);
+    const auto trace = under.router->forward(under.params, x, {me, lanes, 5, 2, 3, true});
+    const auto value = [&](const char* name) { return under.params.value(ParamId{under.params.find(std::string("layer/pkm/") + name)->index}); };
+    const ConstMatrixView w = value("w_query"), keys[2] = {value("sub_keys_1"), value("sub_keys_2")};
+    for (i64 t = 0; t < tokens; ++t) {
+      std::vector<double> of_key[2] = {std::vector<double>(n, 0.0), std::vector<double>(n, 0.0)};
+      for (int h = 0; h < 2; ++h) {
+        for (i64 q = 0; q < half; ++q) {
+          double query = 0;
+          for (i64 j = 0; j < width; ++j) query += static_cast<double>(w(h * half + q, j)) * static_cast<double>(x(t, j));
+          for (i64 a = 0; a < n; ++a) of_key[h][a] += query * static_cast<double>(keys[h](a, q));
+        }
+      }
+      std::vector<double> all;
+      for (i64 e = 0; e < n * n; ++e) all.push_back(of_key[0][e / n] + of_key[1][e % n]);
+      std::vector<double> sorted = all;
+      std::ranges::sort(sorted, std::greater<>());
+      std::vector<std::int32_t> found(trace->assignment.expert.begin() + t * k, trace->assignment.expert.begin() + (t + 1) * k);
+      for (i64 c = 0; c < k; ++c) EXPECT_NEAR(all[found[c]], sorted[c], 1e-5) << "k = " << k;
+      std::ranges::sort(found);
+      EXPECT_EQ(std::unique(found.begin(), found.end()), found.end());
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pleiad::routing

@@ -44,6 +44,10 @@ struct View {
 using MatrixView = View<real>;
 using ConstMatrixView = View<const real>;
 
+/// Memory for std::free(), on a 64-byte boundary; where it is large, of pages as large as the system has, so that rows read at random from
+/// gigabytes do not each wait for the address of their page. errors: std::bad_alloc.
+void* allocate_aligned(std::size_t bytes);
+
 /// Owned aligned array. Growing or shrinking discards the content and zeroes the new one.
 template <class T>
 class Buffer {
@@ -59,10 +63,9 @@ class Buffer {
   void reserve_uninitialised(i64 n) {
     PLEIAD_CHECK(n >= 0, "buffer of {} elements", n);
     if (n > capacity_) {
-      const std::size_t bytes = (static_cast<std::size_t>(n) * sizeof(T) + 63) / 64 * 64;
-      T* p = static_cast<T*>(std::aligned_alloc(64, bytes));
-      if (!p) throw std::bad_alloc();
-      data_.reset(p);
+      data_.reset();  // the old numbers go first: both need not fit
+      capacity_ = 0;
+      data_.reset(static_cast<T*>(allocate_aligned(static_cast<std::size_t>(n) * sizeof(T))));
       capacity_ = n;
     }
     size_ = n;

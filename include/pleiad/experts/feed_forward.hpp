@@ -64,6 +64,10 @@ class FeedForward {
   void backward(ParamSet& params, const FeedForwardWeights<N>& w, ConstMatrixView x, std::span<const real> trace, std::span<const real> weight,
                 ConstMatrixView d_y, FeedForwardRoom& room, MatrixView d_x, std::span<real> d_weight, i64 lane) const;
 
+  /// Asks for the weights (and their gradients) ahead, if they are so few that memory would otherwise be waited for. Changes nothing but time.
+  void prefetch(const ParamSet& params) const;
+  void prefetch_with_gradients(ParamSet& params) const;
+
   /// The same with weights in single precision, for layers that all tokens go through.
   void forward(const ParamSet& params, ConstMatrixView x, std::span<real> trace, FeedForwardRoom& room, MatrixView out) const {
     forward(params, weights<real>(params, room), x, trace, room, out);

@@ -9,9 +9,9 @@
 namespace pleiad::experts {
 
 inline constexpr i64 k_tile_rows = 256;
-/// Rows of a tile with its filling: multiples of 8, from 64 rows on of 16, from 128 on of 32. pre: 1 <= count <= k_tile_rows.
+/// Rows of a tile with its filling: multiples of 8, above 96 rows of 16, above 128 of 32. pre: 1 <= count <= k_tile_rows.
 constexpr i64 tile_height(i64 count) {
-  const i64 step = count <= 64 ? 8 : count <= 128 ? 16 : 32;
+  const i64 step = count <= 96 ? 8 : count <= 128 ? 16 : 32;
   return (count + step - 1) / step * step;
 }
 

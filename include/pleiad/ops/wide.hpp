@@ -87,6 +87,19 @@ inline void for_each(i64 n, F f) {
   for (; i + k_wide <= n; i += k_wide) f(i, k_wide);
   if (i < n) f(i, n - i);
 }
+/// The same as store, without a read of what stood there before where that can be avoided: for results that are not needed soon.
+inline void store_past_cache(Wide w, real* x) {
+#ifdef __AVX512F__
+  if (reinterpret_cast<std::uintptr_t>(x) % k_wide_bytes == 0) {
+#ifdef PLEIAD_DOUBLE
+    return _mm512_stream_pd(x, w);
+#else
+    return _mm512_stream_ps(x, w);
+#endif
+  }
+#endif
+  store(w, x);
+}
 /// Bit i is set where element i of a mask is.
 inline std::uint32_t bits(WidePlaces mask) {
 #if defined(__AVX512DQ__) && defined(PLEIAD_DOUBLE)
@@ -98,6 +111,20 @@ inline std::uint32_t bits(WidePlaces mask) {
   for (i64 i = 0; i < k_wide; ++i) set |= static_cast<std::uint32_t>(mask[i] != 0) << i;
   return set;
 #endif
+}
+/// Writes first + i for every set bit i, one after the other, and how many these are is the result; up to k_wide numbers of `to` change.
+inline i64 list_bits(std::uint32_t set, i64 first, WidePlace* to) {
+#if defined(__AVX512F__) && !defined(PLEIAD_DOUBLE)
+  WidePlaces place;
+  for (i64 i = 0; i < k_wide; ++i) place[i] = static_cast<WidePlace>(i);
+  place += static_cast<WidePlace>(first);
+  const __m512i listed = _mm512_maskz_compress_epi32(static_cast<__mmask16>(set), reinterpret_cast<__m512i>(place));
+  std::memcpy(to, &listed, sizeof(listed));
+#else
+  WidePlace* at = to;
+  for (std::uint32_t rest = set; rest != 0; rest &= rest - 1) *at++ = static_cast<WidePlace>(first + std::countr_zero(rest));
+#endif
+  return std::popcount(set);
 }
 /// x in all elements, a negative zero too.
 inline Wide all(real x) { return x - Wide{}; }

@@ -42,8 +42,10 @@ class Adam {
   RowMoments& row_moments(ParamId id) { return row_moments_[static_cast<std::size_t>(id.index)]; }
 
  private:
+  struct Factors;
   struct Update;
-  void step_rows(ParamSet& params, const ParamInfo& p, const Update& u);
+  class Missed;
+  void step_rows(ParamSet& params, const ParamInfo& p, const Update& u, Missed& missed);
 
   static int index(Owner owner) { return owner == Owner::replicated ? 0 : 1; }
   AdamConfig config_;
