@@ -47,6 +47,7 @@ void print_sizes(const ModelSetup& setup, const train::TrainConfig& config) {
     std::cout << fmt::format("with {} experts per token and layer: {:.3f} M active parameters, {:.3f} M forward flops per token\n", choices,
                              all.active_parameters / mega, all.flops_per_token / mega);
   }
+  std::cout << fmt::format("exchange: {}\n", setup.exchange_choice.in_words());
   for (i64 r = 0; r < setup.grid.expert_group().size() && r < 64; ++r) {
     std::cout << fmt::format("experts of rank {}: {}\n", r, experts_in_words(moe->expert_map().owned_by(r)));
   }

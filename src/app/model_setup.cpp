@@ -24,23 +24,38 @@ i64 read_parallel(Spec& s, SetupFor purpose) {
   return groups;
 }
 
+/// A router that belongs to no model.
+std::unique_ptr<routing::Router> make_lone_router(Config& config, const model::ModelConfig& model, const model::MoeConfig& moe) {
+  ParamSet unused;
+  return routing::router_variant(moe.router).make({unused, "", model.width, moe.expert_widths, moe.split}, config.section("moe"));
+}
+
+/// What will travel: the batch of the configuration (of its default, where training is not configured), dealt out among all ranks.
+exchange::ExchangeLoad expected_load(Config& config, const model::ModelConfig& model, const model::MoeConfig& moe, i64 ranks) {
+  constexpr i64 k_sequences = 16;
+  constexpr double k_choices = 2;  // of routers that do not know before
+  const std::map<std::string, std::string> given = config.given();
+  const auto batch = given.find("train.batch");
+  const i64 sequences = batch == given.end() ? k_sequences : Spec("train", {{"batch", batch->second}}).integer("batch", k_sequences, 1, i64{1} << 40, "");
+  const double choices = make_lone_router(config, model, moe)->selected_per_token();
+  return {std::max<i64>(1, sequences * model.seq_len / ranks), model.width, choices > 0 ? choices : k_choices};
+}
+
 }  // namespace
 
 ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const DataShape& data, SetupFor purpose)
     : grid(world.split(0, world.rank()), read_parallel(config.section("parallel"), purpose)),
-      exchange_config(exchange::ExchangeConfig::read(config.section("exchange"))),
-      exchanger(exchange::make_exchanger(purpose == SetupFor::sizes ? exchange::ExchangeConfig{"auto"} : exchange_config, grid.expert_group())),
       model_config(model::ModelConfig::read(config.section("model"), data.vocab)),
       moe_config(model::MoeConfig::read(config.section("moe"), model_config.layers)),
-      placement_config(train::PlacementConfig::read(config.section("parallel"))) {
+      exchange_config(exchange::ExchangeConfig::read(config.section("exchange"))),
+      exchange_choice(choose_exchange(purpose == SetupFor::sizes ? exchange::ExchangeConfig{"auto"} : exchange_config, grid.expert_group(),
+                                      moe_config.layers.empty() ? exchange::ExchangeLoad{} : expected_load(config, model_config, moe_config, world.size()))),
+      exchanger(make_exchanger(exchange_config, exchange_choice, grid.expert_group())) {
   if (exchange_config.kind == "dry_run" && world.size() > 1) {
-    user_error("exchange.kind = dry_run: works on 1 rank only, here are {}; allowed: auto, all_to_all, hierarchical", world.size());
+    user_error("exchange.kind = dry_run: works on 1 rank only, here are {}; allowed: auto, all_to_all, hierarchical, gather", world.size());
   }
   // A dense model still reads the router's options, so that a config with experts switched off stays valid.
-  if (moe_config.layers.empty()) {
-    ParamSet unused;
-    routing::router_variant(moe_config.router).make({unused, "", model_config.width, moe_config.expert_widths, moe_config.split}, config.section("moe"));
-  }
+  if (moe_config.layers.empty()) make_lone_router(config, model_config, moe_config);
   model = model::make_model(data.task, data.classes, params, model_config, config.section("moe"), moe_config, grid, *exchanger);
 }
 

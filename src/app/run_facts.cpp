@@ -63,6 +63,7 @@ io::RunDescription describe_setup(const ModelSetup& setup, const Config& config,
   const model::MoeLayer& moe = *setup.model->blocks()[run.moe_layers.front()].moe();
   run.expert_widths = setup.moe_config.expert_widths;
   run.layer = train::layer_facts(setup.moe_config, moe);
+  run.facts.emplace_back("exchange", setup.exchange_choice.in_words());
   const i64 paired = setup.exchange_config.kind == "dry_run" ? setup.exchange_config.pretend_ranks : run.ranks;
   run.pair_ranks = paired <= exchange::k_most_paired_ranks ? paired : 0;
   run.k_bins = model::k_bins(run.experts(), setup.moe_config.bank != routing::Bank::feed_forward);

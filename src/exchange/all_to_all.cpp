@@ -27,8 +27,8 @@ void for_each_other(const comm::Communicator& group, Work work) {
   for (i64 step = 1; step < group.size(); ++step) work((group.rank() + step) % group.size());
 }
 
-/// Who needs which of our tokens: fills what the plan knows at home. Returns the tickets, by rank; those of one rank by token, then in list order.
-std::vector<Ticket> write_tickets(ExchangePlan& plan, const routing::Assignment& a, const ExpertMap& map) {
+/// Who gets which of our tokens: fills what the plan knows at home. Returns the tickets, by rank; those of one rank by token, then in list order.
+std::vector<Ticket> write_tickets(ExchangePlan& plan, const routing::Assignment& a, const ExpertMap& map, Reach reach) {
   const std::size_t ranks = static_cast<std::size_t>(map.owners());
   plan.send_rows.assign(ranks, 0);
   plan.send_entries.assign(ranks, 0);
@@ -48,22 +48,24 @@ std::vector<Ticket> write_tickets(ExchangePlan& plan, const routing::Assignment&
     plan.send_rows[to] += first;
     ++plan.send_entries[to];
   });
+  const bool all = plan.all_to_all_ranks = reach == Reach::all;
+  if (all) plan.send_rows.assign(ranks, a.tokens());
   const std::vector<i64> first_row = starts(plan.send_rows);
   std::vector<i64> row = first_row, slot = starts(plan.send_entries);
-  plan.send_token.resize(static_cast<std::size_t>(row.back()));
+  plan.send_token.resize(static_cast<std::size_t>(all ? 0 : row.back()));
   std::vector<Ticket> tickets(static_cast<std::size_t>(slot.back()));
   for_each_kept([&](i64 t, std::size_t i, std::size_t to, bool first) {
-    if (first) plan.send_token[static_cast<std::size_t>(row[to]++)] = t;
-    tickets[static_cast<std::size_t>(slot[to])] = {static_cast<std::int32_t>(row[to] - 1 - first_row[to]),
+    if (first && !all) plan.send_token[static_cast<std::size_t>(row[to]++)] = t;
+    tickets[static_cast<std::size_t>(slot[to])] = {static_cast<std::int32_t>(all ? t : row[to] - 1 - first_row[to]),
                                                    static_cast<std::int32_t>(map.local_index(a.expert[i])), a.weight[i]};
     plan.return_slot[i] = slot[to]++;
   });
   return tickets;
 }
 
-/// Sends tickets to those who need them. A message says by its length how many it brings, and its last ticket how many rows will follow, so no
-/// counts travel ahead.
-std::vector<Ticket> exchange_tickets(const comm::Communicator& group, ExchangePlan& plan, const std::vector<Ticket>& mine) {
+/// Sends tickets to those who need them. A message says by its length how many it brings, and its last ticket how many rows will follow (where not
+/// all do), so no counts travel ahead.
+std::vector<Ticket> exchange_tickets(const comm::Communicator& group, ExchangePlan& plan, const std::vector<Ticket>& mine, const LaneLayout& lanes, Reach reach) {
   const std::size_t me = static_cast<std::size_t>(group.rank());
   const std::vector<i64> out = starts(plan.send_entries);
   comm::Messages messages(group);
@@ -77,18 +79,20 @@ std::vector<Ticket> exchange_tickets(const comm::Communicator& group, ExchangePl
   std::copy_n(mine.begin() + out[me], plan.send_entries[me], arrived.begin() + in[me]);
   messages.wait();
   plan.recv_rows.assign(plan.send_rows.size(), 0);
+  const i64 first_rank = lanes.rank() - group.rank();  // of the group, among those that share the batch
   for (std::size_t r = 0; r < plan.recv_rows.size(); ++r) {
-    if (plan.recv_entries[r]) plan.recv_rows[r] = arrived[static_cast<std::size_t>(in[r + 1] - 1)].row + 1;
+    if (reach == Reach::all) plan.recv_rows[r] = lanes.sequences_of(static_cast<i64>(r) + first_rank).count * lanes.seq_len();
+    else if (plan.recv_entries[r]) plan.recv_rows[r] = arrived[static_cast<std::size_t>(in[r + 1] - 1)].row + 1;
   }
   return arrived;
 }
 
 }  // namespace
 
-ExchangePlan AllToAllExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout&, i64 width) const {
+ExchangePlan AllToAllExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const {
   PLEIAD_CHECK(map.owners() == group_.size(), "{} owners for {} ranks", map.owners(), group_.size());
   ExchangePlan plan;
-  const std::vector<Ticket> arrived = exchange_tickets(group_, plan, write_tickets(plan, a, map));
+  const std::vector<Ticket> arrived = exchange_tickets(group_, plan, write_tickets(plan, a, map, reach_), lanes, reach_);
   if (combine_ == Combine::home) order_at_home(plan, a);
 
   Arrivals arrivals(arrived.size());
@@ -120,23 +124,24 @@ struct Home {
 
 class AllToAllTrip : public RoundTrip {
  public:
-  /// Rows leave at once. What a rank sends to itself is copied once and goes through no message; its results stay where the experts put them.
+  /// Rows leave at once, sends before receives (messages.hpp). What a rank sends to itself is copied once and goes through no message; its results stay where the experts put them.
   AllToAllTrip(const comm::Communicator& group, Combine combine, ConstMatrixView from, const routing::Assignment& a, const ExchangePlan& plan,
                Matrix& arrived, AllToAllExchanger::Room& room, const Home& home)
       : group_(group), by_entry_(combine == Combine::home), a_(a), plan_(plan), arrived_(arrived), room_(room), home_(home), width_(from.cols), messages_(group) {
     const std::vector<i64> out = starts(plan.send_rows), in = starts(plan.recv_rows);
     arrived.resize_uninitialised(in.back(), width_);
-    room.packed.resize_uninitialised(out.back(), width_);
-    for_each_other(group, [&](i64 r) {
-      if (plan.recv_rows[r]) messages_.receive(r, k_rows, {comm::part(arrived.row(in[r]), plan.recv_rows[r] * width_)});
-    });
+    const bool all = plan.all_to_all_ranks, as_they_lie = all && from.contiguous();
+    room.packed.resize_uninitialised(as_they_lie ? 0 : out.back(), width_);
     const auto copy_rows_for = [&](i64 r, real* to) {
-      for (i64 i = out[r]; i < out[r + 1]; ++i, to += width_) std::copy_n(from.row(plan.send_token[static_cast<std::size_t>(i)]), width_, to);
+      for (i64 i = out[r]; i < out[r + 1]; ++i, to += width_) std::copy_n(from.row(all ? i - out[r] : plan.send_token[static_cast<std::size_t>(i)]), width_, to);
     };
     for_each_other(group, [&](i64 r) {
       if (!plan.send_rows[r]) return;
-      copy_rows_for(r, room.packed.row(out[r]));
-      messages_.send(r, k_rows, {comm::part(room.packed.row(out[r]), plan.send_rows[r] * width_)});
+      if (!as_they_lie) copy_rows_for(r, room.packed.row(out[r]));
+      messages_.send(r, k_rows, {comm::part(as_they_lie ? from.data : room.packed.row(out[r]), plan.send_rows[r] * width_)});
+    });
+    for_each_other(group, [&](i64 r) {
+      if (plan.recv_rows[r]) messages_.receive(r, k_rows, {comm::part(arrived.row(in[r]), plan.recv_rows[r] * width_)});
     });
     copy_rows_for(group.rank(), arrived.row(in[group.rank()]));
   }
@@ -166,10 +171,10 @@ class AllToAllTrip : public RoundTrip {
       return home_.forward ? comm::Part{} : comm::part(all.data() + at[r], at[r + 1] - at[r]);
     };
     for_each_other(group_, [&](i64 r) {
-      if (here[r]) messages_.receive(r, k_results, {comm::part(room_.returned.row(in[r]), here[r] * width_), weights(room_.weights_back, w_in, r)});
+      if (there[r]) messages_.send(r, k_results, {comm::part(room_.results.row(out[r]), there[r] * width_), weights(room_.weights_there, w_out, r)});
     });
     for_each_other(group_, [&](i64 r) {
-      if (there[r]) messages_.send(r, k_results, {comm::part(room_.results.row(out[r]), there[r] * width_), weights(room_.weights_there, w_out, r)});
+      if (here[r]) messages_.receive(r, k_results, {comm::part(room_.returned.row(in[r]), here[r] * width_), weights(room_.weights_back, w_in, r)});
     });
     const i64 me = group_.rank();
     own_ = {in[me], here[me]};
@@ -210,6 +215,10 @@ class AllToAllTrip : public RoundTrip {
   void sum_by_rank() {
     if (home_.forward) clear_rows(home_.sum);
     for (std::size_t i = 0; i < plan_.send_token.size(); ++i) ops::vec::add(back(static_cast<i64>(i)), home_.sum.row(plan_.send_token[i]), width_);
+    const i64 tokens = home_.sum.rows;
+    for (i64 t = 0; plan_.all_to_all_ranks && t < tokens; ++t) {
+      for (i64 r = 0; r < group_.size(); ++r) ops::vec::add(back(r * tokens + t), home_.sum.row(t), width_);
+    }
   }
 
   const comm::Communicator& group_;

@@ -15,10 +15,11 @@ struct Amounts {
 };
 
 /// Fills the amounts between ranks and between nodes. A token counts once for each rank or node that needs it, in a node not for its own rank.
-void count(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, const NodeLayout& nodes, Amounts& by_rank, Amounts& by_node) {
+void count(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, const NodeLayout& nodes, bool to_all, Amounts& by_rank, Amounts& by_node) {
   std::vector<i64> last_rank(static_cast<std::size_t>(nodes.ranks()), -1), last_node(static_cast<std::size_t>(nodes.nodes()), -1);
   for (i64 from = 0; from < nodes.ranks(); ++from) {
     const Range mine = lanes.sequences_of(from);
+    for (i64 to = 0; to_all && to < nodes.ranks(); ++to) by_rank(from, to).rows = mine.count * lanes.seq_len();
     for (i64 t = mine.begin * lanes.seq_len(); t < mine.end() * lanes.seq_len(); ++t) {
       for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
         if (!a.kept[i]) continue;
@@ -26,7 +27,7 @@ void count(const routing::Assignment& a, const ExpertMap& map, const LaneLayout&
         Amount &rank_pair = by_rank(from, to), &node_pair = by_node(nodes.node_of(from), node);
         ++rank_pair.entries;
         ++node_pair.entries;
-        rank_pair.rows += std::exchange(last_rank[to], t) != t;
+        if (!to_all) rank_pair.rows += std::exchange(last_rank[to], t) != t;
         node_pair.rows += std::exchange(last_node[node], t) != t;
       }
     }
@@ -40,7 +41,7 @@ std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment
   const i64 ranks = nodes_.ranks();
   const bool paired = bytes_to && ranks <= k_most_paired_ranks;
   Amounts by_rank(ranks), by_node(nodes_.nodes());
-  count(a, own_map.for_owners(ranks), lanes, nodes_, by_rank, by_node);
+  count(a, own_map.for_owners(ranks), lanes, nodes_, kind_ == Kind::gather, by_rank, by_node);
   std::vector<Traffic> all(static_cast<std::size_t>(ranks));
   if (paired) bytes_to->assign(static_cast<std::size_t>(ranks * ranks), 0);
   const auto add = [&](i64 from, i64 to, const Traffic& t) {

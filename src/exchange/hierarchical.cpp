@@ -21,19 +21,19 @@ struct Home {
 
 class HierarchicalTrip : public RoundTrip {
  public:
-  /// Rows leave at once. Nobody still reads the boxes of the trip before: all ranks have met since then, in its leave().
+  /// Rows leave at once, sends before receives (messages.hpp). Nobody still reads the boxes of the trip before: all ranks have met since then, in its leave().
   HierarchicalTrip(const comm::Communicator& group, Combine combine, bool several_nodes, ConstMatrixView from, const routing::Assignment& a,
                    const ExchangePlan& plan, Matrix& arrived, HierarchicalExchanger::Room& room, const Home& home)
       : by_entry_(combine == Combine::home), several_nodes_(several_nodes), a_(a), plan_(plan), nodes_(*plan.nodes), arrived_(arrived), room_(room),
         home_(home), width_(from.cols), in_(group), out_(group) {
     room.rows.reserve(nodes_.box_rows * width_ * k_real);
-    for (const PortMessages& p : nodes_.ports) receive(p.peer, k_rows, room.rows, p.rows_in, {}, {});
     for (const Put& p : nodes_.put) {
       real* to = box_row(p.place);
       for (i64 i = p.first; i < p.first + p.count; ++i, to += width_) std::copy_n(from.row(nodes_.put_token[static_cast<std::size_t>(i)]), width_, to);
     }
     room.rows.meet();
     for (const PortMessages& p : nodes_.ports) send(p.peer, k_rows, room.rows, p.rows_out, {}, {});
+    for (const PortMessages& p : nodes_.ports) receive(p.peer, k_rows, room.rows, p.rows_in, {}, {});
     arrived.resize_uninitialised(plan.arrived(), width_);
     for (const Fetch& f : nodes_.fetches) {
       for (i64 k = f.rows.begin; f.source == Source::self && k < f.rows.end(); ++k) {
@@ -62,7 +62,6 @@ class HierarchicalTrip : public RoundTrip {
 
   void leave(std::span<const real> d_row_weight) override {
     for (std::size_t r = 0; r < d_row_weight.size(); ++r) weights()[nodes_.weight_place[r]] = d_row_weight[r];
-    for (const PortMessages& p : nodes_.ports) receive(p.peer, k_results, room_.results, p.results_in, weights(), p.weights_in);
     room_.results.meet();
     if (!several_nodes_) return;
     if (!by_entry_) {
@@ -70,6 +69,7 @@ class HierarchicalTrip : public RoundTrip {
       room_.results.meet();
     }
     for (const PortMessages& p : nodes_.ports) send(p.peer, k_results, room_.results, p.results_out, weights(), p.weights_out);
+    for (const PortMessages& p : nodes_.ports) receive(p.peer, k_results, room_.results, p.results_in, weights(), p.weights_in);
   }
 
   void finish() override {

@@ -80,7 +80,9 @@ check "exchange.kind = local on 1 rank" train chosen 1 "${switch[@]}" exchange.k
 check "... is what auto takes" runs same switch-1 chosen
 check "a dry run of 4 ranks, uneven experts in blocks" train dry-switch 1 "${switch[@]}" exchange.kind=dry_run exchange.pretend_ranks=4
 check "... trains as without" runs same switch-1 dry-switch
-check "... counts the traffic of 4 real ranks" runs traffic dry-switch switch-4 4
+check "4 ranks, each with each" train each-switch 4 "${switch[@]}" exchange.kind=all_to_all
+check "... give the same bits" runs same switch-1 each-switch
+check "... and send what was pretended" runs traffic dry-switch each-switch 4
 
 gshard=(moe.preset=gshard moe.capacity_order=probability moe.expert_bias=true moe.activation=relu
     moe.expert_width=20 moe.placement=round_robin model.tied_head=true moe.z_loss=0.01)
@@ -88,10 +90,16 @@ for combine in home owner; do
     check "a dry run, experts placed round robin, combine = $combine" train "dry-$combine" 1 "${gshard[@]}" exchange.kind=dry_run exchange.pretend_ranks=4 exchange.combine=$combine
     check "... trains as without" runs same gshard-1 "dry-$combine"
 done
-check "... counts the traffic of 4 real ranks placed round robin" runs traffic dry-home gshard-4 4
-check "combine = owner on 4 ranks" train owner-4 4 "${gshard[@]}" exchange.combine=owner
+check "4 ranks, each with each, placed round robin" train each-gshard 4 "${gshard[@]}" exchange.kind=all_to_all
+check "... give the same bits" runs same gshard-1 each-gshard
+check "... and send what was pretended" runs traffic dry-home each-gshard 4
+check "combine = owner on 4 ranks" train owner-4 4 "${gshard[@]}" exchange.combine=owner exchange.kind=all_to_all
 check "... agrees closely with home" runs near 1e-2 gshard-1 owner-4
 check "... and the dry run counts its traffic" runs traffic dry-owner owner-4 4
+check "a gather on 4 ranks" train gather-4 4 "${gshard[@]}" exchange.combine=owner exchange.kind=gather
+check "... gives the bits of combine = owner" runs same owner-4 gather-4
+check "sums on a node on 4 ranks" train node-4 4 "${gshard[@]}" exchange.combine=owner exchange.kind=hierarchical
+check "... agree closely with home" runs near 1e-2 gshard-1 node-4
 check "2 data groups of 2 ranks" train groups-4 4 "${gshard[@]}" parallel.data_groups=2
 check "... agree closely with 1 rank" runs near 1e-2 gshard-1 groups-4
 check "4 data groups of 1 rank" train groups4-4 4 "${gshard[@]}" parallel.data_groups=4

@@ -1,6 +1,7 @@
 // The exchange over MPI against the exchange on one rank, on whatever number of ranks this is run, forward and backward.
 #include "exchange/sample_problem.hpp"
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/exchange/choice.hpp"
 
 namespace pleiad::exchange {
 namespace {
@@ -46,7 +47,10 @@ class Exchanging : public testing::TestWithParam<Case> {
   /// Every way to travel, with every rule of placement at least once.
   template <class Work>
   void for_each_exchanger(Combine combine, Work work) const {
-    for (const ExpertPlacement rule : k_rules) work(AllToAllExchanger(comm_, combine), rule);
+    for (const ExpertPlacement rule : k_rules) {
+      work(AllToAllExchanger(comm_, combine), rule);
+      if (combine == Combine::owner) work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::all), rule);
+    }
     std::size_t number = 0;
     for (const NodeLayout& nodes : node_layouts(comm_.size())) {
       SCOPED_TRACE("node layout " + std::to_string(number));
@@ -170,19 +174,54 @@ TEST_P(Exchanging, DispatchAndItsAdjointAreTransposes) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, Exchanging, testing::ValuesIn(cases()), [](const auto& of) { return std::string(of.param.name); });
 
-TEST(Exchanger, IsChosenByTheNumberOfRanks) {
-  const comm::Communicator world = comm::Communicator::world();
-  ExchangeConfig config{.kind = "auto", .combine = Combine::home, .pretend_ranks = 4};
-  EXPECT_EQ(dynamic_cast<const AllToAllExchanger*>(make_exchanger(config, world).get()) != nullptr, world.size() > 1);
-  for (const char* kind : {"local", "dry_run"}) {
+// Both add up what each rank made of a token, rank after rank.
+TEST_P(Exchanging, GatherGivesTheBitsOfSumsAtTheOwner) {
+  const Compared c(GetParam(), ExpertPlacement::round_robin, comm_, AllToAllExchanger(comm_, Combine::owner));
+  const Compared all(GetParam(), ExpertPlacement::round_robin, comm_, AllToAllExchanger(comm_, Combine::owner, nodes_of(comm_), Reach::all));
+  EXPECT_EQ(comm::all_gather_v<real>(comm_, c.here.y.flat()), comm::all_gather_v<real>(comm_, all.here.y.flat()));
+  EXPECT_EQ(comm::all_gather_v<real>(comm_, c.here.d_x.flat()), comm::all_gather_v<real>(comm_, all.here.d_x.flat()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, Exchanging, testing::ValuesIn(cases()), [](const auto& of) { return std::string(of.param.name); });
+
+class ChosenExchange : public testing::Test {
+ protected:
+  ExchangeChoice choose(const char* kind, Combine combine = Combine::home, const ExchangeLoad& load = {}) const {
+    ExchangeConfig config;
     config.kind = kind;
-    if (world.size() == 1) {
-      EXPECT_NE(make_exchanger(config, world), nullptr);
+    config.combine = combine;
+    config.pretend_ranks = 4;
+    return choose_exchange(config, world_, load);
+  }
+  const comm::Communicator world_ = comm::Communicator::world();
+};
+
+TEST_F(ChosenExchange, IsLocalOnOneRankAndSharesMemoryOnOneNode) {
+  EXPECT_EQ(choose("auto").kind, world_.size() == 1 ? "local" : "hierarchical");
+  for (const char* kind : {"all_to_all", "hierarchical", "gather"}) EXPECT_EQ(choose(kind).kind, kind);
+  for (const char* kind : {"local", "dry_run"}) {
+    if (world_.size() == 1) {
+      EXPECT_EQ(choose(kind).kind, kind);
     } else {
-      const std::string message = test::message_of<UserError>([&] { make_exchanger(config, world); });
+      const std::string message = test::message_of<UserError>([&] { choose(kind); });
       EXPECT_TRUE(test::contains(message, std::string("exchange.kind = ") + kind)) << message;
       EXPECT_TRUE(test::contains(message, "all_to_all")) << message;
     }
+  }
+}
+
+TEST_F(ChosenExchange, IsTheSameOnAllRanksAndSaysWhatItRestsOn) {
+  for (const Combine combine : {Combine::home, Combine::owner}) {
+    const ExchangeChoice choice = choose("auto", combine, {512, 64, 2});
+    const std::string words = choice.in_words();
+    EXPECT_EQ(comm::broadcast(world_, words), words);
+    EXPECT_EQ(choice.predictions.empty(), world_.size() == 1);
+    if (world_.size() == 1) continue;
+    EXPECT_EQ(choice.predictions.size(), combine == Combine::home ? 2u : 3u) << "a gather does not give the bits of one rank";
+    EXPECT_EQ(choice.kind, name_of(choice.predictions.front().kind));
+    EXPECT_GT(choice.machine.within.per_message, 0);
+    EXPECT_GT(choice.machine.per_copied_byte, 0);
+    EXPECT_TRUE(test::contains(words, "predicted")) << words;
   }
 }
 

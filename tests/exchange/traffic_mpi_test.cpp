@@ -92,6 +92,9 @@ TEST_P(TrafficOf, PlanDryRunAndMpiAgree) {
   for (const auto& [combine, rule] : {std::pair{Combine::home, ExpertPlacement::block}, std::pair{Combine::owner, ExpertPlacement::round_robin}}) {
     for (const NodeLayout& nodes : node_layouts(comm.size())) {
       compare(AllToAllExchanger(comm, combine, nodes), DryRunExchanger(nodes, combine, Kind::all_to_all), GetParam(), rule, comm);
+      if (combine == Combine::owner) {
+        compare(AllToAllExchanger(comm, combine, nodes, Reach::all), DryRunExchanger(nodes, combine, Kind::gather), GetParam(), rule, comm);
+      }
       compare(HierarchicalExchanger(comm, combine, nodes), DryRunExchanger(nodes, combine, Kind::hierarchical), GetParam(), rule, comm);
     }
   }

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "pleiad/app/config.hpp"
+#include "pleiad/exchange/choice.hpp"
 #include "pleiad/io/checkpoint_h5.hpp"
 #include "pleiad/model/model.hpp"
 #include "pleiad/train/trainer.hpp"
@@ -29,11 +30,12 @@ struct ModelSetup {
   ModelSetup& operator=(const ModelSetup&) = delete;
 
   comm::ProcessGrid grid;
-  exchange::ExchangeConfig exchange_config;
-  std::unique_ptr<exchange::Exchanger> exchanger;
-  ParamSet params;
   model::ModelConfig model_config;
   model::MoeConfig moe_config;
+  exchange::ExchangeConfig exchange_config;
+  exchange::ExchangeChoice exchange_choice;
+  std::unique_ptr<exchange::Exchanger> exchanger;
+  ParamSet params;
   train::PlacementConfig placement_config;
   std::unique_ptr<model::Model> model;
 };

@@ -1,4 +1,6 @@
 // Messages between two ranks that travel while this rank does something else. What a message is made of need not lie together.
+// Over TCP a long message starts with a question and an answer, and an answer can stand in line behind megabytes that the other question set going.
+// Two ranks that both send first and then receive have asked before either answers, so their link works both ways; the other order can halve it.
 #pragma once
 #include <mpi.h>
 

@@ -6,10 +6,18 @@
 
 namespace pleiad::exchange {
 
+/// Who gets a token's row: the ranks that need it, or all of them, where nearly all need it and their sums come back (a gather and a
+/// reduce-scatter): no row is looked for, and nothing is packed.
+enum class Reach { needed, all };
+
 class AllToAllExchanger : public Exchanger {
  public:
   /// `group` are the ranks that share out the experts; it must outlive this. `nodes` only tells which bytes count as leaving a node.
-  AllToAllExchanger(const comm::Communicator& group, Combine combine, NodeLayout nodes) : group_(group), combine_(combine), nodes_(std::move(nodes)) {}
+  /// pre: where all ranks get all rows, combine = owner.
+  AllToAllExchanger(const comm::Communicator& group, Combine combine, NodeLayout nodes, Reach reach = Reach::needed)
+      : group_(group), combine_(combine), nodes_(std::move(nodes)), reach_(reach) {
+    PLEIAD_CHECK(reach == Reach::needed || combine == Combine::owner, "a gather with combine = home");
+  }
   /// Every rank on a node of its own.
   AllToAllExchanger(const comm::Communicator& group, Combine combine) : AllToAllExchanger(group, combine, NodeLayout::of_size(group.size(), 1)) {}
 
@@ -30,6 +38,7 @@ class AllToAllExchanger : public Exchanger {
   const comm::Communicator& group_;
   Combine combine_;
   NodeLayout nodes_;
+  Reach reach_;
   mutable Room room_;
 };
 

@@ -1,5 +1,5 @@
 // Moving token rows to the owners of their experts and back. Implementations: local.hpp (the truth, one rank), all_to_all.hpp (MPI, each
-// rank with each), hierarchical.hpp (MPI between nodes, shared memory inside), dry_run.hpp (local, counting pretended traffic).
+// rank with each, or a gather), hierarchical.hpp (MPI between nodes, shared memory inside), dry_run.hpp (local, counting pretended traffic).
 // Letters: T tokens at home, D width, R expert-major rows at the owner.
 #pragma once
 #include <memory>
@@ -50,18 +50,26 @@ class Exchanger {
 };
 
 /// How tokens can travel between ranks.
-enum class Kind { all_to_all, hierarchical };
+enum class Kind { all_to_all, hierarchical, gather };
+/// Its name in a configuration.
+const char* name_of(Kind kind);
 
 struct ExchangeConfig {
-  std::string kind;  ///< auto, local, all_to_all, hierarchical, dry_run
+  std::string kind;  ///< auto, local, all_to_all, hierarchical, gather, dry_run
   Combine combine = Combine::home;
   i64 pretend_ranks = 0, pretend_per_node = 1;
   Kind pretend_kind = Kind::all_to_all;
-  /// Reads section [exchange].
+  /// Reads section [exchange]. UserError for values that contradict each other.
   static ExchangeConfig read(Spec& spec);
 };
 
-/// UserError if the kind does not go with the number of ranks. `group` must outlive the exchanger. collective.
-std::unique_ptr<Exchanger> make_exchanger(const ExchangeConfig& config, const comm::Communicator& group);
+/// What travels in one layer and pass, as far as it is known before a run: tokens of a rank, experts per token.
+struct ExchangeLoad {
+  i64 tokens = 0, width = 0;
+  double choices = 0;
+};
+
+/// The exchanger of choose_exchange() (choice.hpp). `group` must outlive it. collective.
+std::unique_ptr<Exchanger> make_exchanger(const ExchangeConfig& config, const comm::Communicator& group, const ExchangeLoad& load = {});
 
 }  // namespace pleiad::exchange

@@ -24,7 +24,8 @@ struct ExchangePlan {
   // At home.
   std::vector<i64> send_rows;     // [P] token rows for each rank; a token travels once per rank that needs it
   std::vector<i64> send_entries;  // [P] kept assignments behind them
-  std::vector<i64> send_token;    // [sum send_rows] local token of each sent row, by rank, then in token order
+  std::vector<i64> send_token;    // [sum send_rows] local token of each sent row, by rank, then in token order; empty where all go to all
+  bool all_to_all_ranks = false;  // every rank gets the row of every token
   std::vector<i64> return_slot;   // [nnz] place of each assignment among those that are sent, by rank; -1 where dropped
   std::vector<HomeEntry> home;    // [sum send_entries] in the order in which results are summed at home: by token, then expert
 

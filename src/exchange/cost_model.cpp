@@ -1,0 +1,103 @@
+#include "pleiad/exchange/cost_model.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/comm/messages.hpp"
+#include "pleiad/core/clock.hpp"
+
+namespace pleiad::exchange {
+
+namespace {
+
+constexpr int k_tag = 21;
+
+/// Seconds of one exchange of `bytes` both ways, the least of several.
+double time_both_ways(const comm::Communicator& group, i64 partner, i64 bytes, int repeats, std::vector<char>& out, std::vector<char>& in) {
+  double least = 1e30;
+  for (int i = 0; i < repeats; ++i) {
+    const Stopwatch watch;
+    comm::Messages messages(group);
+    messages.send(partner, k_tag, {comm::part(out.data(), bytes)});
+    messages.receive(partner, k_tag, {comm::part(in.data(), bytes)});
+    messages.wait();
+    least = std::min(least, watch.seconds());
+  }
+  return least;
+}
+
+/// Between this rank and `partner` (-1: none), all pairs at once; the slowest pair counts.
+LinkCost measure_link(const comm::Communicator& group, i64 partner) {
+  constexpr i64 k_small = 8, k_long = i64{1} << 18;
+  std::vector<char> out(static_cast<std::size_t>(k_long)), in(out.size());
+  double seconds[2] = {0, 0};
+  comm::barrier(group);
+  if (partner >= 0) {
+    seconds[0] = time_both_ways(group, partner, k_small, 10, out, in);
+    seconds[1] = time_both_ways(group, partner, k_long, 4, out, in);
+  }
+  comm::all_reduce_max<double>(group, seconds);
+  return {seconds[0], std::max(0.0, seconds[1] - seconds[0]) / static_cast<double>(k_long)};
+}
+
+double measure_copy() {
+  std::vector<char> from(std::size_t{1} << 22, 1), to(from.size());
+  double least = 1e30;
+  for (int i = 0; i < 3; ++i) {
+    const Stopwatch watch;
+    std::ranges::copy(from, to.begin());
+    least = std::min(least, watch.seconds());
+    from[0] = to[to.size() - 1];  // so that no copy can be left out
+  }
+  return least / static_cast<double>(from.size());
+}
+
+/// The number of ranks (of `of` in all, `there` of them in question) expected among the owners of a token's experts.
+double share_that_needs(double choices, double there, double of) { return 1 - std::pow(1 - there / of, choices); }
+
+}  // namespace
+
+MachineCost measure_machine(const comm::Communicator& group, const NodeLayout& nodes) {
+  const i64 node = nodes.node_of(group.rank()), place = nodes.place(group.rank());
+  const std::vector<i64>& mine = nodes.ranks_of(node);
+  const std::size_t next = static_cast<std::size_t>(place ^ 1);
+  MachineCost cost;
+  if (nodes.nodes() < nodes.ranks()) cost.within = measure_link(group, next < mine.size() ? mine[next] : -1);
+  const i64 other = node ^ 1;
+  if (nodes.nodes() > 1) cost.between = measure_link(group, place == 0 && other < nodes.nodes() ? nodes.ranks_of(other).front() : -1);
+  cost.per_copied_byte = comm::max_over<double>(group, measure_copy());
+  return cost;
+}
+
+std::vector<Prediction> predict(const MachineCost& machine, const NodeLayout& nodes, const ExchangeLoad& load, Combine combine) {
+  std::size_t largest = 0;
+  for (i64 n = 0; n < nodes.nodes(); ++n) largest = std::max(largest, nodes.ranks_of(n).size());
+  const double here = static_cast<double>(largest), ranks = static_cast<double>(nodes.ranks()), away = ranks - here, others = static_cast<double>(nodes.nodes() - 1);
+  const double tokens = static_cast<double>(load.tokens), row = static_cast<double>(load.width) * sizeof(real);
+  const double to_rank = share_that_needs(load.choices, 1, ranks), to_node = share_that_needs(load.choices, here, ranks);
+  const double per_choice = load.choices / ranks;  // rows that come back from a rank, if each expert's comes by itself
+  const bool home = combine == Combine::home;
+  const auto link = [](const LinkCost& cost, double messages, double bytes) { return cost.per_message * messages + cost.per_byte * bytes; };
+  constexpr double k_messages = 3;  // tickets, rows, results
+
+  // A cable carries what all ranks of its node send; inside a node every rank moves its own. What goes by message is packed first.
+  const auto each_with_each = [&](double there) {
+    const double back = home ? per_choice : there, bytes = tokens * row * (there + back);
+    return link(machine.between, k_messages * away, bytes * away * here) + link(machine.within, k_messages * (here - 1), bytes * (here - 1)) +
+           machine.per_copied_byte * tokens * row * (there * ranks + back * ranks);
+  };
+  std::vector<Prediction> all;
+  all.push_back({Kind::all_to_all, each_with_each(to_rank)});
+  // Into boxes and out of them, and results out of theirs; ranks of a node meet five times (in the memory of the node a message has no bytes to move).
+  const double there = to_node, back = home ? per_choice * here : to_node;
+  const double meetings = here > 1 ? 5 * std::ceil(std::log2(here)) : 0;
+  all.push_back({Kind::hierarchical, link(machine.between, k_messages * std::ceil(others / here), tokens * row * (there + back) * others * here) +
+                                         machine.within.per_message * meetings +
+                                         machine.per_copied_byte * tokens * row * (there * (others + 1) + to_rank * ranks + (home ? per_choice : to_rank) * ranks + back * others)});
+  if (!home) all.push_back({Kind::gather, each_with_each(1) - machine.per_copied_byte * tokens * row * ranks});  // nothing is packed
+  std::ranges::stable_sort(all, {}, &Prediction::seconds);
+  return all;
+}
+
+}  // namespace pleiad::exchange

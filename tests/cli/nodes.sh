@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Training on several nodes, which are namespaces of this machine with cables between them: the bits of one rank, and bytes as the cables counted them.
+# PROCESSORS 2
+# TIMEOUT 300
+# shellcheck disable=SC2317  # functions are called by check
+# shellcheck source=tests/cli/_common.sh
+source "$PLEIAD_SOURCE/tests/cli/_common.sh"
+require_python
+unset "${!OMPI_MCA_@}"  # transports between nodes are not those of one machine
+nodes=$PLEIAD_SOURCE/tests/support/nodes
+bash "$nodes" -n 2 -r 1 -- true >probe.txt 2>&1
+if [[ $? == 77 ]]; then
+    cat probe.txt
+    exit 77
+fi
+
+check "a small corpus" pleiad_on 1 data synth --out corpus.h5 --tokens 30000 --document 64 --seed 5
+cat >tiny.ini <<'EOI'
+[model]
+width = 64
+layers = 2
+heads = 2
+seq_len = 32
+dense_width = 48
+[moe]
+experts = 16
+k = 6
+expert_width = 24
+[train]
+steps = 10
+batch_sequences = 16
+lanes = 8
+warmup_steps = 5
+eval_every = 10
+eval_windows = 8
+sample_tokens = 0
+[data]
+corpus = corpus.h5
+EOI
+
+# train NAME NODES RANKS_PER_NODE SETTINGS...: also writes NAME.cables
+train() {
+    local name=$1 count=$2 ranks=$3 setting
+    shift 3
+    local settings=()
+    for setting in "$@"; do settings+=(--set "$setting"); done
+    timeout -k 5 100 bash "$nodes" -n "$count" -r "$ranks" -c "$name.cables" -- "$PLEIAD" train --config tiny.ini --out "$name" "${settings[@]}"
+}
+runs() { "$PYTHON" "$PLEIAD_SOURCE/tests/cli/_runs.py" "$@"; }
+same_as_one() { train "$@" && runs same one "$1"; }
+fact() { "$PYTHON" -c 'import h5py, sys; print(h5py.File(sys.argv[1] + "/run.h5").attrs["exchange"])' "$1"; }
+
+check "one rank" pleiad_on 1 train --config tiny.ini --out one
+check "4 nodes of 2 ranks, hierarchical: the same bits" same_as_one hierarchical 4 2 exchange.kind=hierarchical
+check "... each rank with each: the same bits" same_as_one flat 4 2 exchange.kind=all_to_all
+check "3 nodes of 2, 1 and 3 ranks, hierarchical: the same bits" same_as_one uneven 3 2,1,3 exchange.kind=hierarchical
+check "2 nodes of 1 rank, whatever the model chooses: the same bits" same_as_one chosen 2 1
+fact chosen >fact.txt
+check "... and the record says what, and what it rests on" says fact.txt '2 ranks on 2 nodes.*predicted.*hierarchical.*between nodes'
+check "4 nodes of 2 ranks, sums on the nodes" train sums 4 2 exchange.kind=hierarchical exchange.combine=owner
+check "... agrees closely" runs near 1e-2 one sums
+check "... each rank with each" train flat_sums 4 2 exchange.kind=all_to_all exchange.combine=owner
+
+# What else travels is the same in both runs, so it is no part of the difference.
+cables_agree() { # RUN LEAN_RUN
+    "$PYTHON" - "$@" <<'EOP'
+import sys, h5py, numpy as np
+def between(run):
+    b = h5py.File(run + "/run.h5")["pairs/8/bytes"][()].sum(axis=0)
+    node = np.arange(8) // 2
+    return int(b[node[:, None] != node[None, :]].sum())
+def cables(run):
+    return sum(int(line.split()[1]) for line in open(run + ".cables"))
+more, less = sys.argv[1:]
+recorded, counted = between(more) - between(less), cables(more) - cables(less)
+print(f"between nodes: {between(more)} and {between(less)} bytes recorded; on the cables {cables(more)} and {cables(less)}; ratio of differences {counted / recorded:.4f}")
+sys.exit(not (between(less) < between(more) and 0.98 < counted / recorded < 1.15))
+EOP
+}
+check "the cables carry as much more as the records say" cables_agree flat_sums sums
+check "... also with sums at home" cables_agree flat hierarchical
+finish
