@@ -43,7 +43,7 @@ void compare(const Exchanger& exchanger, const DryRunExchanger& dry_run, const C
   const Matrix x(mine.tokens(), c.width);
   Matrix kept, y(x.rows(), x.cols()), d_x(x.rows(), x.cols());
   const auto experts_at_work = [&](RoundTrip& trip, const ExchangePlan& plan, bool forward) {
-    pretend_experts(plan.at_experts, map.owned_by(comm.rank()), trip.arrive(), trip.landing(), forward, [](i64, real*, i64) {});
+    pretend_experts(plan.at_experts, map.owned_by(comm.rank()), trip.begin(), trip.landing(), forward, [](i64, real*, i64) {});
     const std::vector<real> d_row_weight(forward ? 0 : static_cast<std::size_t>(plan.rows()));
     trip.leave(d_row_weight);
     trip.finish();
@@ -92,6 +92,9 @@ TEST_P(TrafficOf, PlanDryRunAndMpiAgree) {
   for (const auto& [combine, rule] : {std::pair{Combine::home, ExpertPlacement::block}, std::pair{Combine::owner, ExpertPlacement::round_robin}}) {
     for (const NodeLayout& nodes : node_layouts(comm.size())) {
       compare(AllToAllExchanger(comm, combine, nodes), DryRunExchanger(nodes, combine, Kind::all_to_all), GetParam(), rule, comm);
+      for (const i64 chunks : {2, 3}) {
+        compare(AllToAllExchanger(comm, combine, nodes, Reach::needed, chunks), DryRunExchanger(nodes, combine, Kind::all_to_all, chunks), GetParam(), rule, comm);
+      }
       if (combine == Combine::owner) {
         compare(AllToAllExchanger(comm, combine, nodes, Reach::all), DryRunExchanger(nodes, combine, Kind::gather), GetParam(), rule, comm);
       }
