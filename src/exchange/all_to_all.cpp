@@ -11,6 +11,7 @@ namespace pleiad::exchange {
 namespace {
 
 enum Tag : int { k_rows = 2, k_results, k_weights };
+constexpr int k_looks = 64;
 
 /// How one direction of travel ends: forward sums weighted results, backward adds gradients and brings those of the weights.
 struct Home {
@@ -26,11 +27,11 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
   AllToAllTrip(const comm::Communicator& group, Combine combine, ConstMatrixView from, const routing::Assignment& a, const ExchangePlan& plan,
                Matrix& arrived, AllToAllExchanger::Room& room, const Home& home)
       : group_(group), by_entry_(combine == Combine::home), chunks_(plan.out.chunks), a_(a), plan_(plan), arrived_(arrived), room_(room), home_(home),
-        width_(from.cols), sent_(group), coming_(group) {
+        width_(from.cols), sent_(group, plan.out.chunks > 1), coming_(group, plan.out.chunks > 1) {
     arrived.resize_uninitialised(plan.in.rows.back(), width_);
     send_rows(from);
     for (i64 c = 0; c < chunks_; ++c) {
-      arriving_.emplace_back(group);
+      arriving_.emplace_back(group, chunks_ > 1);
       for_each_other(group, [&](i64 r) {
         const Range rows = plan.in.part(plan.in.rows, r, c);
         if (rows.count) arriving_.back().receive(r, k_rows, {comm::part(arrived.row(rows.begin), rows.count * width_)});
@@ -66,7 +67,9 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
       if (entered_ > 0) depart(entered_ - 1);
       arriving_[static_cast<std::size_t>(entered_)].wait();
     }
-    if (entered_ == before) sent_.advance();
+    // One look moves one piece of each connection; a tile takes thousands of times longer than these.
+    for (int i = 0; entered_ == before && i < k_looks && !sent_.advance(); ++i) {
+    }
   }
 
   void leave(std::span<const real> d_row_weight) override {

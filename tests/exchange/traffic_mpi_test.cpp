@@ -6,6 +6,7 @@
 
 #include "exchange/sample_problem.hpp"
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/comm/messages.hpp"
 #include "pleiad/exchange/dry_run.hpp"
 
 namespace {
@@ -13,20 +14,20 @@ namespace {
 struct Seen {
   long long bytes = 0, messages = 0;
   std::map<int, long long> to;  // bytes by destination
-  void add(int count, MPI_Datatype type, int rank) {
+  void add(int count, MPI_Datatype type, int rank, bool first) {
     int size = 0;
     PMPI_Type_size(type, &size);
     bytes += static_cast<long long>(count) * size;
     to[rank] += static_cast<long long>(count) * size;
-    ++messages;
+    messages += first;
   }
 } seen;
 
 }  // namespace
 
-// A message counts even if it is empty.
+// A message counts even if it is empty, and once if it goes in pieces.
 extern "C" int MPI_Isend(const void* data, int count, MPI_Datatype type, int to, int tag, MPI_Comm comm, MPI_Request* request) {
-  seen.add(count, type, to);
+  seen.add(count, type, to, tag < pleiad::comm::k_more);
   return PMPI_Isend(data, count, type, to, tag, comm, request);
 }
 
