@@ -9,8 +9,8 @@
 namespace pleiad {
 
 void* allocate_aligned(std::size_t bytes) {
-  // Several large pages at least: less than one more is lost by rounding up.
-  constexpr std::size_t k_large_page = std::size_t{2} << 20, k_large = 4 * k_large_page;
+  // For tables that stay. What comes and goes in a step is better served by small pages: large ones may have to be made free first.
+  constexpr std::size_t k_large_page = std::size_t{2} << 20, k_large = 128 * k_large_page;
   const std::size_t unit = bytes >= k_large ? k_large_page : 64;
   const std::size_t size = (bytes + unit - 1) / unit * unit;
   void* memory = std::aligned_alloc(unit, size);

@@ -8,7 +8,7 @@ namespace pleiad {
 
 namespace {
 
-constexpr i64 k_chunk_numbers = i64{1} << 20;
+constexpr i64 k_chunk_numbers = i64{1} << 18;
 
 }  // namespace
 

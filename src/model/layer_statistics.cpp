@@ -13,6 +13,8 @@ namespace {
 
 /// Up to so many experts their lists travel with the other counts.
 constexpr i64 k_few_experts = 4096;
+/// So many assignments before its turn the counts of an expert are fetched.
+constexpr i64 k_ahead = 24;
 
 /// Everything that is summed over ranks but the lists of experts, in one order.
 std::vector<std::span<i64>> counts_of(LayerStatistics& s) {
@@ -138,6 +140,10 @@ void count_statistics(const routing::RouterTrace& router, const routing::Routing
     const i64 begin = a.offset[t], end = a.offset[t + 1];
     i64 k = 0;
     for (i64 i = begin; i < end; ++i) {
+      if (i + k_ahead < a.entries()) {  // of a million experts each is somewhere else
+        __builtin_prefetch(&s.expert_tokens[a.expert[i + k_ahead]], 1);
+        __builtin_prefetch(&s.expert_weight[a.expert[i + k_ahead]], 1);
+      }
       if (!a.kept[i]) continue;
       ++k;
       ++s.expert_tokens[a.expert[i]];

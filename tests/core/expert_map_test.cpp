@@ -110,7 +110,9 @@ TEST(Rebalancing, NeverMakesTheHeaviestHeavierAndNearlyEvensOutManyExperts) {
       const std::vector<double> after = load_per_owner(load, rebalanced_owners(load, owner, owners, 0.01), owners);
       EXPECT_LE(std::ranges::max(after), before);
       const double mean = std::accumulate(load.begin(), load.end(), 0.0) / static_cast<double>(owners);
-      if (experts == 64) EXPECT_LT(std::ranges::max(after), 1.05 * mean) << owners;
+      if (experts == 64) {
+        EXPECT_LT(std::ranges::max(after), 1.05 * mean) << owners;
+      }
     }
   }
 }

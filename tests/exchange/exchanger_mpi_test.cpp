@@ -181,7 +181,6 @@ TEST_P(Exchanging, GatherGivesTheBitsOfSumsAtTheOwner) {
   EXPECT_EQ(comm::all_gather_v<real>(comm_, c.here.d_x.flat()), comm::all_gather_v<real>(comm_, all.here.d_x.flat()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Exchanging, testing::ValuesIn(cases()), [](const auto& of) { return std::string(of.param.name); });
 
 class ChosenExchange : public testing::Test {
  protected:

@@ -38,7 +38,7 @@ TEST(Wide, FoldsAndMasks) {
     const Wide picked = wide::first(n) ? w : Wide{};
     for (i64 i = 0; i < k_wide; ++i) EXPECT_EQ(picked[i], i < n ? m(0, i) : 0);
   }
-  EXPECT_TRUE(std::signbit(wide::all(real(-0.0))[3]));
+  EXPECT_TRUE(std::signbit(wide::all(real(-0.0))[k_wide - 1]));
 }
 
 TEST(Tile, IsOneChainOfMultiplyAddsAtEverySize) {

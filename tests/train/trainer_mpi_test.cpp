@@ -147,9 +147,13 @@ TEST(Trainer, LeavesExpertsWhereMovingThemDoesNotPay) {
   run.trainer->run(*run.state, 4);
   for (const PlacementRecord& r : run.sink.placements) {
     EXPECT_EQ(r.moved > 0, r.wanted > 0 && r.gain > r.cost);
-    if (r.moved == 0) EXPECT_EQ(r.bytes, 0);
+    if (r.moved == 0) {
+      EXPECT_EQ(r.bytes, 0);
+    }
   }
-  if (run.sink.placements.empty() || run.sink.placements.front().moved == 0) EXPECT_EQ(owners_of(*run.tiny.model), before);
+  if (run.sink.placements.empty() || run.sink.placements.front().moved == 0) {
+    EXPECT_EQ(owners_of(*run.tiny.model), before);
+  }
 }
 
 TEST(Trainer, CannotMoveExpertsThatLieInOrder) {

@@ -10,11 +10,14 @@
 
 namespace pleiad::ops {
 
-#ifdef __AVX512F__
+#if defined(__AVX512F__)
 inline constexpr i64 k_wide_bytes = 64;
 inline constexpr i64 k_registers = 32;
-#else
+#elif defined(__AVX__)
 inline constexpr i64 k_wide_bytes = 32;
+inline constexpr i64 k_registers = 16;
+#else
+inline constexpr i64 k_wide_bytes = 16;
 inline constexpr i64 k_registers = 16;
 #endif
 typedef real Wide __attribute__((vector_size(k_wide_bytes)));
