@@ -182,6 +182,8 @@ TEST_P(Exchanging, GatherGivesTheBitsOfSumsAtTheOwner) {
 }
 
 
+INSTANTIATE_TEST_SUITE_P(Cases, Exchanging, testing::ValuesIn(cases()), [](const auto& of) { return std::string(of.param.name); });
+
 class ChosenExchange : public testing::Test {
  protected:
   ExchangeChoice choose(const char* kind, Combine combine = Combine::home, const ExchangeLoad& load = {}) const {
