@@ -75,7 +75,7 @@ double ExchangeBench::bytes() const {
   return static_cast<double>(comm::sum_over<i64>(layer_.grid().world(), rows * x_.cols())) * sizeof(real);
 }
 
-/// Rows that are not those of tokens which their sender has, in ascending order.
+/// Rows that are not those of tokens which their sender has, in ascending order (in each chunk of the exchange).
 i64 ExchangeBench::wrong_rows(ConstMatrixView arrived) const {
   const comm::Communicator& group = layer_.grid().expert_group();
   const i64 first_rank = layer_.grid().world().rank() - group.rank();  // in the world, of this expert group
@@ -85,6 +85,7 @@ i64 ExchangeBench::wrong_rows(ConstMatrixView arrived) const {
     const Range sequences = layer_.lanes().sequences_of(first_rank + sender);
     i64 before = sequences.begin * length - 1;
     for (i64 i = 0; i < plan().recv_rows[static_cast<std::size_t>(sender)] && row < arrived.rows; ++i, ++row) {
+      if (std::ranges::binary_search(plan().in.rows, row)) before = sequences.begin * length - 1;  // a chunk begins
       const i64 token = static_cast<i64>(arrived(row, 0));
       bool right = token > before && token < sequences.end() * length;
       for (i64 j = 0; j < arrived.cols && right; ++j) right = arrived(row, j) == identity(token, j);

@@ -48,28 +48,42 @@ const Part* only_part(std::initializer_list<Part> parts) {
   return only->bytes <= PartsType::k_most ? only : nullptr;
 }
 
+/// work(data, bytes, whether the first)
+template <class Work>
+void for_each_piece(const Part& part, bool in_pieces, Work work) {
+  const char* data = static_cast<const char*>(part.data);
+  i64 done = 0;
+  do {
+    const i64 bytes = in_pieces ? std::min(k_piece, part.bytes - done) : part.bytes;
+    work(data + done, bytes, done == 0);
+    done += bytes;
+  } while (done < part.bytes);
+}
+
 }  // namespace
 
 void Messages::send(i64 to, int tag, std::initializer_list<Part> parts) {
-  MPI_Request request = MPI_REQUEST_NULL;
+  const auto start = [&](const void* data, i64 count, MPI_Datatype type, int its_tag) {
+    requests_.push_back(MPI_REQUEST_NULL);
+    PLEIAD_MPI(MPI_Isend, data, static_cast<int>(count), type, static_cast<int>(to), its_tag, comm_->native(), &requests_.back());
+  };
   if (const Part* only = only_part(parts)) {
-    PLEIAD_MPI(MPI_Isend, only->data, static_cast<int>(only->bytes), MPI_BYTE, static_cast<int>(to), tag, comm_->native(), &request);
+    for_each_piece(*only, in_pieces_, [&](const char* data, i64 bytes, bool first) { start(data, bytes, MPI_BYTE, first ? tag : tag + k_more); });
   } else {
-    const PartsType type(parts);
-    PLEIAD_MPI(MPI_Isend, MPI_BOTTOM, 1, type.native(), static_cast<int>(to), tag, comm_->native(), &request);
+    start(MPI_BOTTOM, 1, PartsType(parts).native(), tag);
   }
-  requests_.push_back(request);
 }
 
 void Messages::receive(i64 from, int tag, std::initializer_list<Part> parts) {
-  MPI_Request request = MPI_REQUEST_NULL;
+  const auto start = [&](void* data, i64 count, MPI_Datatype type, int its_tag) {
+    requests_.push_back(MPI_REQUEST_NULL);
+    PLEIAD_MPI(MPI_Irecv, data, static_cast<int>(count), type, static_cast<int>(from), its_tag, comm_->native(), &requests_.back());
+  };
   if (const Part* only = only_part(parts)) {
-    PLEIAD_MPI(MPI_Irecv, const_cast<void*>(only->data), static_cast<int>(only->bytes), MPI_BYTE, static_cast<int>(from), tag, comm_->native(), &request);
+    for_each_piece(*only, in_pieces_, [&](const char* data, i64 bytes, bool first) { start(const_cast<char*>(data), bytes, MPI_BYTE, first ? tag : tag + k_more); });
   } else {
-    const PartsType type(parts);
-    PLEIAD_MPI(MPI_Irecv, MPI_BOTTOM, 1, type.native(), static_cast<int>(from), tag, comm_->native(), &request);
+    start(MPI_BOTTOM, 1, PartsType(parts).native(), tag);
   }
-  requests_.push_back(request);
 }
 
 bool Messages::advance() {

@@ -12,6 +12,13 @@ namespace pleiad::exchange {
 namespace {
 
 constexpr int k_tag = 21;
+constexpr i64 k_most_chunks_chosen = 16;
+
+std::size_t largest_node(const NodeLayout& nodes) {
+  std::size_t largest = 0;
+  for (i64 n = 0; n < nodes.nodes(); ++n) largest = std::max(largest, nodes.ranks_of(n).size());
+  return largest;
+}
 
 /// Seconds of one exchange of `bytes` both ways, the least of several.
 double time_both_ways(const comm::Communicator& group, i64 partner, i64 bytes, int repeats, std::vector<char>& out, std::vector<char>& in) {
@@ -71,9 +78,7 @@ MachineCost measure_machine(const comm::Communicator& group, const NodeLayout& n
 }
 
 std::vector<Prediction> predict(const MachineCost& machine, const NodeLayout& nodes, const ExchangeLoad& load, Combine combine) {
-  std::size_t largest = 0;
-  for (i64 n = 0; n < nodes.nodes(); ++n) largest = std::max(largest, nodes.ranks_of(n).size());
-  const double here = static_cast<double>(largest), ranks = static_cast<double>(nodes.ranks()), away = ranks - here, others = static_cast<double>(nodes.nodes() - 1);
+  const double here = static_cast<double>(largest_node(nodes)), ranks = static_cast<double>(nodes.ranks()), away = ranks - here, others = static_cast<double>(nodes.nodes() - 1);
   const double tokens = static_cast<double>(load.tokens), row = static_cast<double>(load.width) * sizeof(real);
   const double to_rank = share_that_needs(load.choices, 1, ranks), to_node = share_that_needs(load.choices, here, ranks);
   const double per_choice = load.choices / ranks;  // rows that come back from a rank, if each expert's comes by itself
@@ -98,6 +103,16 @@ std::vector<Prediction> predict(const MachineCost& machine, const NodeLayout& no
   if (!home) all.push_back({Kind::gather, each_with_each(1) - machine.per_copied_byte * tokens * row * ranks});  // nothing is packed
   std::ranges::stable_sort(all, {}, &Prediction::seconds);
   return all;
+}
+
+i64 best_chunks(const MachineCost& machine, const NodeLayout& nodes, const ExchangeLoad& load, Combine combine) {
+  const double ranks = static_cast<double>(nodes.ranks()), here = static_cast<double>(largest_node(nodes)), away = ranks - here;
+  if (away == 0 || machine.between.per_message <= 0) return 1;
+  const double to_rank = share_that_needs(load.choices, 1, ranks), back = combine == Combine::home ? load.choices / ranks : to_rank;
+  const double bytes = static_cast<double>(load.tokens * load.width) * sizeof(real) * (to_rank + back) * away * here;
+  // n chunks leave 1/n of the time uncovered and take 2 messages for each rank: the least of t/n + 2 a n is at n = sqrt(t / 2 a).
+  const double n = std::sqrt(machine.between.per_byte * bytes / (2 * machine.between.per_message * away));
+  return std::clamp<i64>(static_cast<i64>(n), 1, k_most_chunks_chosen);
 }
 
 }  // namespace pleiad::exchange

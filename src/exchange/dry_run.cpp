@@ -1,35 +1,86 @@
 #include "pleiad/exchange/dry_run.hpp"
 
-#include <utility>
+#include <algorithm>
+#include <bit>
+
+#include "pleiad/exchange/chunks.hpp"
 
 namespace pleiad::exchange {
 
 namespace {
 
-/// What goes from whom to whom.
-struct Amounts {
-  i64 n;
-  std::vector<Amount> all;
-  explicit Amounts(i64 places) : n(places), all(static_cast<std::size_t>(places * places)) {}
-  Amount& operator()(i64 from, i64 to) { return all[static_cast<std::size_t>(from * n + to)]; }
+/// What goes from one place to another, and in which chunks (bits): rows, single results, sums.
+struct Counted {
+  i64 rows = 0, entries = 0;
+  std::uint64_t row_chunks = 0, entry_chunks = 0, sum_chunks = 0;
+
+  Amount amount(Combine combine, i64 chunks) const {
+    return {rows, entries, std::popcount(row_chunks), std::popcount(combine == Combine::home ? entry_chunks : sum_chunks), chunks > 1};
+  }
 };
 
+struct Amounts {
+  i64 n;
+  std::vector<Counted> all;
+  explicit Amounts(i64 places) : n(places), all(static_cast<std::size_t>(places * places)) {}
+  Counted& operator()(i64 from, i64 to) { return all[static_cast<std::size_t>(from * n + to)]; }
+};
+
+/// A place that needs a token, with the chunks of its first and last entry there.
+struct Need {
+  i64 place, first, last;
+};
+
+/// Adds one entry of a token to the places that need it.
+void add_need(std::vector<Need>& needs, i64 place, i64 chunk) {
+  for (Need& need : needs) {
+    if (need.place != place) continue;
+    need.first = std::min(need.first, chunk);
+    need.last = std::max(need.last, chunk);
+    return;
+  }
+  needs.push_back({place, chunk, chunk});
+}
+
+void add_rows(Amounts& amounts, i64 from, std::vector<Need>& needs) {
+  for (const Need& need : needs) {
+    Counted& pair = amounts(from, need.place);
+    ++pair.rows;
+    pair.row_chunks |= std::uint64_t{1} << need.first;
+    pair.sum_chunks |= std::uint64_t{1} << need.last;
+  }
+  needs.clear();
+}
+
 /// Fills the amounts between ranks and between nodes. A token counts once for each rank or node that needs it, in a node not for its own rank.
-void count(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, const NodeLayout& nodes, bool to_all, Amounts& by_rank, Amounts& by_node) {
-  std::vector<i64> last_rank(static_cast<std::size_t>(nodes.ranks()), -1), last_node(static_cast<std::size_t>(nodes.nodes()), -1);
+void count(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, const NodeLayout& nodes, i64 chunks, Amounts& by_rank, Amounts& by_node) {
+  std::vector<Need> ranks, other_nodes;
   for (i64 from = 0; from < nodes.ranks(); ++from) {
     const Range mine = lanes.sequences_of(from);
-    for (i64 to = 0; to_all && to < nodes.ranks(); ++to) by_rank(from, to).rows = mine.count * lanes.seq_len();
     for (i64 t = mine.begin * lanes.seq_len(); t < mine.end() * lanes.seq_len(); ++t) {
       for (i64 i = a.offset[t]; i < a.offset[t + 1]; ++i) {
         if (!a.kept[i]) continue;
-        const i64 to = map.owner(a.expert[i]), node = nodes.node_of(to);
-        Amount &rank_pair = by_rank(from, to), &node_pair = by_node(nodes.node_of(from), node);
-        ++rank_pair.entries;
-        ++node_pair.entries;
-        if (!to_all) rank_pair.rows += std::exchange(last_rank[to], t) != t;
-        node_pair.rows += std::exchange(last_node[node], t) != t;
+        const i64 to = map.owner(a.expert[i]), node = nodes.node_of(to), chunk = chunk_of(map, a.expert[i], chunks);
+        for (Counted* pair : {&by_rank(from, to), &by_node(nodes.node_of(from), node)}) {
+          ++pair->entries;
+          pair->entry_chunks |= std::uint64_t{1} << chunk;
+        }
+        add_need(ranks, to, chunk);
+        add_need(other_nodes, node, 0);
       }
+      add_rows(by_rank, from, ranks);
+      add_rows(by_node, nodes.node_of(from), other_nodes);
+    }
+  }
+}
+
+/// Every token of a rank to every rank.
+void gather(const LaneLayout& lanes, Amounts& by_rank) {
+  for (i64 from = 0; from < by_rank.n; ++from) {
+    for (i64 to = 0; to < by_rank.n; ++to) {
+      Counted& pair = by_rank(from, to);
+      pair.rows = lanes.sequences_of(from).count * lanes.seq_len();
+      pair.row_chunks = pair.sum_chunks = pair.rows > 0;
     }
   }
 }
@@ -41,7 +92,8 @@ std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment
   const i64 ranks = nodes_.ranks();
   const bool paired = bytes_to && ranks <= k_most_paired_ranks;
   Amounts by_rank(ranks), by_node(nodes_.nodes());
-  count(a, own_map.for_owners(ranks), lanes, nodes_, kind_ == Kind::gather, by_rank, by_node);
+  count(a, own_map.for_owners(ranks), lanes, nodes_, chunks_, by_rank, by_node);
+  if (kind_ == Kind::gather) gather(lanes, by_rank);
   std::vector<Traffic> all(static_cast<std::size_t>(ranks));
   if (paired) bytes_to->assign(static_cast<std::size_t>(ranks * ranks), 0);
   const auto add = [&](i64 from, i64 to, const Traffic& t) {
@@ -55,12 +107,12 @@ std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment
       const bool near = nodes_.node_of(to) == node;
       if (to == from || (once_per_node && !near)) continue;
       const Way way = !near ? Way::messages_between : once_per_node ? Way::shared_memory : Way::messages_within;
-      add(from, to, traffic_between_ranks(by_rank(from, to), by_rank(to, from), width, combine_, way));
+      add(from, to, traffic_between_ranks(by_rank(from, to).amount(combine_, chunks_), by_rank(to, from).amount(combine_, chunks_), width, combine_, way));
     }
     for (i64 other = 0; once_per_node && other < nodes_.nodes(); ++other) {
       if (other == node || nodes_.port(node, other) != from) continue;
       const i64 here = static_cast<i64>(nodes_.ranks_of(node).size()), there = static_cast<i64>(nodes_.ranks_of(other).size());
-      add(from, nodes_.port(other, node), traffic_between_nodes(by_node(node, other), by_node(other, node), here, there, width, combine_));
+      add(from, nodes_.port(other, node), traffic_between_nodes(by_node(node, other).amount(combine_, 1), by_node(other, node).amount(combine_, 1), here, there, width, combine_));
     }
   }
   return all;

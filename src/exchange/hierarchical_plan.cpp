@@ -42,7 +42,7 @@ struct BoxTable {
     for (i64 j = 0; j < d; ++j) n += entries(s, j);
     return n;
   }
-  Amount amount() const { return {rows_before(here), entries_before(here, 0)}; }
+  Amount amount(Combine combine = Combine::home) const { return Amount::whole(rows_before(here), entries_before(here, 0), combine); }
   i64 bytes() const { return ticket_table_bytes(here, there); }
 };
 
@@ -338,14 +338,15 @@ void Planner::plan_ports(i64 width) {
   };
   for (i64 x = 0; x < layout_.nodes(); ++x) {
     if (!speaks_for(x)) continue;
-    const Amount away = out_[x].amount(), coming = in_[x].amount();
+    const Amount away = out_[x].amount(combine_), coming = in_[x].amount(combine_);
     const i64 peer = layout_.port(x, here_);
     extra_.ports.push_back({peer, {row_out_[x], away.rows}, {row_in_[x], coming.rows}, results_out_[x], results_in_[x], {back_out_[x], coming.entries}, {back_in_[x], away.entries}});
     count(peer, traffic_between_nodes(away, coming, ranks_on(here_), ranks_on(x), width, combine_));
   }
   for (const i64 r : layout_.ranks_of(here_)) {
     if (r == me_) continue;
-    count(r, traffic_between_ranks({rows_to_[r], entries_to_[r]}, {plan_.recv_rows[r], plan_.recv_entries[r]}, width, combine_, Way::shared_memory));
+    count(r, traffic_between_ranks(Amount::whole(rows_to_[r], entries_to_[r], combine_), Amount::whole(plan_.recv_rows[r], plan_.recv_entries[r], combine_), width,
+                                   combine_, Way::shared_memory));
   }
 }
 

@@ -14,9 +14,9 @@ Traffic both_ways(const Amount& out, const Amount& in, i64 width, Combine combin
   const i64 row_bytes = width * static_cast<i64>(sizeof(real)), back = combine == Combine::home ? in.entries : in.rows;
   Traffic t;
   t.forward_bytes = out.entries * static_cast<i64>(sizeof(Ticket)) + (out.rows + back) * row_bytes;
-  t.forward_messages = 1 + (out.rows > 0) + (back > 0);
+  t.forward_messages = 1 + out.messages_there + in.messages_back;
   t.backward_bytes = (out.rows + back) * row_bytes + in.entries * static_cast<i64>(sizeof(real));
-  t.backward_messages = (out.rows > 0) + (back > 0);
+  t.backward_messages = out.messages_there + in.messages_back + (in.weights_apart && in.entries > 0);
   return t;
 }
 

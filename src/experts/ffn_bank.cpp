@@ -80,6 +80,7 @@ void FfnBank::forward_as(const ParamSet& params, ConstMatrixView tokens, const E
     const FeedForwardWeights<N> weights = expert.weights<N>(params, room_.inner);
     if (&run != &rows.runs.back()) experts_[(&run)[1].expert].prefetch(params);
     for_each_tile(run, [&](const Tile& tile) {
+      if (out.pace) out.pace->reach(tile.begin);
       const std::size_t need = static_cast<std::size_t>(expert.trace_size(tile.height));
       room_.y.reserve_uninitialised(tile.height * width_);
       const MatrixView y(room_.y.data(), tile.height, width_);
@@ -105,6 +106,7 @@ void FfnBank::backward_as(ParamSet& params, ConstMatrixView tokens, const Expert
     const FeedForwardWeights<N> weights = expert.weights<N>(params, room_.inner);
     if (&run != &rows.runs.back()) experts_[(&run)[1].expert].prefetch_with_gradients(params);
     for_each_tile(run, [&](const Tile& tile) {
+      if (d_x.pace) d_x.pace->reach(tile.begin);
       const std::size_t used = static_cast<std::size_t>(expert.trace_size(tile.height));
       const std::size_t first = static_cast<std::size_t>(tile.begin), count = static_cast<std::size_t>(tile.count);
       const ConstMatrixView x = gather(tokens, rows, tile, room_.x), d_y = gather(d_out, rows, tile, room_.d_y);

@@ -90,6 +90,10 @@ for combine in home owner; do
     check "a dry run, experts placed round robin, combine = $combine" train "dry-$combine" 1 "${gshard[@]}" exchange.kind=dry_run exchange.pretend_ranks=4 exchange.combine=$combine
     check "... trains as without" runs same gshard-1 "dry-$combine"
 done
+check "4 ranks, in three chunks" train chunks-switch 4 "${switch[@]}" exchange.kind=all_to_all exchange.chunks=3
+check "... give the same bits" runs same switch-1 chunks-switch
+check "dry run in three chunks" train dry-chunks 1 "${switch[@]}" exchange.kind=dry_run exchange.pretend_ranks=4 exchange.chunks=3
+check "... counts their messages" runs traffic dry-chunks chunks-switch 4
 check "4 ranks, each with each, placed round robin" train each-gshard 4 "${gshard[@]}" exchange.kind=all_to_all
 check "... give the same bits" runs same gshard-1 each-gshard
 check "... and send what was pretended" runs traffic dry-home each-gshard 4
@@ -98,6 +102,8 @@ check "... agrees closely with home" runs near 1e-2 gshard-1 owner-4
 check "... and the dry run counts its traffic" runs traffic dry-owner owner-4 4
 check "a gather on 4 ranks" train gather-4 4 "${gshard[@]}" exchange.combine=owner exchange.kind=gather
 check "... gives the bits of combine = owner" runs same owner-4 gather-4
+check "sums at the owner in two chunks" train owner-chunks 4 "${gshard[@]}" exchange.combine=owner exchange.kind=all_to_all exchange.chunks=2
+check "... give the bits of one" runs same owner-4 owner-chunks
 check "sums on a node on 4 ranks" train node-4 4 "${gshard[@]}" exchange.combine=owner exchange.kind=hierarchical
 check "... agree closely with home" runs near 1e-2 gshard-1 node-4
 check "2 data groups of 2 ranks" train groups-4 4 "${gshard[@]}" parallel.data_groups=2

@@ -52,14 +52,15 @@ fact() { "$PYTHON" -c 'import h5py, sys; print(h5py.File(sys.argv[1] + "/run.h5"
 
 check "one rank" pleiad_on 1 train --config tiny.ini --out one
 check "4 nodes of 2 ranks, hierarchical: the same bits" same_as_one hierarchical 4 2 exchange.kind=hierarchical
-check "... each rank with each: the same bits" same_as_one flat 4 2 exchange.kind=all_to_all
+check "... each rank with each: the same bits" same_as_one flat 4 2 exchange.kind=all_to_all exchange.chunks=1
 check "3 nodes of 2, 1 and 3 ranks, hierarchical: the same bits" same_as_one uneven 3 2,1,3 exchange.kind=hierarchical
+check "2 nodes of 1 rank, in 4 chunks: the same bits" same_as_one chunks 2 1 exchange.kind=all_to_all exchange.chunks=4
 check "2 nodes of 1 rank, whatever the model chooses: the same bits" same_as_one chosen 2 1
 fact chosen >fact.txt
 check "... and the record says what, and what it rests on" says fact.txt '2 ranks on 2 nodes.*predicted.*hierarchical.*between nodes'
 check "4 nodes of 2 ranks, sums on the nodes" train sums 4 2 exchange.kind=hierarchical exchange.combine=owner
 check "... agrees closely" runs near 1e-2 one sums
-check "... each rank with each" train flat_sums 4 2 exchange.kind=all_to_all exchange.combine=owner
+check "... each rank with each" train flat_sums 4 2 exchange.kind=all_to_all exchange.chunks=1 exchange.combine=owner
 
 # What else travels is the same in both runs, so it is no part of the difference.
 cables_agree() { # RUN LEAN_RUN
@@ -74,7 +75,7 @@ def cables(run):
 more, less = sys.argv[1:]
 recorded, counted = between(more) - between(less), cables(more) - cables(less)
 print(f"between nodes: {between(more)} and {between(less)} bytes recorded; on the cables {cables(more)} and {cables(less)}; ratio of differences {counted / recorded:.4f}")
-sys.exit(not (between(less) < between(more) and 0.98 < counted / recorded < 1.15))
+sys.exit(not (between(less) < between(more) and 0.98 < counted / recorded < 1.2))
 EOP
 }
 check "the cables carry as much more as the records say" cables_agree flat_sums sums

@@ -49,6 +49,7 @@ class Exchanging : public testing::TestWithParam<Case> {
   void for_each_exchanger(Combine combine, Work work) const {
     for (const ExpertPlacement rule : k_rules) {
       work(AllToAllExchanger(comm_, combine), rule);
+      for (const i64 chunks : {2, 3, 64}) work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::needed, chunks), rule);
       if (combine == Combine::owner) work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::all), rule);
     }
     std::size_t number = 0;
@@ -172,8 +173,6 @@ TEST_P(Exchanging, DispatchAndItsAdjointAreTransposes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Exchanging, testing::ValuesIn(cases()), [](const auto& of) { return std::string(of.param.name); });
-
 // Both add up what each rank made of a token, rank after rank.
 TEST_P(Exchanging, GatherGivesTheBitsOfSumsAtTheOwner) {
   const Compared c(GetParam(), ExpertPlacement::round_robin, comm_, AllToAllExchanger(comm_, Combine::owner));
@@ -182,6 +181,8 @@ TEST_P(Exchanging, GatherGivesTheBitsOfSumsAtTheOwner) {
   EXPECT_EQ(comm::all_gather_v<real>(comm_, c.here.d_x.flat()), comm::all_gather_v<real>(comm_, all.here.d_x.flat()));
 }
 
+
+INSTANTIATE_TEST_SUITE_P(Cases, Exchanging, testing::ValuesIn(cases()), [](const auto& of) { return std::string(of.param.name); });
 
 class ChosenExchange : public testing::Test {
  protected:

@@ -87,6 +87,7 @@ Matrix pretend_experts(const experts::ExpertRows& rows, const std::vector<i64>& 
   std::vector<real> row(static_cast<std::size_t>(tokens.cols));
   for (const experts::ExpertRun& run : rows.runs) {
     for (i64 r = run.begin; r < run.end; ++r) {
+      if (landing.pace) landing.pace->reach(r);
       std::copy_n(tokens.row(rows.token[r]), tokens.cols, seen.row(r));
       std::copy_n(seen.row(r), tokens.cols, row.begin());
       work(r, row.data(), experts[run.expert]);
@@ -117,7 +118,7 @@ inline Pass run(const Exchanger& exchanger, const routing::Assignment& a, const 
   for (real& v : p.y.flat()) v = 1e30f;  // must be overwritten
   Matrix kept;
   auto trip = exchanger.start_forward(x, a, p.plan, kept, p.y);
-  ConstMatrixView arrived = trip->arrive();
+  ConstMatrixView arrived = trip->begin();
   p.rows = pretend_experts(p.plan.at_experts, experts, arrived, trip->landing(), true, [&](i64, real* row, i64 e) { pretend_expert(row, x.cols, e); });
   trip->leave({});
   trip->finish();
@@ -125,7 +126,7 @@ inline Pass run(const Exchanger& exchanger, const routing::Assignment& a, const 
   p.d_x = test::rows_of(d_x_before, 0, d_x_before.rows);
   p.d_weight.assign(a.expert.size(), 1e30f);
   trip = exchanger.start_backward(d_y, a, p.plan, p.d_x, p.d_weight);
-  arrived = trip->arrive();
+  arrived = trip->begin();
   std::vector<real> d_row_weight(static_cast<std::size_t>(p.plan.rows()), 0);
   p.d_out = pretend_experts(p.plan.at_experts, experts, arrived, trip->landing(), false, [&](i64 r, real* row, i64 e) {
     pretend_expert(row, x.cols, e);

@@ -21,10 +21,17 @@ Part part(const T* numbers, i64 count) {
   return {numbers, count * static_cast<i64>(sizeof(T))};
 }
 
+/// Bytes that Open MPI sends over TCP without asking first (64 KiB with its header, unless told otherwise). Pieces after the first have the tag of their
+/// message plus k_more.
+inline constexpr i64 k_piece = 60 * 1024;
+inline constexpr int k_more = 1000;
+
 /// Some messages under way. What they carry must stay where it is until wait().
 class Messages {
  public:
-  explicit Messages(const Communicator& comm) : comm_(&comm) {}
+  /// `in_pieces`: what has one part is sent in pieces that need no permission (k_piece); sender and receiver must agree on it. For messages that are
+  /// to move while both ranks work: with permission, each would have to look up twice before anything moves.
+  explicit Messages(const Communicator& comm, bool in_pieces = false) : comm_(&comm), in_pieces_(in_pieces) {}
   Messages(Messages&&) noexcept = default;
   Messages(const Messages&) = delete;
   Messages& operator=(const Messages&) = delete;
@@ -39,6 +46,7 @@ class Messages {
 
  private:
   const Communicator* comm_;
+  bool in_pieces_;
   std::vector<MPI_Request> requests_;
 };
 

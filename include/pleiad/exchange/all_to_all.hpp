@@ -13,10 +13,10 @@ enum class Reach { needed, all };
 class AllToAllExchanger : public Exchanger {
  public:
   /// `group` are the ranks that share out the experts; it must outlive this. `nodes` only tells which bytes count as leaving a node.
-  /// pre: where all ranks get all rows, combine = owner.
-  AllToAllExchanger(const comm::Communicator& group, Combine combine, NodeLayout nodes, Reach reach = Reach::needed)
-      : group_(group), combine_(combine), nodes_(std::move(nodes)), reach_(reach) {
-    PLEIAD_CHECK(reach == Reach::needed || combine == Combine::owner, "a gather with combine = home");
+  /// pre: where all ranks get all rows, combine = owner and chunks = 1.
+  AllToAllExchanger(const comm::Communicator& group, Combine combine, NodeLayout nodes, Reach reach = Reach::needed, i64 chunks = 1)
+      : group_(group), combine_(combine), nodes_(std::move(nodes)), reach_(reach), chunks_(chunks) {
+    PLEIAD_CHECK(reach == Reach::needed || (combine == Combine::owner && chunks == 1), "a gather with combine = home or in chunks");
   }
   /// Every rank on a node of its own.
   AllToAllExchanger(const comm::Communicator& group, Combine combine) : AllToAllExchanger(group, combine, NodeLayout::of_size(group.size(), 1)) {}
@@ -39,6 +39,7 @@ class AllToAllExchanger : public Exchanger {
   Combine combine_;
   NodeLayout nodes_;
   Reach reach_;
+  i64 chunks_;
   mutable Room room_;
 };
 

@@ -9,7 +9,8 @@ namespace pleiad::exchange {
 class DryRunExchanger : public LocalExchanger {
  public:
   /// Pretends `nodes.ranks()` ranks.
-  DryRunExchanger(NodeLayout nodes, Combine combine, Kind kind) : nodes_(std::move(nodes)), combine_(combine), kind_(kind) {}
+  /// pre: chunks is 1 unless the kind is all_to_all.
+  DryRunExchanger(NodeLayout nodes, Combine combine, Kind kind, i64 chunks = 1) : nodes_(std::move(nodes)), combine_(combine), kind_(kind), chunks_(chunks) {}
   /// `plan.traffic` is the total over all pretended ranks, `plan.bytes_to` counts each pair of them.
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
   /// What each pretended rank would send; the experts of `map` are dealt out among them by its rule. `bytes_to` as in the plan.
@@ -20,6 +21,7 @@ class DryRunExchanger : public LocalExchanger {
   NodeLayout nodes_;
   Combine combine_;
   Kind kind_;
+  i64 chunks_;
 };
 
 }  // namespace pleiad::exchange

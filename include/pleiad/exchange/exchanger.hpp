@@ -20,6 +20,8 @@ class RoundTrip {
   virtual ~RoundTrip() = default;
   /// Waits for the rows: [M,D], those that plan.at_experts counts. Valid until finish(). collective.
   virtual ConstMatrixView arrive() = 0;
+  /// The same in place of arrive(), for experts that ask for each row (Landing::pace): they may begin before all are there.
+  virtual ConstMatrixView begin() { return arrive(); }
   /// Where the experts are to put the results.
   virtual experts::Landing landing() = 0;
   /// Sends the results home; backward with the gradients of the weights by row, [R], forward with nothing. collective.
@@ -59,6 +61,7 @@ struct ExchangeConfig {
   Combine combine = Combine::home;
   i64 pretend_ranks = 0, pretend_per_node = 1;
   Kind pretend_kind = Kind::all_to_all;
+  i64 chunks = 0;  ///< 0: auto
   /// Reads section [exchange]. UserError for values that contradict each other.
   static ExchangeConfig read(Spec& spec);
 };

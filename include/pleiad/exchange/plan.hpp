@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "pleiad/core/lanes.hpp"
 #include "pleiad/exchange/traffic.hpp"
 #include "pleiad/experts/expert_bank.hpp"
 #include "pleiad/routing/assignment.hpp"
@@ -20,11 +21,29 @@ struct HomeEntry {
 
 struct NodePlan;
 
+/// What goes from this rank to each other one, or from each to this one, chunk by chunk (chunks.hpp): where its rows, its kept assignments and its
+/// sums begin, by rank, then chunk; [P*chunks+1].
+struct Parcels {
+  i64 chunks = 1;
+  std::vector<i64> rows{0}, entries{0}, sums{0};
+  explicit Parcels(i64 chunks_of_a_rank = 1) : chunks(chunks_of_a_rank) {}
+
+  /// Of one of the three lists: a chunk of a rank, and all of a rank.
+  Range part(const std::vector<i64>& of, i64 rank, i64 chunk) const {
+    const std::size_t i = static_cast<std::size_t>(rank * chunks + chunk);
+    return {of[i], of[i + 1] - of[i]};
+  }
+  Range all(const std::vector<i64>& of, i64 rank) const {
+    const i64 first = of[static_cast<std::size_t>(rank * chunks)];
+    return {first, of[static_cast<std::size_t>((rank + 1) * chunks)] - first};
+  }
+};
+
 struct ExchangePlan {
   // At home.
   std::vector<i64> send_rows;     // [P] token rows for each rank; a token travels once per rank that needs it
   std::vector<i64> send_entries;  // [P] kept assignments behind them
-  std::vector<i64> send_token;    // [sum send_rows] local token of each sent row, by rank, then in token order; empty where all go to all
+  std::vector<i64> send_token;    // [sum send_rows] local token of each sent row, by rank, then chunk, then token; empty where all go to all
   bool all_to_all_ranks = false;  // every rank gets the row of every token
   std::vector<i64> return_slot;   // [nnz] place of each assignment among those that are sent, by rank; -1 where dropped
   std::vector<HomeEntry> home;    // [sum send_entries] in the order in which results are summed at home: by token, then expert
@@ -34,6 +53,12 @@ struct ExchangePlan {
   std::vector<i64> recv_entries;      // [P]
   experts::ExpertRows at_experts;     // [R]; tokens are counted in order of arrival
   std::vector<std::int32_t> row_entry;  // [R] place of each row's assignment in order of arrival
+
+  // Each rank with each: parcels in the order of chunks.
+  Parcels out, in;
+  std::vector<i64> chunk_begin;          // [chunks+1] first expert-major row of each
+  std::vector<i64> sum_token;            // combine = owner: local token of each sum that comes back, by rank, then chunk
+  std::vector<std::int32_t> sum_place;   // [R] combine = owner: where a row's result is added at the owner
 
   std::shared_ptr<const NodePlan> nodes;  // what a hierarchical exchange adds (node_plan.hpp)
 

@@ -24,9 +24,14 @@ struct Traffic {
 /// Up to so many ranks bytes are counted for each pair of them; more ranks would need as many numbers as their square.
 inline constexpr i64 k_most_paired_ranks = 64;
 
-/// Token rows and kept assignments that go from one place to another.
+/// Token rows and kept assignments that go from one place to another, and in how many messages: rows there, results of these back.
 struct Amount {
   i64 rows = 0, entries = 0;
+  i64 messages_there = 0, messages_back = 0;
+  bool weights_apart = false;  ///< gradients of weights come back in a message of their own
+
+  /// One message each way, where there is anything.
+  static Amount whole(i64 rows, i64 entries, Combine combine) { return {rows, entries, rows > 0, (combine == Combine::home ? entries : rows) > 0, false}; }
 };
 
 /// From one rank to another, given what goes there and what came from there, by messages or (within a node) through shared memory.

@@ -24,12 +24,21 @@ struct ExpertRows {
   i64 rows() const { return static_cast<i64>(token.size()); }
 };
 
+/// Rows that arrive while experts work, and results that leave: told where the experts are, it keeps both going.
+class Pace {
+ public:
+  virtual ~Pace() = default;
+  /// All rows before `row` have their results. Returns when `row` and as many after it as are worked on together can be read.
+  virtual void reach(i64 row) = 0;
+};
+
 /// Where results go: that of row r to into.row(place[r]). `add`: they are added there, in the order of the rows, forward ones times their
 /// weight; otherwise the place is overwritten with the result as it is.
 struct Landing {
   MatrixView into;
   std::span<const std::int32_t> place;  // [R]
   bool add = false;
+  Pace* pace = nullptr;  // told before each tile, by banks that work at a pace
 };
 
 /// What forward leaves for backward.
@@ -40,6 +49,8 @@ struct BankTrace {
 class ExpertBank {
  public:
   virtual ~ExpertBank() = default;
+  /// Whether it asks for each row before reading it (Landing::pace): then it can begin before all have arrived.
+  virtual bool works_at_a_pace() const { return false; }
   /// Results of all rows of `tokens` [.,D]. Local.
   virtual void forward(const ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, BankTrace& trace, const Landing& out) const = 0;
   /// Row r of d_out, d_out.row(rows.token[r]), is the gradient of the token's output, before weighting. Gives the gradient by row to `d_x` and
