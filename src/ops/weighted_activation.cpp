@@ -28,22 +28,6 @@ struct Silu {
   }
 };
 
-constexpr i64 k_block = 256;  // products for the sums, on the stack
-
-/// Calls element(j) -> product for j = 0 .. n-1, vectorised, and adds up the products in an order that depends on n only.
-template <class Element>
-real sum_elements(i64 n, Element element) {
-  alignas(64) real products[k_block];
-  real sum = 0;
-  for (i64 begin = 0; begin < n; begin += k_block) {
-    const i64 count = std::min(k_block, n - begin);
-#pragma omp simd
-    for (i64 j = 0; j < count; ++j) products[j] = element(begin + j);
-    sum += vec::sum(products, count);
-  }
-  return sum;
-}
-
 real weight_of(std::span<const real> weight, i64 row) { return weight.empty() ? real(1) : weight[static_cast<std::size_t>(row)]; }
 
 template <class F>
@@ -52,7 +36,7 @@ void rows_backward(ConstMatrixView pre, std::span<const real> weight, MatrixView
     const real w = weight_of(weight, r);
     const real* a = pre.row(r);
     real *d = d_h.row(r), *out = h.row(r);
-    const real along = sum_elements(pre.cols, [=](i64 j) {
+    const real along = vec::sum_of(pre.cols, [=](i64 j) {
       const Point p = F::at(a[j]);
       const real product = d[j] * p.value, weighted = w * d[j];
       d[j] = weighted * p.slope;
@@ -90,7 +74,7 @@ void weighted_swiglu_backward(ConstMatrixView gate, ConstMatrixView up, std::spa
     const real w = weight_of(weight, r);
     const real *g = gate.row(r), *u = up.row(r);
     real *d = d_h.row(r), *d_u = d_up.row(r), *out = h.row(r);
-    const real along = sum_elements(gate.cols, [=](i64 j) {
+    const real along = vec::sum_of(gate.cols, [=](i64 j) {
       const Point p = Silu::at(g[j]);
       const real value = p.value * u[j], product = d[j] * value, weighted = w * d[j];
       d_u[j] = weighted * p.value;
