@@ -5,6 +5,7 @@
 
 #include "pleiad/ops/gemm.hpp"
 #include "pleiad/ops/linear.hpp"
+#include "pleiad/ops/rows.hpp"
 #include "pleiad/ops/vec.hpp"
 #include "pleiad/ops/weighted_activation.hpp"
 
@@ -164,7 +165,7 @@ constexpr i64 k_most_prefetched = i64{1} << 15;
 void FeedForward::prefetch(const ParamSet& params) const {
   if (kind_.matrices() * width_ * hidden_ > k_most_prefetched) return;
   for (const ParamId id : {w_in_, w_up_, w_out_}) {
-    if (id.index >= 0) ops::vec::prefetch(params.value(id).data, width_ * hidden_);
+    if (id.index >= 0) ops::rows::fetch(params.value(id).data, width_ * hidden_);
   }
 }
 
@@ -172,7 +173,7 @@ void FeedForward::prefetch_with_gradients(ParamSet& params) const {
   if (kind_.matrices() * width_ * hidden_ > k_most_prefetched) return;
   prefetch(params);
   for (const ParamId id : {w_in_, w_up_, w_out_}) {
-    if (id.index >= 0) ops::vec::prefetch<true>(params.grad(id).data, width_ * hidden_);
+    if (id.index >= 0) ops::rows::fetch<true>(params.grad(id).data, width_ * hidden_);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pleiad/ops/rows.hpp"
 #include "pleiad/ops/vec.hpp"
 
 namespace pleiad::experts {
@@ -38,7 +39,7 @@ ConstMatrixView gather(ConstMatrixView tokens, const ExpertRows& rows, const Til
   const MatrixView gathered(room.data(), tile.height, tokens.cols);
   const std::int32_t* token = rows.token.data() + tile.begin;
   for (i64 i = 0; i < tile.count; ++i) {
-    if (i + k_ahead < tile.count) ops::vec::prefetch(tokens.row(token[i + k_ahead]), tokens.cols);
+    if (i + k_ahead < tile.count) ops::rows::fetch(tokens.row(token[i + k_ahead]), tokens.cols);
     std::copy_n(tokens.row(token[i]), tokens.cols, gathered.row(i));
   }
   std::fill(gathered.row(tile.count), gathered.row(tile.height), real{0});
@@ -49,7 +50,7 @@ ConstMatrixView gather(ConstMatrixView tokens, const ExpertRows& rows, const Til
 void scatter(ConstMatrixView results, const Tile& tile, std::span<const real> weight, const Landing& landing) {
   for (i64 i = 0; i < tile.count; ++i) {
     const std::size_t r = static_cast<std::size_t>(tile.begin + i);
-    if (i + k_ahead < tile.count) ops::vec::prefetch<true>(landing.into.row(landing.place[r + k_ahead]), results.cols);
+    if (i + k_ahead < tile.count) ops::rows::fetch<true>(landing.into.row(landing.place[r + k_ahead]), results.cols);
     real* to = landing.into.row(landing.place[r]);
     if (!landing.add) {
       std::copy_n(results.row(i), results.cols, to);

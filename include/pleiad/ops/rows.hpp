@@ -7,11 +7,12 @@ namespace pleiad::ops::rows {
 /// So many rows ahead a loop over rows at random places should fetch(): enough to keep the memory busy, few enough to stay in the cache.
 inline constexpr i64 k_ahead = 8;
 
-/// Brings n numbers near.
+/// Brings n numbers near, that will be read or, with `write`, changed.
+template <bool write = false>
 inline void fetch(const real* x, i64 n) {
   const char* bytes = reinterpret_cast<const char*>(x);
   asm volatile("" : : "r"(bytes));  // GCC takes a function that does nothing but prefetch for one without effect, and drops its calls
-  for (i64 i = 0; i < n * static_cast<i64>(sizeof(real)); i += 64) __builtin_prefetch(bytes + i);
+  for (i64 i = 0; i < n * static_cast<i64>(sizeof(real)); i += 64) __builtin_prefetch(bytes + i, write);
 }
 
 /// Sum of x[i] y[i] on four vectors; the last (n mod 4 k_wide) go to the first of them.

@@ -118,12 +118,6 @@ inline real max(const real* x, i64 n) {
       [](auto a, auto b) { return b > a ? b : a; });
 }
 
-/// Asks for n numbers that will be read, or written too, before long. Changes nothing but time.
-template <bool write = false>
-inline void prefetch(const real* x, i64 n) {
-  for (i64 i = 0; i < n; i += 64 / static_cast<i64>(sizeof(real))) __builtin_prefetch(x + i, write, 2);
-}
-
 /// x[i] *= a.
 inline void scale(real a, real* x, i64 n) {
 #pragma omp simd
