@@ -188,9 +188,11 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
 
 }  // namespace
 
-std::unique_ptr<RoundTrip> AllToAllExchanger::start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
+std::unique_ptr<RoundTrip> AllToAllExchanger::start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Kept& kept,
                                                             MatrixView y) const {
-  return std::make_unique<AllToAllTrip>(group_, combine_, x, a, plan, kept, room_, Home{y, {}, true});
+  auto trip = std::make_unique<AllToAllTrip>(group_, combine_, x, a, plan, kept.rows, room_, Home{y, {}, true});
+  kept.tokens = kept.rows;
+  return trip;
 }
 
 std::unique_ptr<RoundTrip> AllToAllExchanger::start_backward(ConstMatrixView d_y, const routing::Assignment& a, const ExchangePlan& plan,

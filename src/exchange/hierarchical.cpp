@@ -23,33 +23,29 @@ class HierarchicalTrip : public RoundTrip {
  public:
   /// Rows leave at once, sends before receives (messages.hpp). Nobody still reads the boxes of the trip before: all ranks have met since then, in its leave().
   HierarchicalTrip(const comm::Communicator& group, Combine combine, bool several_nodes, ConstMatrixView from, const routing::Assignment& a,
-                   const ExchangePlan& plan, Matrix& arrived, HierarchicalExchanger::Room& room, const Home& home)
-      : by_entry_(combine == Combine::home), several_nodes_(several_nodes), a_(a), plan_(plan), nodes_(*plan.nodes), arrived_(arrived), room_(room),
+                   const ExchangePlan& plan, comm::SharedMemory& boxes, HierarchicalExchanger::Room& room, const Home& home)
+      : by_entry_(combine == Combine::home), several_nodes_(several_nodes), a_(a), plan_(plan), nodes_(*plan.nodes), boxes_(boxes), room_(room),
         home_(home), width_(from.cols), in_(group), out_(group) {
-    room.rows.reserve(nodes_.box_rows * width_ * k_real);
+    boxes.reserve(nodes_.box_rows * width_ * k_real);
     for (const Put& p : nodes_.put) {
       real* to = box_row(p.place);
       for (i64 i = p.first; i < p.first + p.count; ++i, to += width_) std::copy_n(from.row(nodes_.put_token[static_cast<std::size_t>(i)]), width_, to);
     }
-    room.rows.meet();
-    for (const PortMessages& p : nodes_.ports) send(p.peer, k_rows, room.rows, p.rows_out, {}, {});
-    for (const PortMessages& p : nodes_.ports) receive(p.peer, k_rows, room.rows, p.rows_in, {}, {});
-    arrived.resize_uninitialised(plan.arrived(), width_);
-    for (const Fetch& f : nodes_.fetches) {
-      for (i64 k = f.rows.begin; f.source == Source::self && k < f.rows.end(); ++k) {
-        std::copy_n(from.row(nodes_.fetch[static_cast<std::size_t>(k)]), width_, arrived.row(k));
-      }
-    }
-    fetch_from_boxes(Source::node);
+    boxes.meet();
+    for (const PortMessages& p : nodes_.ports) send(p.peer, k_rows, boxes, p.rows_out, {}, {});
+    for (const PortMessages& p : nodes_.ports) receive(p.peer, k_rows, boxes, p.rows_in, {}, {});
   }
 
   ConstMatrixView arrive() override {
-    if (!several_nodes_) return arrived_;
-    in_.wait();
-    room_.rows.meet();
-    fetch_from_boxes(Source::far);
-    return arrived_;
+    if (several_nodes_) {
+      in_.wait();
+      boxes_.meet();
+    }
+    return tokens();
   }
+
+  /// Where they lie or will lie.
+  ConstMatrixView tokens() const { return {boxes_.as<real>(), nodes_.box_rows, width_}; }
 
   // Nobody still reads the results of the trip before: all ranks have met since then, when rows were in their boxes.
   experts::Landing landing() override {
@@ -92,17 +88,9 @@ class HierarchicalTrip : public RoundTrip {
  private:
   static constexpr i64 k_real = static_cast<i64>(sizeof(real));
 
-  real* box_row(i64 row) const { return room_.rows.as<real>() + row * width_; }
+  real* box_row(i64 row) const { return boxes_.as<real>() + row * width_; }
   /// The gradients of weights lie behind the results; nothing forward.
   real* weights() const { return home_.forward ? nullptr : room_.results.as<real>() + nodes_.result_rows * width_; }
-
-  void fetch_from_boxes(Source source) {
-    for (const Fetch& f : nodes_.fetches) {
-      for (i64 k = f.rows.begin; f.source == source && k < f.rows.end(); ++k) {
-        std::copy_n(box_row(nodes_.fetch[static_cast<std::size_t>(k)]), width_, arrived_.row(k));
-      }
-    }
-  }
 
   /// This rank's share of what its node sends away.
   void sum_on_node() {
@@ -128,7 +116,7 @@ class HierarchicalTrip : public RoundTrip {
   const routing::Assignment& a_;
   const ExchangePlan& plan_;
   const NodePlan& nodes_;
-  Matrix& arrived_;
+  comm::SharedMemory& boxes_;
   HierarchicalExchanger::Room& room_;
   Home home_;
   i64 width_;
@@ -140,14 +128,17 @@ class HierarchicalTrip : public RoundTrip {
 HierarchicalExchanger::HierarchicalExchanger(const comm::Communicator& group, Combine combine, NodeLayout nodes)
     : group_(group), combine_(combine), layout_(std::move(nodes)), node_(group.split(layout_.node_of(group.rank()), group.rank())), room_(node_) {}
 
-std::unique_ptr<RoundTrip> HierarchicalExchanger::start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
+std::unique_ptr<RoundTrip> HierarchicalExchanger::start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Kept& kept,
                                                                 MatrixView y) const {
-  return std::make_unique<HierarchicalTrip>(group_, combine_, layout_.nodes() > 1, x, a, plan, kept, room_, Home{y, {}, true});
+  if (!kept.shared) kept.shared = std::make_unique<comm::SharedMemory>(node_);
+  auto trip = std::make_unique<HierarchicalTrip>(group_, combine_, layout_.nodes() > 1, x, a, plan, *kept.shared, room_, Home{y, {}, true});
+  kept.tokens = trip->tokens();
+  return trip;
 }
 
 std::unique_ptr<RoundTrip> HierarchicalExchanger::start_backward(ConstMatrixView d_y, const routing::Assignment& a, const ExchangePlan& plan,
                                                                  MatrixView d_x, std::span<real> d_weight) const {
-  return std::make_unique<HierarchicalTrip>(group_, combine_, layout_.nodes() > 1, d_y, a, plan, room_.arrived, room_, Home{d_x, d_weight, false});
+  return std::make_unique<HierarchicalTrip>(group_, combine_, layout_.nodes() > 1, d_y, a, plan, room_.rows, room_, Home{d_x, d_weight, false});
 }
 
 }  // namespace pleiad::exchange

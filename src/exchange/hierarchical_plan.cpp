@@ -85,13 +85,13 @@ class Planner {
   std::vector<i64> entries_to_, rows_to_;        // [P]
   std::vector<i64> first_ticket_;                // [P+1]
   std::vector<Ticket> tickets_;
-  std::vector<std::int32_t> own_token_, ticket_of_;  // tokens that this rank itself needs; [nnz] number of the ticket among those to the same rank
+  std::vector<std::int32_t> ticket_of_;          // [nnz] number of the ticket among those to the same rank
   // What all do.
   std::vector<BoxTable> out_, in_;                    // [nodes] from here, to here
   std::vector<i64> box_out_, box_in_;                 // [nodes] bytes where boxes of tickets begin
   std::vector<i64> row_in_, row_out_, back_out_, back_in_;  // [nodes] first row of each box of tokens; first place of each box of single results
   std::vector<i64> entry_place_;                            // [arrivals] place of the result, if it goes home by itself
-  Range own_kept_;                                          // arrivals that come from this rank itself
+  std::vector<std::int32_t> arrived_;                       // [M] rows of boxes that this rank needs, in order of arrival
   std::vector<Range> results_out_, results_in_;             // [nodes] boxes of results: rows of the memory of the node
   i64 boxed_ = 0;                                           // rows of the boxes that arrive
 };
@@ -103,7 +103,7 @@ void Planner::write_tickets(const routing::Assignment& a, const ExpertMap& map) 
   entries_to_.assign(ranks, 0);
   rows_to_.assign(ranks, 0);
   std::vector<i64> last(nodes), last_of_rank(ranks);
-  // work(token, entry, rank, node, whether the token's first entry there: for this rank itself, or for a node)
+  // work(token, entry, rank, node, whether it is the token's first entry for the rank, for the node)
   const auto for_each_kept = [&](auto work) {
     std::ranges::fill(last, -1);
     std::ranges::fill(last_of_rank, -1);
@@ -111,15 +111,15 @@ void Planner::write_tickets(const routing::Assignment& a, const ExpertMap& map) 
       for (std::size_t i = static_cast<std::size_t>(a.offset[t]); i < static_cast<std::size_t>(a.offset[t + 1]); ++i) {
         if (!a.kept[i]) continue;
         const i64 to = map.owner(a.expert[i]), node = layout_.node_of(to);
-        const bool first_of_rank = std::exchange(last_of_rank[to], t) != t;
-        work(t, i, to, node, first_of_rank, to == me_ ? first_of_rank : std::exchange(last[node], t) != t);
+        const bool first_of_rank = std::exchange(last_of_rank[to], t) != t, first_of_node = std::exchange(last[node], t) != t;
+        work(t, i, to, node, first_of_rank, first_of_node);
       }
     }
   };
   for_each_kept([&](i64, std::size_t, i64 to, i64 node, bool first_of_rank, bool first) {
     ++entries_to_[to];
     rows_to_[to] += first_of_rank;
-    if (to != me_) rows_to_node_[node] += first;
+    rows_to_node_[node] += first;
   });
   first_ticket_.assign(ranks + 1, 0);
   first_token_.assign(nodes + 1, 0);
@@ -130,9 +130,8 @@ void Planner::write_tickets(const routing::Assignment& a, const ExpertMap& map) 
   tickets_.resize(static_cast<std::size_t>(first_ticket_.back()));
   ticket_of_.assign(a.expert.size(), -1);
   for_each_kept([&](i64 t, std::size_t i, i64 to, i64 node, bool, bool first) {
-    if (first && to == me_) own_token_.push_back(static_cast<std::int32_t>(t));
-    if (first && to != me_) extra_.put_token[static_cast<std::size_t>(token[node]++)] = static_cast<std::int32_t>(t);
-    const i64 row = (to == me_ ? static_cast<i64>(own_token_.size()) : token[node] - first_token_[node]) - 1;
+    if (first) extra_.put_token[static_cast<std::size_t>(token[node]++)] = static_cast<std::int32_t>(t);
+    const i64 row = token[node] - first_token_[node] - 1;
     ticket_of_[i] = static_cast<std::int32_t>(ticket[to] - first_ticket_[to]);
     tickets_[static_cast<std::size_t>(ticket[to]++)] = {static_cast<std::int32_t>(row), static_cast<std::int32_t>(map.local_index(a.expert[i])), a.weight[i]};
   });
@@ -220,19 +219,16 @@ void Planner::plan_arrivals(i64 local_experts) {
   std::size_t at = 0;
   for (i64 s = 0; s < layout_.ranks(); ++s) {
     const i64 node = layout_.node_of(s), before = in_[node].entries_before(layout_.place(s), place_), row = row_in_[node] + in_[node].rows_before(layout_.place(s));
-    const i64 first_kept = static_cast<i64>(extra_.fetch.size());
+    const i64 before_it = static_cast<i64>(arrived_.size());
     const Ticket* ticket = far(node) ? room_.tickets_in.as<Ticket>(box_in_[node] + in_[node].bytes()) : room_.tickets_out.as<Ticket>(box_out_[node] + out_[node].bytes());
     std::int32_t last = -1;
     for (i64 i = 0; i < plan_.recv_entries[s]; ++i, ++at) {
       const Ticket& t = ticket[before + i];
-      if (std::exchange(last, t.row) != t.row) extra_.fetch.push_back(s == me_ ? own_token_[static_cast<std::size_t>(t.row)] : static_cast<std::int32_t>(row + t.row));
-      arrivals.set(at, static_cast<std::int32_t>(extra_.fetch.size()) - 1, t.local_expert, t.weight);
+      if (std::exchange(last, t.row) != t.row) arrived_.push_back(static_cast<std::int32_t>(row + t.row));
+      arrivals.set(at, arrived_.back(), t.local_expert, t.weight);
       entry_place_.push_back(back_out_[node] + before + i);
     }
-    plan_.recv_rows[s] = static_cast<i64>(extra_.fetch.size()) - first_kept;
-    const Range rows{first_kept, plan_.recv_rows[s]};
-    if (s == me_) own_kept_ = rows;
-    if (rows.count) extra_.fetches.push_back({s == me_ ? Source::self : far(node) ? Source::far : Source::node, rows});
+    plan_.recv_rows[s] = static_cast<i64>(arrived_.size()) - before_it;
   }
   order_by_expert(plan_, arrivals, local_experts);
 }
@@ -264,29 +260,26 @@ void Planner::number_results() {
 /// combine = owner: each rank adds its experts' rows of a token into one of its own; the node adds those of its ranks, in their order, and sends the
 /// sum away.
 void Planner::number_sums() {
-  const i64 kept = static_cast<i64>(extra_.fetch.size());
+  const i64 kept = static_cast<i64>(arrived_.size());
   std::vector<i64> partial = comm::all_gather<i64>(node_, std::span<const i64>(&kept, 1));
   const auto take = [&](i64 rows) { return Range{std::exchange(extra_.result_rows, extra_.result_rows + rows), rows}; };
   for (i64& n : partial) n = take(n).begin;
   extra_.partial = {partial[place_], kept};
-  for (const std::int32_t token : plan_.at_experts.token) extra_.landing.push_back(static_cast<std::int32_t>(extra_.partial.begin + token));
   for (i64 x = 0; x < layout_.nodes(); ++x) {
     results_in_.push_back(take(far(x) ? out_[x].amount().rows : 0));
     results_out_.push_back(take(far(x) ? in_[x].amount().rows : 0));
   }
 }
 
-/// Tells the ranks of the node which of our rows belong to the rows of boxes that arrived.
+/// Tells the ranks of the node, and our experts, which of our sums belong to the rows of boxes that arrived.
 void Planner::share_partials() {
   boxed_ = row_in_.back() + in_.back().amount().rows;
   room_.partials.reserve(node_.size() * boxed_ * static_cast<i64>(sizeof(std::int32_t)));
   std::int32_t* mine = room_.partials.as<std::int32_t>() + place_ * boxed_;
   std::fill_n(mine, boxed_, -1);
-  for (const Fetch& f : extra_.fetches) {
-    for (i64 k = f.rows.begin; f.source != Source::self && k < f.rows.end(); ++k) {
-      mine[extra_.fetch[static_cast<std::size_t>(k)]] = static_cast<std::int32_t>(extra_.partial.begin + k);
-    }
-  }
+  std::int32_t sum = static_cast<std::int32_t>(extra_.partial.begin);
+  for (const std::int32_t row : arrived_) mine[row] = sum++;
+  for (const std::int32_t row : plan_.at_experts.token) extra_.landing.push_back(mine[row]);
   room_.partials.meet();
 }
 
@@ -314,10 +307,7 @@ void Planner::plan_sums_at_home(i64 tokens) {
     const i64 before = out_[b].rows_before(place_), rows = rows_to_node_[b];
     for (i64 j = 0; far(b) && j < rows; ++j) home.push_back({token[j], 0, static_cast<std::int32_t>(results_in_[b].begin + before + j)});
     for (i64 d = 0; !far(b) && d < node_.size(); ++d) {
-      for (i64 k = 0; d == place_ && k < own_kept_.count; ++k) {
-        home.push_back({own_token_[static_cast<std::size_t>(k)], 0, static_cast<std::int32_t>(extra_.partial.begin + own_kept_.begin + k)});
-      }
-      for (i64 j = 0; d != place_ && j < rows; ++j) {
+      for (i64 j = 0; j < rows; ++j) {
         const std::int32_t from = partial_of(d, row_in_[b] + before + j);
         if (from >= 0) home.push_back({token[j], 0, from});
       }

@@ -55,9 +55,10 @@ ExchangePlan LocalExchanger::make_plan(const routing::Assignment& a, const Exper
   return plan;
 }
 
-std::unique_ptr<RoundTrip> LocalExchanger::start_forward(ConstMatrixView x, const routing::Assignment&, const ExchangePlan& plan, Matrix&,
+std::unique_ptr<RoundTrip> LocalExchanger::start_forward(ConstMatrixView x, const routing::Assignment&, const ExchangePlan& plan, Kept& kept,
                                                          MatrixView y) const {
   clear_rows(y);
+  kept.tokens = x;
   return std::make_unique<LocalTrip>(x, plan, y, std::span<real>());
 }
 

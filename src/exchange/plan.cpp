@@ -1,13 +1,10 @@
 #include "pleiad/exchange/plan.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 #include "pleiad/core/stable_order.hpp"
 
 namespace pleiad::exchange {
-
-i64 ExchangePlan::arrived() const { return std::accumulate(recv_rows.begin(), recv_rows.end(), i64{0}); }
 
 // A token sums its experts in ascending order, whoever owns them; tokens do not meet, so their order is free.
 void order_at_home(ExchangePlan& plan, const routing::Assignment& a) {

@@ -105,7 +105,7 @@ void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y
   }
   {  // 4' through the experts; the weights get their gradient here, where the activations are
     PhaseTimes::Scope phase(context.times, Phase::expert);
-    bank_->backward(params, exchanger_.arrived_tokens(x, trace.arrived), trace.plan.at_experts, trace.bank, d_out, trip->landing(), d_row_weight);
+    bank_->backward(params, trace.arrived.tokens, trace.plan.at_experts, trace.bank, d_out, trip->landing(), d_row_weight);
   }
   {  // 3' home again (2' is integers: no gradient)
     PhaseTimes::Scope phase(context.times, Phase::exchange);

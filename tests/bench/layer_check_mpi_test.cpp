@@ -82,7 +82,7 @@ class MistakenExchanger : public exchange::Exchanger {
   exchange::ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override {
     return right_->make_plan(a, map, lanes, width);
   }
-  std::unique_ptr<exchange::RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const exchange::ExchangePlan& plan, Matrix& kept,
+  std::unique_ptr<exchange::RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const exchange::ExchangePlan& plan, exchange::Kept& kept,
                                                      MatrixView y) const override {
     return std::make_unique<MistakenTrip>(right_->start_forward(x, a, plan, kept, y), mistake_, y, std::span<real>{});
   }
@@ -90,7 +90,6 @@ class MistakenExchanger : public exchange::Exchanger {
                                                       std::span<real> d_weight) const override {
     return std::make_unique<MistakenTrip>(right_->start_backward(d_y, a, plan, d_x, d_weight), mistake_, d_x, d_weight);
   }
-  ConstMatrixView arrived_tokens(ConstMatrixView x, const Matrix& kept) const override { return right_->arrived_tokens(x, kept); }
 
  private:
   std::unique_ptr<exchange::Exchanger> right_;

@@ -152,7 +152,8 @@ TEST_P(Exchanging, DispatchAndItsAdjointAreTransposes) {
     const AllToAllExchanger exchanger(comm_, combine);
     const Matrix x = normal_matrix(c.mine.tokens(), GetParam().width, 100 + static_cast<std::uint64_t>(comm_.rank()));
     const Matrix r = normal_matrix(c.here.plan.rows(), GetParam().width, 200 + static_cast<std::uint64_t>(comm_.rank()));
-    Matrix kept, y(x.rows(), x.cols()), back(x.rows(), x.cols());
+    Kept kept;
+    Matrix y(x.rows(), x.cols()), back(x.rows(), x.cols());
     std::vector<real> d_row_weight(static_cast<std::size_t>(r.rows())), d_weight(c.mine.expert.size());
     const experts::ExpertRows& rows = c.here.plan.at_experts;
     const auto& experts = c.map.owned_by(comm_.rank());

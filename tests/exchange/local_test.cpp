@@ -47,7 +47,8 @@ TEST(LocalExchanger, CombinesWeightedRowsAndGivesZeroToATokenWithoutExperts) {
   const LocalExchanger exchanger;
   const routing::Assignment a = three_tokens();
   const ExchangePlan plan = exchanger.make_plan(a, k_three, k_lanes, 1);
-  Matrix x = column({10, 20, 30}), y = column({7, 7, 7}), kept;
+  Matrix x = column({10, 20, 30}), y = column({7, 7, 7});
+  Kept kept;
   finish_with(*exchanger.start_forward(x, a, plan, kept, y), plan, column({100, 1000, 10}), true, {});
   EXPECT_TRUE(test::same_bits(y, column({205, 0, 4000})));
 }
@@ -72,7 +73,8 @@ TEST(LocalExchanger, TakesTheSameExpertTwiceInOneToken) {
   a.kept = {1, 1};
   const LocalExchanger exchanger;
   const ExchangePlan plan = exchanger.make_plan(a, ExpertMap(ExpertPlacement::block, {1}, 1), LaneLayout(1, 1, 1, 1, 0), 1);
-  Matrix x(1, 1), y(1, 1), kept;
+  Matrix x(1, 1), y(1, 1);
+  Kept kept;
   finish_with(*exchanger.start_forward(x, a, plan, kept, y), plan, column({10, 100}), true, {});
   EXPECT_EQ(y(0, 0), 320);
 }

@@ -42,7 +42,8 @@ void compare(const Exchanger& exchanger, const DryRunExchanger& dry_run, const C
   const routing::Assignment mine = test::tokens_of(all, lanes.first_token(), lanes.my_tokens());
   const ExpertMap map(rule, std::vector<i64>(static_cast<std::size_t>(c.experts), 1), ranks);
   const Matrix x(mine.tokens(), c.width);
-  Matrix kept, y(x.rows(), x.cols()), d_x(x.rows(), x.cols());
+  Kept kept;
+  Matrix y(x.rows(), x.cols()), d_x(x.rows(), x.cols());
   const auto experts_at_work = [&](RoundTrip& trip, const ExchangePlan& plan, bool forward) {
     pretend_experts(plan.at_experts, map.owned_by(comm.rank()), trip.begin(), trip.landing(), forward, [](i64, real*, i64) {});
     const std::vector<real> d_row_weight(forward ? 0 : static_cast<std::size_t>(plan.rows()));

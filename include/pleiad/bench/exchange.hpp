@@ -36,7 +36,8 @@ class ExchangeBench {
   const exchange::Exchanger& exchanger_;
   exchange::Combine combine_;
   LayerBench::Pass pass_;
-  Matrix x_, kept_, y_, d_x_;              // [T,D]; what arrived
+  Matrix x_, y_, d_x_;                     // [T,D]
+  exchange::Kept kept_;
   std::vector<real> d_row_weight_, d_weight_;  // [R], [nnz]
   Matrix raw_send_, raw_recv_;             // as many rows as the larger of both ways
 };

@@ -22,11 +22,10 @@ class AllToAllExchanger : public Exchanger {
   AllToAllExchanger(const comm::Communicator& group, Combine combine) : AllToAllExchanger(group, combine, NodeLayout::of_size(group.size(), 1)) {}
 
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
-  std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
+  std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Kept& kept,
                                            MatrixView y) const override;
   std::unique_ptr<RoundTrip> start_backward(ConstMatrixView d_y, const routing::Assignment& a, const ExchangePlan& plan, MatrixView d_x,
                                             std::span<real> d_weight) const override;
-  ConstMatrixView arrived_tokens(ConstMatrixView, const Matrix& kept) const override { return kept; }
 
   /// Buffers of a trip, kept from step to step; nothing in them outlives one.
   struct Room {

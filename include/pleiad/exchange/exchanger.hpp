@@ -4,7 +4,7 @@
 #pragma once
 #include <memory>
 
-#include "pleiad/comm/communicator.hpp"
+#include "pleiad/comm/shared_memory.hpp"
 #include "pleiad/core/expert_map.hpp"
 #include "pleiad/core/lanes.hpp"
 #include "pleiad/core/spec.hpp"
@@ -13,12 +13,20 @@
 
 namespace pleiad::exchange {
 
+/// What a forward trip leaves for backward: the rows that arrived, where they lie. Rooms are kept from step to step.
+struct Kept {
+  ConstMatrixView tokens;                      ///< [M,D], what arrive() gave: the tokens themselves, `rows` or `shared`
+  Matrix rows;                                 ///< of this rank alone
+  std::unique_ptr<comm::SharedMemory> shared;  ///< of its node
+};
+
 /// One batch of rows on its way to the owners of its experts and back: arrive, let the experts work, leave, finish. Forward it
 /// carries tokens there and results home; backward, which is its transpose, gradients of outputs there and gradients of tokens home.
 class RoundTrip {
  public:
   virtual ~RoundTrip() = default;
-  /// Waits for the rows: [M,D], those that plan.at_experts counts. Valid until finish(). collective.
+  /// Waits for the rows: [M,D], those that plan.at_experts speaks of. Valid until finish(), forward ones until the next trip with the same Kept.
+  /// collective.
   virtual ConstMatrixView arrive() = 0;
   /// The same in place of arrive(), for experts that ask for each row (Landing::pace): they may begin before all are there.
   virtual ConstMatrixView begin() { return arrive(); }
@@ -39,16 +47,14 @@ class Exchanger {
 
   // The arguments of a trip must outlive it; one at a time. Both calls are collective.
 
-  /// x [T,D] to the experts; y [T,D] becomes the weighted sum over each token's kept assignments (0 without any). `kept` is room for the rows
-  /// that arrive; backward needs them again.
-  virtual std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
+  /// x [T,D] to the experts; y [T,D] becomes the weighted sum over each token's kept assignments (0 without any). Backward needs kept.tokens,
+  /// for which x must still be there.
+  virtual std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Kept& kept,
                                                    MatrixView y) const = 0;
   /// d_y [T,D] to the experts, before weighting (the bank weights it, as it also forms the gradient of the weights); the gradient by token is
   /// added to d_x [T,D], d_weight [nnz] is written, 0 where dropped.
   virtual std::unique_ptr<RoundTrip> start_backward(ConstMatrixView d_y, const routing::Assignment& a, const ExchangePlan& plan, MatrixView d_x,
                                                     std::span<real> d_weight) const = 0;
-  /// What arrive() of the forward trip gave: x itself or what it kept.
-  virtual ConstMatrixView arrived_tokens(ConstMatrixView x, const Matrix& kept) const = 0;
 };
 
 /// How tokens can travel between ranks.

@@ -15,17 +15,15 @@ class HierarchicalExchanger : public Exchanger {
   HierarchicalExchanger(const comm::Communicator& group, Combine combine, NodeLayout nodes);
 
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
-  std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
+  std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Kept& kept,
                                            MatrixView y) const override;
   std::unique_ptr<RoundTrip> start_backward(ConstMatrixView d_y, const routing::Assignment& a, const ExchangePlan& plan, MatrixView d_x,
                                             std::span<real> d_weight) const override;
-  ConstMatrixView arrived_tokens(ConstMatrixView, const Matrix& kept) const override { return kept; }
 
   /// Memory of the node, and buffers of a trip; kept from step to step, nothing in them outlives a plan or a trip.
   struct Room {
     explicit Room(const comm::Communicator& node) : tickets_out(node), tickets_in(node), partials(node), rows(node), results(node) {}
     comm::SharedMemory tickets_out, tickets_in, partials, rows, results;
-    Matrix arrived;
   };
 
  private:

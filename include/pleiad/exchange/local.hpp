@@ -8,11 +8,10 @@ namespace pleiad::exchange {
 class LocalExchanger : public Exchanger {
  public:
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
-  std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Matrix& kept,
+  std::unique_ptr<RoundTrip> start_forward(ConstMatrixView x, const routing::Assignment& a, const ExchangePlan& plan, Kept& kept,
                                            MatrixView y) const override;
   std::unique_ptr<RoundTrip> start_backward(ConstMatrixView d_y, const routing::Assignment& a, const ExchangePlan& plan, MatrixView d_x,
                                             std::span<real> d_weight) const override;
-  ConstMatrixView arrived_tokens(ConstMatrixView x, const Matrix&) const override { return x; }
 };
 
 /// All zero.

@@ -1,5 +1,5 @@
-// What the plan of a hierarchical exchange says beyond an ExchangePlan. Rows lie in boxes in the memory that the ranks of a node share; a box holds what
-// goes from one node to another, rank after rank. Read next: hierarchical.hpp.
+// What the plan of a hierarchical exchange says beyond an ExchangePlan. Rows lie in boxes in the memory that the ranks of a node share, where experts
+// read them; a box holds what goes from one node to another or stays on it, rank after rank. Read next: hierarchical.hpp.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -7,15 +7,6 @@
 #include "pleiad/core/lanes.hpp"
 
 namespace pleiad::exchange {
-
-/// Where rows that arrive for this rank come from: itself, the memory of its node at once, or that memory once other nodes have sent.
-enum class Source { self, node, far };
-
-/// Consecutive rows of this rank's arrivals, from one rank.
-struct Fetch {
-  Source source = Source::self;
-  Range rows;
-};
 
 /// Consecutive rows of a box that this rank fills: tokens put_token[first] ...
 struct Put {
@@ -38,8 +29,6 @@ struct NodePlan {
   i64 box_rows = 0;                     // of all boxes of the node
   std::vector<std::int32_t> put_token;  // token at home of each row that this rank puts into boxes
   std::vector<Put> put;
-  std::vector<std::int32_t> fetch;  // [M] row of a box, or token where the source is this rank itself
-  std::vector<Fetch> fetches;       // they cover 0 .. M-1
 
   // Results.
   i64 result_rows = 0, weights = 0;        // rows, and gradients of weights behind them, in the memory of the node

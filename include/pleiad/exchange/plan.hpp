@@ -51,7 +51,7 @@ struct ExchangePlan {
   // At the owner.
   std::vector<i64> recv_rows;         // [P]
   std::vector<i64> recv_entries;      // [P]
-  experts::ExpertRows at_experts;     // [R]; tokens are counted in order of arrival
+  experts::ExpertRows at_experts;     // [R]; their tokens are rows of what arrives
   std::vector<std::int32_t> row_entry;  // [R] place of each row's assignment in order of arrival
 
   // Each rank with each: parcels in the order of chunks.
@@ -68,7 +68,6 @@ struct ExchangePlan {
   std::vector<i64> bytes_to;
 
   i64 rows() const { return at_experts.rows(); }
-  i64 arrived() const;
 };
 
 /// Arrived assignments, in order of arrival.

@@ -36,7 +36,7 @@ struct MoeConfig {
 struct MoeTrace {
   std::unique_ptr<routing::RouterTrace> router;
   exchange::ExchangePlan plan;
-  Matrix arrived;  // [M,D] token rows that came from other ranks and from this one; nothing where no token travels
+  exchange::Kept arrived;
   experts::BankTrace bank;
   HyperTrace hyper;
   AdapterTrace adapter;
