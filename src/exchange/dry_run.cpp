@@ -66,7 +66,7 @@ void count(const routing::Assignment& a, const ExpertMap& map, const LaneLayout&
           pair->entry_chunks |= std::uint64_t{1} << chunk;
         }
         add_need(ranks, to, chunk);
-        add_need(other_nodes, node, 0);
+        add_need(other_nodes, node, chunk);
       }
       add_rows(by_rank, from, ranks);
       add_rows(by_node, nodes.node_of(from), other_nodes);
@@ -112,7 +112,8 @@ std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment
     for (i64 other = 0; once_per_node && other < nodes_.nodes(); ++other) {
       if (other == node || nodes_.port(node, other) != from) continue;
       const i64 here = static_cast<i64>(nodes_.ranks_of(node).size()), there = static_cast<i64>(nodes_.ranks_of(other).size());
-      add(from, nodes_.port(other, node), traffic_between_nodes(by_node(node, other).amount(combine_, 1), by_node(other, node).amount(combine_, 1), here, there, width, combine_));
+      add(from, nodes_.port(other, node), traffic_between_nodes(by_node(node, other).amount(combine_, chunks_), by_node(other, node).amount(combine_, chunks_), ticket_table_bytes(here, there, chunks_), width,
+                                                                  combine_));
     }
   }
   return all;

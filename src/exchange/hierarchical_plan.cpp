@@ -3,9 +3,11 @@
 #include <numeric>
 #include <utility>
 
+#include "box_table.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/comm/messages.hpp"
 #include "pleiad/core/stable_order.hpp"
+#include "pleiad/exchange/chunks.hpp"
 #include "pleiad/exchange/hierarchical.hpp"
 #include "pleiad/exchange/node_plan.hpp"
 #include "pleiad/exchange/ticket.hpp"
@@ -15,51 +17,34 @@ namespace pleiad::exchange {
 namespace {
 
 constexpr int k_tickets = 11;
-constexpr i64 k_ticket = static_cast<i64>(sizeof(Ticket));
+constexpr i64 k_ticket = static_cast<i64>(sizeof(Ticket)), k_number = static_cast<i64>(sizeof(std::int32_t));
 
 i64 aligned(i64 bytes) { return (bytes + 7) / 8 * 8; }
 
-/// What goes from one node to another: rows of each rank here, tickets from each rank here to each rank there. It travels ahead of the tickets.
-struct BoxTable {
-  i64 here = 0, there = 0;
-  std::vector<std::int32_t> counts;  // [here, 1 + there]
-  BoxTable() = default;
-  BoxTable(i64 h, i64 t) : here(h), there(t), counts(static_cast<std::size_t>(h * (1 + t))) {}
+Range moved(const Range& r, i64 by) { return {r.begin + by, r.count}; }
 
-  std::int32_t& rows(i64 s) { return counts[static_cast<std::size_t>(s * (1 + there))]; }
-  std::int32_t& entries(i64 s, i64 d) { return counts[static_cast<std::size_t>(s * (1 + there) + 1 + d)]; }
-  i64 rows(i64 s) const { return counts[static_cast<std::size_t>(s * (1 + there))]; }
-  i64 entries(i64 s, i64 d) const { return counts[static_cast<std::size_t>(s * (1 + there) + 1 + d)]; }
-  i64 rows_before(i64 s) const {
-    i64 n = 0;
-    for (i64 i = 0; i < s; ++i) n += rows(i);
-    return n;
-  }
-  /// Tickets ahead of those from s to d.
-  i64 entries_before(i64 s, i64 d) const {
-    i64 n = 0;
-    for (i64 i = 0; i < s; ++i) n += std::accumulate(&counts[static_cast<std::size_t>(i * (1 + there) + 1)], counts.data() + (i + 1) * (1 + there), i64{0});
-    for (i64 j = 0; j < d; ++j) n += entries(s, j);
-    return n;
-  }
-  Amount amount(Combine combine = Combine::home) const { return Amount::whole(rows_before(here), entries_before(here, 0), combine); }
-  i64 bytes() const { return ticket_table_bytes(here, there); }
+/// One of our tokens that a node needs: its first and last chunk there, its row of the box and, of all sums that come back, its own.
+struct BoxRow {
+  std::int32_t token = 0, first = 0, last = 0, row = 0, sum = 0;
 };
 
 class Planner {
  public:
-  Planner(const comm::Communicator& group, const comm::Communicator& node, const NodeLayout& layout, HierarchicalExchanger::Room& room, Combine combine)
-      : group_(group), node_(node), layout_(layout), room_(room), combine_(combine), me_(group.rank()), here_(layout.node_of(me_)), place_(layout.place(me_)) {}
+  Planner(const comm::Communicator& group, const comm::Communicator& node, const NodeLayout& layout, const ExpertMap& map, HierarchicalExchanger::Room& room,
+          Combine combine, i64 chunks)
+      : group_(group), node_(node), layout_(layout), map_(map), room_(room), combine_(combine), chunks_(chunks), me_(group.rank()), here_(layout.node_of(me_)),
+        place_(layout.place(me_)) {}
 
-  ExchangePlan plan(const routing::Assignment& a, const ExpertMap& map, i64 width);
+  ExchangePlan plan(const routing::Assignment& a, i64 width);
 
  private:
-  void write_tickets(const routing::Assignment& a, const ExpertMap& map);
+  void count_needs(const routing::Assignment& a);
   void gather_tables();
-  void exchange_tickets();
+  void number_rows();
   void number_boxes();
-  void plan_arrivals(i64 local_experts);
-  void plan_returns(const routing::Assignment& a, const ExpertMap& map);
+  void write_tickets(const routing::Assignment& a);
+  void exchange_tickets();
+  void plan_arrivals();
   void number_results();
   void number_sums();
   void share_partials();
@@ -71,22 +56,24 @@ class Planner {
   bool far(i64 node) const { return node != here_; }
   bool speaks_for(i64 node) const { return far(node) && layout_.port(here_, node) == me_; }
   i64 ranks_on(i64 node) const { return static_cast<i64>(layout_.ranks_of(node).size()); }
+  // A box of tickets: the table; with sums on the node the sum of each row; the tickets.
+  i64 bytes_of_sums(const BoxTable& table) const { return combine_ == Combine::owner ? table.all_rows() * k_number : 0; }
+  i64 bytes_of_box(const BoxTable& table) const { return table.bytes() + bytes_of_sums(table) + table.all_entries() * k_ticket; }
+  /// Where the box of tickets from a node lies.
+  const comm::SharedMemory& tickets_from(i64 node) const { return far(node) ? room_.tickets_in : room_.tickets_out; }
+  i64 box_from(i64 node) const { return far(node) ? box_in_[node] : box_out_[node]; }
 
   const comm::Communicator &group_, &node_;
   const NodeLayout& layout_;
+  const ExpertMap& map_;
   HierarchicalExchanger::Room& room_;
   Combine combine_;
-  i64 me_, here_, place_;
+  i64 chunks_, me_, here_, place_;
   ExchangePlan plan_;
   NodePlan extra_;
 
-  // What this rank sends.
-  std::vector<i64> rows_to_node_, first_token_;  // [nodes], [nodes+1] in extra_.put_token
-  std::vector<i64> entries_to_, rows_to_;        // [P]
-  std::vector<i64> first_ticket_;                // [P+1]
-  std::vector<Ticket> tickets_;
-  std::vector<std::int32_t> ticket_of_;          // [nnz] number of the ticket among those to the same rank
-  // What all do.
+  std::vector<std::vector<BoxRow>> rows_;             // [nodes] what this rank sends, by token
+  std::vector<i64> rows_to_, entries_to_;             // [P]
   std::vector<BoxTable> out_, in_;                    // [nodes] from here, to here
   std::vector<i64> box_out_, box_in_;                 // [nodes] bytes where boxes of tickets begin
   std::vector<i64> row_in_, row_out_, back_out_, back_in_;  // [nodes] first row of each box of tokens; first place of each box of single results
@@ -96,92 +83,82 @@ class Planner {
   i64 boxed_ = 0;                                           // rows of the boxes that arrive
 };
 
-/// Who needs which of our tokens; tickets by rank, those of one rank by token, then in list order.
-void Planner::write_tickets(const routing::Assignment& a, const ExpertMap& map) {
-  const std::size_t ranks = static_cast<std::size_t>(layout_.ranks()), nodes = static_cast<std::size_t>(layout_.nodes());
-  rows_to_node_.assign(nodes, 0);
+/// Who needs which of our tokens, and in which chunks. The counts of this rank go into the tables.
+void Planner::count_needs(const routing::Assignment& a) {
+  const std::size_t ranks = static_cast<std::size_t>(layout_.ranks());
+  rows_.resize(static_cast<std::size_t>(layout_.nodes()));
+  for (i64 b = 0; b < layout_.nodes(); ++b) out_.emplace_back(chunks_, ranks_on(here_), ranks_on(b));
   entries_to_.assign(ranks, 0);
   rows_to_.assign(ranks, 0);
-  std::vector<i64> last(nodes), last_of_rank(ranks);
-  // work(token, entry, rank, node, whether it is the token's first entry for the rank, for the node)
-  const auto for_each_kept = [&](auto work) {
-    std::ranges::fill(last, -1);
-    std::ranges::fill(last_of_rank, -1);
-    for (i64 t = 0; t < a.tokens(); ++t) {
-      for (std::size_t i = static_cast<std::size_t>(a.offset[t]); i < static_cast<std::size_t>(a.offset[t + 1]); ++i) {
-        if (!a.kept[i]) continue;
-        const i64 to = map.owner(a.expert[i]), node = layout_.node_of(to);
-        const bool first_of_rank = std::exchange(last_of_rank[to], t) != t, first_of_node = std::exchange(last[node], t) != t;
-        work(t, i, to, node, first_of_rank, first_of_node);
-      }
+  std::vector<i64> last_of_rank(ranks, -1);
+  for (i64 t = 0; t < a.tokens(); ++t) {
+    for (std::size_t i = static_cast<std::size_t>(a.offset[t]); i < static_cast<std::size_t>(a.offset[t + 1]); ++i) {
+      if (!a.kept[i]) continue;
+      const i64 to = map_.owner(a.expert[i]), node = layout_.node_of(to);
+      const std::int32_t token = static_cast<std::int32_t>(t), chunk = static_cast<std::int32_t>(chunk_of(map_, a.expert[i], chunks_));
+      ++entries_to_[to];
+      rows_to_[to] += std::exchange(last_of_rank[to], t) != t;
+      ++out_[node].entries(chunk, place_, layout_.place(to));
+      std::vector<BoxRow>& rows = rows_[node];
+      if (rows.empty() || rows.back().token != token) rows.push_back({token, chunk, chunk});
+      rows.back().first = std::min(rows.back().first, chunk);
+      rows.back().last = std::max(rows.back().last, chunk);
     }
-  };
-  for_each_kept([&](i64, std::size_t, i64 to, i64 node, bool first_of_rank, bool first) {
-    ++entries_to_[to];
-    rows_to_[to] += first_of_rank;
-    rows_to_node_[node] += first;
-  });
-  first_ticket_.assign(ranks + 1, 0);
-  first_token_.assign(nodes + 1, 0);
-  std::inclusive_scan(entries_to_.begin(), entries_to_.end(), first_ticket_.begin() + 1);
-  std::inclusive_scan(rows_to_node_.begin(), rows_to_node_.end(), first_token_.begin() + 1);
-  std::vector<i64> token = first_token_, ticket = first_ticket_;
-  extra_.put_token.resize(static_cast<std::size_t>(first_token_.back()));
-  tickets_.resize(static_cast<std::size_t>(first_ticket_.back()));
-  ticket_of_.assign(a.expert.size(), -1);
-  for_each_kept([&](i64 t, std::size_t i, i64 to, i64 node, bool, bool first) {
-    if (first) extra_.put_token[static_cast<std::size_t>(token[node]++)] = static_cast<std::int32_t>(t);
-    const i64 row = token[node] - first_token_[node] - 1;
-    ticket_of_[i] = static_cast<std::int32_t>(ticket[to] - first_ticket_[to]);
-    tickets_[static_cast<std::size_t>(ticket[to]++)] = {static_cast<std::int32_t>(row), static_cast<std::int32_t>(map.local_index(a.expert[i])), a.weight[i]};
-  });
+  }
+  for (i64 b = 0; b < layout_.nodes(); ++b) {
+    for (const BoxRow& row : rows_[b]) {
+      ++out_[b].rows(row.first, place_);
+      ++out_[b].sums(row.last, place_);
+    }
+  }
 }
 
-/// The counts of all ranks of the node.
+/// The counts of all ranks of the node, each of which filled its own.
 void Planner::gather_tables() {
-  std::vector<std::int32_t> mine(rows_to_node_.begin(), rows_to_node_.end());
-  mine.insert(mine.end(), entries_to_.begin(), entries_to_.end());
-  const std::vector<std::int32_t> all = comm::all_gather<std::int32_t>(node_, mine);
+  std::vector<std::int32_t> all;
+  for (BoxTable& table : out_) all.insert(all.end(), table.counts().begin(), table.counts().end());
+  comm::all_reduce_sum<std::int32_t>(node_, all);
+  auto from = all.begin();
+  for (BoxTable& table : out_) {
+    std::copy_n(from, table.counts().size(), table.counts().begin());
+    from += static_cast<std::ptrdiff_t>(table.counts().size());
+    table.find_places();
+  }
+}
+
+/// Rows of a box by chunk, then token; sums by their last chunk, then in the order of the rows.
+void Planner::number_rows() {
+  std::vector<std::int32_t> keys, order;
   for (i64 b = 0; b < layout_.nodes(); ++b) {
-    BoxTable& table = out_.emplace_back(ranks_on(here_), ranks_on(b));
-    for (i64 s = 0; s < table.here; ++s) {
-      const std::int32_t* counts = all.data() + s * static_cast<i64>(mine.size());
-      table.rows(s) = counts[b];
-      for (i64 d = 0; d < table.there; ++d) table.entries(s, d) = counts[layout_.nodes() + layout_.ranks_of(b)[static_cast<std::size_t>(d)]];
+    std::vector<BoxRow>& rows = rows_[b];
+    keys.resize(rows.size());
+    std::ranges::transform(rows, keys.begin(), &BoxRow::first);
+    stable_order(keys, chunks_, order);
+    std::vector<i64> row(static_cast<std::size_t>(chunks_)), sum(row);
+    for (i64 c = 0; c < chunks_; ++c) {
+      row[c] = out_[b].first_row(c, place_);
+      sum[c] = out_[b].first_sum(c, place_);
+    }
+    for (const std::int32_t i : order) {
+      rows[i].row = static_cast<std::int32_t>(row[rows[i].first]++);
+      rows[i].sum = static_cast<std::int32_t>(sum[rows[i].last]++);
     }
   }
 }
 
-/// Into the memory of the node, then one message to each other node. Its length says how many tickets it brings.
+/// Into the memory of the node; then one message to each other node, whose length says how many tickets it brings.
 void Planner::exchange_tickets() {
-  i64 bytes = 0;
-  for (i64 b = 0; b < layout_.nodes(); ++b) {
-    box_out_.push_back(bytes);
-    bytes += aligned(out_[b].bytes() + out_[b].amount().entries * k_ticket);
-  }
-  room_.tickets_out.reserve(bytes);
-  for (i64 b = 0; b < layout_.nodes(); ++b) {
-    if (place_ == 0) std::ranges::copy(out_[b].counts, room_.tickets_out.as<std::int32_t>(box_out_[b]));
-    Ticket* to = room_.tickets_out.as<Ticket>(box_out_[b] + out_[b].bytes()) + out_[b].entries_before(place_, 0);
-    for (const i64 d : layout_.ranks_of(b)) to = std::copy_n(tickets_.begin() + first_ticket_[d], entries_to_[d], to);
-  }
-  room_.tickets_out.meet();
-
   comm::Messages messages(group_);
   std::vector<i64> sizes(static_cast<std::size_t>(layout_.nodes()), 0);
   for (i64 b = 0; b < layout_.nodes(); ++b) {
-    const i64 size = out_[b].bytes() + out_[b].amount().entries * k_ticket;
-    if (speaks_for(b)) messages.send(layout_.port(b, here_), k_tickets, {comm::part(room_.tickets_out.as<char>(box_out_[b]), size)});
+    if (speaks_for(b)) messages.send(layout_.port(b, here_), k_tickets, {comm::part(room_.tickets_out.as<char>(box_out_[b]), bytes_of_box(out_[b]))});
   }
   for (i64 s = 0; s < layout_.nodes(); ++s) {
     if (speaks_for(s)) sizes[s] = comm::bytes_coming(group_, layout_.port(s, here_), k_tickets);
   }
   if (layout_.nodes() > 1) comm::all_reduce_sum<i64>(node_, sizes);
-  bytes = 0;
-  for (i64 s = 0; s < layout_.nodes(); ++s) {
-    box_in_.push_back(bytes);
-    bytes += aligned(sizes[s]);
-  }
+  i64 bytes = 0;
+  for (const i64 size : sizes) box_in_.push_back(std::exchange(bytes, bytes + aligned(size)));
   room_.tickets_in.reserve(bytes);
   for (i64 s = 0; s < layout_.nodes(); ++s) {
     if (speaks_for(s)) messages.receive(layout_.port(s, here_), k_tickets, {comm::part(room_.tickets_in.as<char>(box_in_[s]), sizes[s])});
@@ -189,62 +166,90 @@ void Planner::exchange_tickets() {
   messages.wait();
   if (layout_.nodes() > 1) room_.tickets_in.meet();
   for (i64 s = 0; s < layout_.nodes(); ++s) {
-    in_.push_back(far(s) ? BoxTable(ranks_on(s), ranks_on(here_)) : out_[here_]);
-    if (far(s)) std::copy_n(room_.tickets_in.as<std::int32_t>(box_in_[s]), in_[s].counts.size(), in_[s].counts.begin());
+    in_.push_back(far(s) ? BoxTable(chunks_, ranks_on(s), ranks_on(here_)) : out_[here_]);
+    if (!far(s)) continue;
+    std::copy_n(room_.tickets_in.as<std::int32_t>(box_in_[s]), in_[s].counts().size(), in_[s].counts().begin());
+    in_[s].find_places();
   }
 }
 
+/// Tickets from this rank to another by token, then in list order; where each result will come back.
+void Planner::write_tickets(const routing::Assignment& a) {
+  i64 bytes = 0;
+  for (const BoxTable& table : out_) box_out_.push_back(std::exchange(bytes, bytes + aligned(bytes_of_box(table))));
+  room_.tickets_out.reserve(bytes);
+  const std::size_t ranks = static_cast<std::size_t>(layout_.ranks()), chunks = static_cast<std::size_t>(chunks_);
+  std::vector<Ticket*> next(ranks);
+  std::vector<i64> back(ranks * chunks);
+  for (i64 r = 0; r < layout_.ranks(); ++r) {
+    const i64 b = layout_.node_of(r), d = layout_.place(r);
+    next[r] = room_.tickets_out.as<Ticket>(box_out_[b] + out_[b].bytes() + bytes_of_sums(out_[b])) + out_[b].tickets(place_, d).begin;
+    for (i64 c = 0; c < chunks_; ++c) back[static_cast<std::size_t>(r) * chunks + static_cast<std::size_t>(c)] = out_[b].first_entry(c, place_, d);
+  }
+  std::vector<const BoxRow*> row;
+  for (i64 b = 0; b < layout_.nodes(); ++b) {
+    row.push_back(rows_[b].data());
+    if (place_ == 0) std::ranges::copy(out_[b].counts(), room_.tickets_out.as<std::int32_t>(box_out_[b]));
+    std::int32_t* sums = room_.tickets_out.as<std::int32_t>(box_out_[b] + out_[b].bytes());
+    for (const BoxRow& r : rows_[b]) {
+      if (combine_ == Combine::owner) sums[r.row] = r.sum;
+    }
+  }
+  plan_.return_slot.assign(a.expert.size(), -1);
+  for (i64 t = 0; t < a.tokens(); ++t) {
+    for (std::size_t i = static_cast<std::size_t>(a.offset[t]); i < static_cast<std::size_t>(a.offset[t + 1]); ++i) {
+      if (!a.kept[i]) continue;
+      const i64 to = map_.owner(a.expert[i]), node = layout_.node_of(to), chunk = chunk_of(map_, a.expert[i], chunks_);
+      if (row[node]->token != t) ++row[node];
+      *next[to]++ = {row[node]->row, static_cast<std::int32_t>(map_.local_index(a.expert[i])), a.weight[i]};
+      plan_.return_slot[i] = back[static_cast<std::size_t>(to) * chunks + static_cast<std::size_t>(chunk)]++;
+    }
+  }
+  room_.tickets_out.meet();
+}
+
 void Planner::number_boxes() {
-  for (i64 s = 0; s < layout_.nodes(); ++s) {
-    row_in_.push_back(std::exchange(extra_.box_rows, extra_.box_rows + in_[s].amount().rows));
-    back_out_.push_back(std::exchange(extra_.weights, extra_.weights + in_[s].amount().entries));
+  for (const BoxTable& table : in_) {
+    row_in_.push_back(std::exchange(extra_.box_rows, extra_.box_rows + table.all_rows()));
+    back_out_.push_back(std::exchange(extra_.weights, extra_.weights + table.all_entries()));
   }
   for (i64 b = 0; b < layout_.nodes(); ++b) {
-    const Amount away = far(b) ? out_[b].amount() : Amount{};
-    row_out_.push_back(std::exchange(extra_.box_rows, extra_.box_rows + away.rows));
-    back_in_.push_back(std::exchange(extra_.weights, extra_.weights + away.entries));
-    if (rows_to_node_[b] == 0) continue;
-    extra_.put.push_back({(far(b) ? row_out_[b] : row_in_[b]) + out_[b].rows_before(place_), first_token_[b], rows_to_node_[b]});
+    row_out_.push_back(far(b) ? std::exchange(extra_.box_rows, extra_.box_rows + out_[b].all_rows()) : row_in_[b]);
+    back_in_.push_back(far(b) ? std::exchange(extra_.weights, extra_.weights + out_[b].all_entries()) : back_out_[b]);
+    for (const BoxRow& row : rows_[b]) extra_.put.push_back({row.token, static_cast<std::int32_t>(row_out_[b] + row.row)});
   }
 }
 
 /// Reads the tickets for this rank, by rank of origin, so that rows of an expert keep the global order of tokens.
-void Planner::plan_arrivals(i64 local_experts) {
+void Planner::plan_arrivals() {
   const std::size_t ranks = static_cast<std::size_t>(layout_.ranks());
+  const i64 owned = static_cast<i64>(map_.owned_by(me_).size());
   plan_.recv_rows.assign(ranks, 0);
   plan_.recv_entries.assign(ranks, 0);
   i64 arrivals_in_all = 0;
-  for (i64 s = 0; s < layout_.ranks(); ++s) arrivals_in_all += plan_.recv_entries[s] = in_[layout_.node_of(s)].entries(layout_.place(s), place_);
+  for (i64 s = 0; s < layout_.ranks(); ++s) arrivals_in_all += plan_.recv_entries[s] = in_[layout_.node_of(s)].tickets(layout_.place(s), place_).count;
   Arrivals arrivals(static_cast<std::size_t>(arrivals_in_all));
+  std::vector<i64> back(static_cast<std::size_t>(chunks_)), rows_of_chunk(back.size() + 1, 0);
   std::size_t at = 0;
   for (i64 s = 0; s < layout_.ranks(); ++s) {
-    const i64 node = layout_.node_of(s), before = in_[node].entries_before(layout_.place(s), place_), row = row_in_[node] + in_[node].rows_before(layout_.place(s));
-    const i64 before_it = static_cast<i64>(arrived_.size());
-    const Ticket* ticket = far(node) ? room_.tickets_in.as<Ticket>(box_in_[node] + in_[node].bytes()) : room_.tickets_out.as<Ticket>(box_out_[node] + out_[node].bytes());
+    const i64 node = layout_.node_of(s), before_it = static_cast<i64>(arrived_.size());
+    const BoxTable& table = in_[node];
+    for (i64 c = 0; c < chunks_; ++c) back[c] = back_out_[node] + table.first_entry(c, layout_.place(s), place_);
+    const Ticket* ticket = tickets_from(node).as<Ticket>(box_from(node) + table.bytes() + bytes_of_sums(table)) + table.tickets(layout_.place(s), place_).begin;
     std::int32_t last = -1;
-    for (i64 i = 0; i < plan_.recv_entries[s]; ++i, ++at) {
-      const Ticket& t = ticket[before + i];
-      if (std::exchange(last, t.row) != t.row) arrived_.push_back(static_cast<std::int32_t>(row + t.row));
-      arrivals.set(at, arrived_.back(), t.local_expert, t.weight);
-      entry_place_.push_back(back_out_[node] + before + i);
+    for (i64 i = 0; i < plan_.recv_entries[s]; ++i, ++at, ++ticket) {
+      const i64 chunk = chunk_of(ticket->local_expert, owned, chunks_);
+      if (std::exchange(last, ticket->row) != ticket->row) arrived_.push_back(static_cast<std::int32_t>(row_in_[node] + ticket->row));
+      arrivals.set(at, arrived_.back(), ticket->local_expert, ticket->weight);
+      entry_place_.push_back(back[chunk]++);
+      ++rows_of_chunk[chunk + 1];
     }
     plan_.recv_rows[s] = static_cast<i64>(arrived_.size()) - before_it;
   }
-  order_by_expert(plan_, arrivals, local_experts);
-}
-
-/// Where results and gradients of weights are put at the owner and found at home, if each goes by itself.
-void Planner::plan_returns(const routing::Assignment& a, const ExpertMap& map) {
+  order_by_expert(plan_, arrivals, owned);
   for (const std::int32_t arrival : plan_.row_entry) extra_.weight_place.push_back(static_cast<std::int32_t>(entry_place_[static_cast<std::size_t>(arrival)]));
-  std::vector<i64> first(static_cast<std::size_t>(layout_.ranks()));
-  for (i64 d = 0; d < layout_.ranks(); ++d) {
-    const i64 node = layout_.node_of(d);
-    first[d] = (far(node) ? back_in_[node] : back_out_[node]) + out_[node].entries_before(place_, layout_.place(d));
-  }
-  plan_.return_slot.assign(a.expert.size(), -1);
-  for (std::size_t i = 0; i < a.expert.size(); ++i) {
-    if (a.kept[i]) plan_.return_slot[i] = first[map.owner(a.expert[i])] + ticket_of_[i];
-  }
+  std::inclusive_scan(rows_of_chunk.begin(), rows_of_chunk.end(), rows_of_chunk.begin());
+  plan_.chunk_begin = std::move(rows_of_chunk);
 }
 
 /// combine = home: a place for each single result.
@@ -252,8 +257,8 @@ void Planner::number_results() {
   extra_.landing = extra_.weight_place;
   extra_.result_rows = extra_.weights;
   for (std::size_t x = 0; x < in_.size(); ++x) {
-    results_out_.push_back({back_out_[x], in_[x].amount().entries});
-    results_in_.push_back({back_in_[x], out_[x].amount().entries});
+    results_out_.push_back({back_out_[x], in_[x].all_entries()});
+    results_in_.push_back({back_in_[x], out_[x].all_entries()});
   }
 }
 
@@ -266,15 +271,15 @@ void Planner::number_sums() {
   for (i64& n : partial) n = take(n).begin;
   extra_.partial = {partial[place_], kept};
   for (i64 x = 0; x < layout_.nodes(); ++x) {
-    results_in_.push_back(take(far(x) ? out_[x].amount().rows : 0));
-    results_out_.push_back(take(far(x) ? in_[x].amount().rows : 0));
+    results_in_.push_back(take(far(x) ? out_[x].all_rows() : 0));
+    results_out_.push_back(take(far(x) ? in_[x].all_rows() : 0));
   }
 }
 
 /// Tells the ranks of the node, and our experts, which of our sums belong to the rows of boxes that arrived.
 void Planner::share_partials() {
-  boxed_ = row_in_.back() + in_.back().amount().rows;
-  room_.partials.reserve(node_.size() * boxed_ * static_cast<i64>(sizeof(std::int32_t)));
+  boxed_ = row_in_.back() + in_.back().all_rows();
+  room_.partials.reserve(node_.size() * boxed_ * k_number);
   std::int32_t* mine = room_.partials.as<std::int32_t>() + place_ * boxed_;
   std::fill_n(mine, boxed_, -1);
   std::int32_t sum = static_cast<std::int32_t>(extra_.partial.begin);
@@ -286,16 +291,25 @@ void Planner::share_partials() {
 /// The row in which a rank of the node added up what belongs to a row of a box; -1 if it had nothing to do with it.
 std::int32_t Planner::partial_of(i64 rank, i64 boxed_row) const { return room_.partials.as<std::int32_t>()[rank * boxed_ + boxed_row]; }
 
-/// This rank's share of the sums that go away.
+/// This rank's share of the sums that go away, chunk by chunk.
 void Planner::plan_sums_on_node() {
+  std::vector<std::vector<NodeSum>> sums(static_cast<std::size_t>(chunks_));
   for (i64 s = 0; s < layout_.nodes(); ++s) {
-    const Range mine = far(s) ? share(in_[s].amount().rows, node_.size(), place_) : Range{};
+    const Range mine = far(s) ? share(in_[s].all_rows(), node_.size(), place_) : Range{};
+    const std::int32_t* sum_of = tickets_from(s).as<std::int32_t>(box_from(s) + in_[s].bytes());
     for (i64 j = mine.begin; j < mine.end(); ++j) {
+      i64 chunk = 0;
+      while (sum_of[j] >= in_[s].sums_of(chunk).end()) ++chunk;
       for (i64 d = 0; d < node_.size(); ++d) {
         const std::int32_t from = partial_of(d, row_in_[s] + j);
-        if (from >= 0) extra_.sums.push_back({static_cast<std::int32_t>(results_out_[s].begin + j), from});
+        if (from >= 0) sums[chunk].push_back({static_cast<std::int32_t>(results_out_[s].begin + sum_of[j]), from});
       }
     }
+  }
+  extra_.sums_begin = {0};
+  for (const std::vector<NodeSum>& chunk : sums) {
+    extra_.sums.insert(extra_.sums.end(), chunk.begin(), chunk.end());
+    extra_.sums_begin.push_back(static_cast<i64>(extra_.sums.size()));
   }
 }
 
@@ -303,13 +317,11 @@ void Planner::plan_sums_on_node() {
 void Planner::plan_sums_at_home(i64 tokens) {
   std::vector<HomeEntry> home;
   for (i64 b = 0; b < layout_.nodes(); ++b) {
-    const std::int32_t* token = extra_.put_token.data() + first_token_[b];
-    const i64 before = out_[b].rows_before(place_), rows = rows_to_node_[b];
-    for (i64 j = 0; far(b) && j < rows; ++j) home.push_back({token[j], 0, static_cast<std::int32_t>(results_in_[b].begin + before + j)});
-    for (i64 d = 0; !far(b) && d < node_.size(); ++d) {
-      for (i64 j = 0; j < rows; ++j) {
-        const std::int32_t from = partial_of(d, row_in_[b] + before + j);
-        if (from >= 0) home.push_back({token[j], 0, from});
+    for (const BoxRow& row : rows_[b]) {
+      if (far(b)) home.push_back({row.token, 0, static_cast<std::int32_t>(results_in_[b].begin + row.sum)});
+      for (i64 d = 0; !far(b) && d < node_.size(); ++d) {
+        const std::int32_t from = partial_of(d, row_in_[b] + row.row);
+        if (from >= 0) home.push_back({row.token, 0, from});
       }
     }
   }
@@ -326,12 +338,17 @@ void Planner::plan_ports(i64 width) {
     plan_.traffic += t;
     if (!plan_.bytes_to.empty()) plan_.bytes_to[to] += t.bytes();
   };
+  const bool home = combine_ == Combine::home;
   for (i64 x = 0; x < layout_.nodes(); ++x) {
     if (!speaks_for(x)) continue;
-    const Amount away = out_[x].amount(combine_), coming = in_[x].amount(combine_);
-    const i64 peer = layout_.port(x, here_);
-    extra_.ports.push_back({peer, {row_out_[x], away.rows}, {row_in_[x], coming.rows}, results_out_[x], results_in_[x], {back_out_[x], coming.entries}, {back_in_[x], away.entries}});
-    count(peer, traffic_between_nodes(away, coming, ranks_on(here_), ranks_on(x), width, combine_));
+    PortMessages port{layout_.port(x, here_), {}, {back_out_[x], in_[x].all_entries()}, {back_in_[x], out_[x].all_entries()}};
+    for (i64 c = 0; c < chunks_; ++c) {
+      port.chunks.push_back({moved(out_[x].rows_of(c), row_out_[x]), moved(in_[x].rows_of(c), row_in_[x]),
+                             moved(home ? in_[x].entries_of(c) : in_[x].sums_of(c), results_out_[x].begin),
+                             moved(home ? out_[x].entries_of(c) : out_[x].sums_of(c), results_in_[x].begin)});
+    }
+    count(port.peer, traffic_between_nodes(out_[x].amount(combine_), in_[x].amount(combine_), out_[x].bytes(), width, combine_));
+    extra_.ports.push_back(std::move(port));
   }
   for (const i64 r : layout_.ranks_of(here_)) {
     if (r == me_) continue;
@@ -340,13 +357,17 @@ void Planner::plan_ports(i64 width) {
   }
 }
 
-ExchangePlan Planner::plan(const routing::Assignment& a, const ExpertMap& map, i64 width) {
-  write_tickets(a, map);
+ExchangePlan Planner::plan(const routing::Assignment& a, i64 width) {
+  count_needs(a);
   gather_tables();
+  number_rows();
+  write_tickets(a);
   exchange_tickets();
   number_boxes();
-  plan_arrivals(static_cast<i64>(map.owned_by(me_).size()));
-  plan_returns(a, map);
+  for (std::size_t i = 0; i < a.expert.size(); ++i) {
+    if (a.kept[i]) plan_.return_slot[i] += back_in_[layout_.node_of(map_.owner(a.expert[i]))];
+  }
+  plan_arrivals();
   if (combine_ == Combine::home) {
     number_results();
     order_at_home(plan_, a);
@@ -367,7 +388,7 @@ ExchangePlan Planner::plan(const routing::Assignment& a, const ExpertMap& map, i
 
 ExchangePlan HierarchicalExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout&, i64 width) const {
   PLEIAD_CHECK(map.owners() == group_.size(), "{} owners for {} ranks", map.owners(), group_.size());
-  return Planner(group_, node_, layout_, room_, combine_).plan(a, map, width);
+  return Planner(group_, node_, layout_, map, room_, combine_, chunks_).plan(a, width);
 }
 
 }  // namespace pleiad::exchange

@@ -38,15 +38,16 @@ Traffic traffic_between_ranks(const Amount& out, const Amount& in, i64 width, Co
   return t;
 }
 
-Traffic traffic_between_nodes(const Amount& out, const Amount& in, i64 ranks_here, i64 ranks_there, i64 width, Combine combine) {
+Traffic traffic_between_nodes(const Amount& out, const Amount& in, i64 table, i64 width, Combine combine) {
   Traffic t = both_ways(out, in, width, combine);
-  t.forward_bytes += ticket_table_bytes(ranks_here, ranks_there);
+  t.forward_bytes += table;
+  if (combine == Combine::owner) t.forward_bytes += out.rows * static_cast<i64>(sizeof(std::int32_t));  // where its sum will be
   t.between_bytes = t.bytes();
   return t;
 }
 
-i64 ticket_table_bytes(i64 ranks_here, i64 ranks_there) {
-  const i64 bytes = ranks_here * (1 + ranks_there) * static_cast<i64>(sizeof(std::int32_t)), step = static_cast<i64>(alignof(i64));
+i64 ticket_table_bytes(i64 ranks_here, i64 ranks_there, i64 chunks) {
+  const i64 bytes = chunks * ranks_here * (2 + ranks_there) * static_cast<i64>(sizeof(std::int32_t)), step = static_cast<i64>(alignof(i64));
   return (bytes + step - 1) / step * step;
 }
 

@@ -55,7 +55,7 @@ class Exchanging : public testing::TestWithParam<Case> {
     std::size_t number = 0;
     for (const NodeLayout& nodes : node_layouts(comm_.size())) {
       SCOPED_TRACE("node layout " + std::to_string(number));
-      work(HierarchicalExchanger(comm_, combine, nodes), k_rules[number++ % 3]);
+      for (const i64 chunks : {1, 2, 64}) work(HierarchicalExchanger(comm_, combine, nodes, chunks), k_rules[number++ % 3]);
     }
   }
 

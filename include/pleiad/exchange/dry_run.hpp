@@ -9,7 +9,7 @@ namespace pleiad::exchange {
 class DryRunExchanger : public LocalExchanger {
  public:
   /// Pretends `nodes.ranks()` ranks.
-  /// pre: chunks is 1 unless the kind is all_to_all.
+  /// pre: chunks is 1 if the kind is gather.
   DryRunExchanger(NodeLayout nodes, Combine combine, Kind kind, i64 chunks = 1) : nodes_(std::move(nodes)), combine_(combine), kind_(kind), chunks_(chunks) {}
   /// `plan.traffic` is the total over all pretended ranks, `plan.bytes_to` counts each pair of them.
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;

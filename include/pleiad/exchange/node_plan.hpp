@@ -1,5 +1,5 @@
 // What the plan of a hierarchical exchange says beyond an ExchangePlan. Rows lie in boxes in the memory that the ranks of a node share, where experts
-// read them; a box holds what goes from one node to another or stays on it, rank after rank. Read next: hierarchical.hpp.
+// read them; a box holds what goes from one node to another or stays on it, chunk after chunk (chunks.hpp), in a chunk rank after rank. Read next: hierarchical.hpp.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -8,9 +8,9 @@
 
 namespace pleiad::exchange {
 
-/// Consecutive rows of a box that this rank fills: tokens put_token[first] ...
+/// A row of a box that this rank fills.
 struct Put {
-  i64 place = 0, first = 0, count = 0;
+  std::int32_t token = 0, row = 0;
 };
 
 /// Row `from` of the results is added to row `to`.
@@ -18,16 +18,19 @@ struct NodeSum {
   std::int32_t to = 0, from = 0;
 };
 
-/// What a rank that speaks for its node exchanges with another node. Ranges of rows (tokens out, in), of rows of results and of gradients of weights.
+/// What a rank that speaks for its node exchanges with another node: by chunk rows of boxes and rows of results, at last gradients of weights.
+struct PortChunk {
+  Range rows_out, rows_in, results_out, results_in;
+};
 struct PortMessages {
   i64 peer = 0;
-  Range rows_out, rows_in, results_out, results_in, weights_out, weights_in;
+  std::vector<PortChunk> chunks;
+  Range weights_out, weights_in;
 };
 
 struct NodePlan {
   // Tokens.
-  i64 box_rows = 0;                     // of all boxes of the node
-  std::vector<std::int32_t> put_token;  // token at home of each row that this rank puts into boxes
+  i64 box_rows = 0;  // of all boxes of the node
   std::vector<Put> put;
 
   // Results.
@@ -36,6 +39,7 @@ struct NodePlan {
   std::vector<std::int32_t> weight_place;  // [R]
   Range partial;                           // owner: the rows in which this rank's experts add up
   std::vector<NodeSum> sums;               // owner: this rank's share of the sums that its node sends away, in the order of adding
+  std::vector<i64> sums_begin;             // owner: [chunks+1]
 
   std::vector<PortMessages> ports;
 };

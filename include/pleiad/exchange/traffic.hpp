@@ -38,10 +38,10 @@ struct Amount {
 enum class Way { messages_between, messages_within, shared_memory };
 Traffic traffic_between_ranks(const Amount& out, const Amount& in, i64 width, Combine combine, Way way);
 
-/// From one node to another, each token once: the messages of the rank that speaks for the node.
-Traffic traffic_between_nodes(const Amount& out, const Amount& in, i64 ranks_here, i64 ranks_there, i64 width, Combine combine);
+/// Bytes of the table ahead of the tickets from one node to another: by chunk, rows and sums of each rank, and tickets from each rank to each.
+i64 ticket_table_bytes(i64 ranks_here, i64 ranks_there, i64 chunks = 1);
 
-/// Bytes of the table ahead of the tickets from one node to another: rows of each rank, and tickets from each rank to each.
-i64 ticket_table_bytes(i64 ranks_here, i64 ranks_there);
+/// From one node to another, each token once: the messages of the rank that speaks for the node. `table`: bytes ahead of the tickets.
+Traffic traffic_between_nodes(const Amount& out, const Amount& in, i64 table, i64 width, Combine combine);
 
 }  // namespace pleiad::exchange
