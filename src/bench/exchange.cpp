@@ -120,7 +120,7 @@ std::vector<Check> ExchangeBench::check() {
     }
   }
   comm::all_reduce_max<double>(world, std::span(&worst, 1));
-  return {{fmt::format("rows of {} that experts do not see as they were sent", all), static_cast<double>(wrong), 0},
+  return {{fmt::format("rows of {} that experts do not see as sent", all), static_cast<double>(wrong), 0},
           {"results at home of experts that return what they got", worst, sizeof(real) == 4 ? 1e-5 : 1e-12}};
 }
 

@@ -51,14 +51,14 @@ same_as_one() { train "$@" && runs same one "$1"; }
 fact() { "$PYTHON" -c 'import h5py, sys; print(h5py.File(sys.argv[1] + "/run.h5").attrs["exchange"])' "$1"; }
 
 check "one rank" pleiad_on 1 train --config tiny.ini --out one
-check "4 nodes of 2 ranks, hierarchical: the same bits" same_as_one hierarchical 4 2 exchange.kind=hierarchical
+check "4 nodes of 2 ranks, hierarchical: the same bits" same_as_one hierarchical 4 2 exchange.kind=hierarchical exchange.chunks=1
 check "... each rank with each: the same bits" same_as_one flat 4 2 exchange.kind=all_to_all exchange.chunks=1
-check "3 nodes of 2, 1 and 3 ranks, hierarchical: the same bits" same_as_one uneven 3 2,1,3 exchange.kind=hierarchical
+check "3 nodes of 2, 1 and 3 ranks, hierarchical in 3 chunks: the same bits" same_as_one uneven 3 2,1,3 exchange.kind=hierarchical exchange.chunks=3
 check "2 nodes of 1 rank, in 4 chunks: the same bits" same_as_one chunks 2 1 exchange.kind=all_to_all exchange.chunks=4
 check "2 nodes of 1 rank, whatever the model chooses: the same bits" same_as_one chosen 2 1
 fact chosen >fact.txt
 check "... and the record says what, and what it rests on" says fact.txt '2 ranks on 2 nodes.*predicted.*hierarchical.*between nodes'
-check "4 nodes of 2 ranks, sums on the nodes" train sums 4 2 exchange.kind=hierarchical exchange.combine=owner
+check "4 nodes of 2 ranks, sums on the nodes" train sums 4 2 exchange.kind=hierarchical exchange.combine=owner exchange.chunks=1
 check "... agrees closely" runs near 1e-2 one sums
 check "... each rank with each" train flat_sums 4 2 exchange.kind=all_to_all exchange.chunks=1 exchange.combine=owner
 
