@@ -38,6 +38,15 @@ std::vector<LaneNode> LaneLayout::nodes_of(i64 rank) const {
   return nodes;
 }
 
+std::vector<LaneNode> LaneLayout::all_nodes() const {
+  std::vector<LaneNode> nodes;
+  for (i64 r = 0; r < ranks_; ++r) {
+    const std::vector<LaneNode> more = nodes_of(r);
+    nodes.insert(nodes.end(), more.begin(), more.end());
+  }
+  return nodes;
+}
+
 template <class T>
 void add_along_tree(const std::vector<LaneNode>& nodes, T* rows, i64 n, i64 stride) {
   // A stack of subtrees (index of the row that holds the sum): two neighbours of one size that form a node are merged at once.
@@ -58,7 +67,23 @@ void add_along_tree(const std::vector<LaneNode>& nodes, T* rows, i64 n, i64 stri
   PLEIAD_CHECK(stack.size() == 1, "{} lane subtrees are left unmerged", stack.size());
 }
 
+template <class T>
+void add_inside_nodes(const LaneLayout& lanes, T* partials, i64 stride, i64 n) {
+  for (const LaneNode& node : lanes.nodes_of(lanes.rank())) {
+    T* first = partials + (node.first - lanes.my_lanes().begin) * stride;
+    for (i64 step = 1; step < node.size; step *= 2) {
+      for (i64 at = 0; at < node.size; at += 2 * step) {
+        T* into = first + at * stride;
+        const T* from = first + (at + step) * stride;
+        for (i64 j = 0; j < n; ++j) into[j] += from[j];
+      }
+    }
+  }
+}
+
 template void add_along_tree<float>(const std::vector<LaneNode>&, float*, i64, i64);
 template void add_along_tree<double>(const std::vector<LaneNode>&, double*, i64, i64);
+template void add_inside_nodes<float>(const LaneLayout&, float*, i64, i64);
+template void add_inside_nodes<double>(const LaneLayout&, double*, i64, i64);
 
 }  // namespace pleiad

@@ -156,8 +156,12 @@ std::vector<Column<StepRecord>> step_columns(const RunDescription& run) {
                [](const R& s, Row& r) { r.add(s.layers.front()->padding); }});
   c.push_back({{"/steps/exchange_bytes", int64, {}, "byte", "sent over the network by all ranks and layers, forward and backward"},
                [](const R& s, Row& r) { r.add(std::accumulate(s.bytes.begin(), s.bytes.end(), i64{0})); }});
+  c.push_back({{"/steps/between_bytes", int64, {}, "byte", "those of exchange_bytes that leave a node"},
+               [](const R& s, Row& r) { r.add(std::accumulate(s.between_bytes.begin(), s.between_bytes.end(), i64{0})); }});
   c.push_back({{ranks + "bytes", int64, {layers, run.ranks}, "byte", "sent over the network by each rank, forward and backward"},
                [](const R& s, Row& r) { r.add(s.bytes); }});
+  c.push_back({{ranks + "between_bytes", int64, {layers, run.ranks}, "byte", "those of bytes that leave the node of the rank"},
+               [](const R& s, Row& r) { r.add(s.between_bytes); }});
   c.push_back({{ranks + "messages", int64, {layers, run.ranks}, "1", "messages sent by each rank, forward and backward"},
                [](const R& s, Row& r) { r.add(s.messages); }});
   add_rank_load_columns(run, ranks, c);

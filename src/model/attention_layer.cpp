@@ -47,6 +47,7 @@ void AttentionLayer::backward(ParamSet& params, ConstMatrixView x, const ops::Ro
   Matrix d_mixed, d_q, d_k, d_v;  // of one lane
   Buffer<real> scratch;
   for_each_lane(context.lanes, [&](i64 lane, i64 begin, i64 count) {
+    context.look_after_messages();
     for (Matrix* m : {&d_mixed, &d_q, &d_k, &d_v}) m->resize_uninitialised(count, x.cols);
     ops::linear_backward(mixed.row_range(begin, count), params.value(wo_), d_y.row_range(begin, count), d_mixed, params.grad(wo_, lane));
     for (i64 at = 0; at < count; at += length) {

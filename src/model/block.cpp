@@ -122,6 +122,7 @@ void Block::backward(ParamSet& params, const ops::RotaryTable& rotary, std::span
   } else {
     PhaseTimes::Scope phase(context.times, Phase::dense_ffn);
     for_each_lane(context.lanes, [&](i64 lane, i64 begin, i64 count) {
+      context.look_after_messages();
       dense_->backward(params, trace.normed_mid.view().row_range(begin, count), trace.dense[lane].span(), {},
                        ConstMatrixView(d_x).row_range(begin, count), dense_room_, d_normed.view().row_range(begin, count), {}, lane);
     });

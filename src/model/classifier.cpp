@@ -72,6 +72,7 @@ void Classifier::backward(ParamSet& params, const Batch& batch, const StepContex
       ops::add_bias(d_normed.view().row_range(s * length, real_tokens), d_pooled.view().row_range(s, 1));
     }
   }
+  context.complete_from(head_);
   trunk_.backward(params, batch.input, masks_of(batch, context.lanes), d_normed, with_padding(context, trace), trace);
 }
 

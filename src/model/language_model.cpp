@@ -66,6 +66,7 @@ void LanguageModel::backward(ParamSet& params, const Batch& batch, const StepCon
                            d_normed.view().row_range(begin, count), params.grad(head_, lane));
     });
   }
+  if (!config().tied_head) context.complete_from(head_);
   trunk_.backward(params, batch.input, masks_of(batch, context.lanes), d_normed, with_padding(context, trace), trace);
 }
 

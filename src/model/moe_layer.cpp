@@ -107,11 +107,13 @@ void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y
     PhaseTimes::Scope phase(context.times, Phase::expert);
     bank_->backward(params, trace.arrived.tokens, trace.plan.at_experts, trace.bank, d_out, trip->landing(), d_row_weight);
   }
+  context.look_after_messages();
   {  // 3' home again (2' is integers: no gradient)
     PhaseTimes::Scope phase(context.times, Phase::exchange);
     trip->leave(d_row_weight);
     trip->finish();
   }
+  context.look_after_messages();
   {  // 1' through the router, which adds its auxiliary losses
     PhaseTimes::Scope phase(context.times, Phase::router);
     router_->backward(params, x, routing_context(context, {}), *trace.router, d_weight, loss_scale, d_x);

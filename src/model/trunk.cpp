@@ -71,10 +71,12 @@ void Trunk::backward(ParamSet& params, std::span<const std::int32_t> token, std:
     PhaseTimes::Scope phase(context.times, Phase::norm);
     norm_backward(params, norm_final_, trace.x_out, trace.inv_rms, d_normed, context.lanes, d_x);
   }
+  context.complete_from(norm_final_);
   const double aux_scale = moe_layers().empty() ? 0 : 1.0 / static_cast<double>(moe_layers().size());
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     context.times.at_block(static_cast<i64>(i));
     blocks_[i].backward(params, rotary_, masks, context, trace.blocks[i], aux_scale, d_x);
+    context.complete_from(blocks_[i].first_parameter());
   }
   context.times.at_block(-1);
   PhaseTimes::Scope phase(context.times, Phase::embed);

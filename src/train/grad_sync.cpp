@@ -49,16 +49,60 @@ void sum_rows(SparseRows& grads, const comm::Communicator& group) {
   }
 }
 
+void sum_experts(ParamSet& params, const comm::ProcessGrid& grid) {
+  if (grid.data_groups() == 1) return;
+  comm::all_reduce_sum<real>(grid.data_group(), params.grads(Owner::expert));
+  for (const ParamInfo& p : params.infos()) {
+    if (p.row_block()) sum_rows(params.row_grads({p.index}), grid.data_group());
+  }
+}
+
+constexpr i64 k_bucket_bytes = 2 << 20, k_slice_bytes = 32 << 10;
+
+i64 default_bucket(i64 ranks) { return std::max(k_bucket_bytes, ranks * k_slice_bytes) / static_cast<i64>(sizeof(real)); }
+
 }  // namespace
 
 void sync_gradients(ParamSet& params, const LaneLayout& lanes, const comm::ProcessGrid& grid) {
   const std::span<real> dense = params.grads(Owner::replicated);
   const std::size_t size = static_cast<std::size_t>(params.size(Owner::replicated));
   comm::lane_sum<real>(grid.world(), lanes, dense.data(), params.size(Owner::replicated), dense.first(size));
-  if (grid.data_groups() == 1) return;
-  comm::all_reduce_sum<real>(grid.data_group(), params.grads(Owner::expert));
-  for (const ParamInfo& p : params.infos()) {
-    if (p.row_block()) sum_rows(params.row_grads({p.index}), grid.data_group());
+  sum_experts(params, grid);
+}
+
+GradientSum::GradientSum(const comm::ProcessGrid& grid, const LaneLayout& lanes, PhaseTimes& times, i64 bucket)
+    : grid_(grid), channel_(grid.world().split(0, grid.world().rank())), times_(times), bucket_(bucket ? bucket : default_bucket(grid.world().size())), sums_(channel_, lanes) {}
+
+void GradientSum::begin(ParamSet& params) {
+  params_ = &params;
+  begun_from_ = params.size(Owner::replicated);
+}
+
+void GradientSum::complete_from(ParamId first) {
+  PhaseTimes::Scope phase(times_, Phase::grad_sync);
+  complete_from_offset(params_->info(first).offset);
+  sums_.advance();
+}
+
+void GradientSum::look_after_messages() {
+  if (!sums_.under_way()) return;
+  PhaseTimes::Scope phase(times_, Phase::grad_sync);
+  sums_.advance();
+}
+
+void GradientSum::finish() {
+  PhaseTimes::Scope phase(times_, Phase::grad_sync);
+  complete_from_offset(0);
+  sums_.finish();
+  sum_experts(*params_, grid_);
+}
+
+/// Begins the buckets that lie behind `offset`; at 0 also the last one, which may be smaller.
+void GradientSum::complete_from_offset(i64 offset) {
+  while (begun_from_ - bucket_ >= offset || (offset == 0 && begun_from_ > 0)) {
+    const i64 from = std::max<i64>(begun_from_ - bucket_, 0);
+    sums_.begin(params_->grads(Owner::replicated).data() + from, params_->size(Owner::replicated), begun_from_ - from);
+    begun_from_ = from;
   }
 }
 

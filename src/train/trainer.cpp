@@ -3,7 +3,6 @@
 #include <bit>
 
 #include "pleiad/comm/collectives.hpp"
-#include "pleiad/train/grad_sync.hpp"
 
 namespace pleiad::train {
 
@@ -44,7 +43,8 @@ Trainer::Trainer(const TrainConfig& config, const model::Model& model, BatchSour
       sinks_(std::move(sinks)),
       store_(store),
       samples_(std::move(samples)),
-      lanes_(config.lanes, config.batch, model.config().seq_len, grid.world().size(), grid.world().rank()) {
+      lanes_(config.lanes, config.batch, model.config().seq_len, grid.world().size(), grid.world().rank()),
+      gradients_(grid, lanes_, times_) {
   if (!model.moe_layers().empty()) facts_ = layer_facts(model.moe_config(), *model.blocks()[model.moe_layers().front()].moe());
 }
 
@@ -78,14 +78,16 @@ void Trainer::step(TrainState& state) {
     PhaseTimes::Scope phase(times_, Phase::data);
     batch = source_.training(state.step, lanes_);
   }
-  const model::StepContext context{grid_, lanes_, times_, config_.seed, state.step, true};
+  model::StepContext context{grid_, lanes_, times_, config_.seed, state.step, true};
+  context.listener = &gradients_;
   state.params.zero_grads();
   model_->forward(state.params, batch, context, trace_);
+  gradients_.begin(state.params);
   model_->backward(state.params, batch, context, trace_);
+  gradients_.finish();
   double norm = 0;
   {
     PhaseTimes::Scope phase(times_, Phase::grad_sync);
-    sync_gradients(state.params, lanes_, grid_);
     norm = gradient_norm(state.params, grid_);
   }
   const double rate = config_.schedule.at(state.step);
@@ -150,13 +152,14 @@ std::vector<i64> Trainer::own_pairs() const {
 
 /// What each rank did, in one message.
 void Trainer::report_ranks(StepRecord& r) const {
-  constexpr std::size_t each = 4;
+  constexpr std::size_t each = 5;
   std::vector<i64> mine;
   for (std::size_t l = 0; l < r.layers.size(); ++l) {
     const model::BlockTrace& block = trace_.blocks[model_->moe_layers()[l]];
     const std::vector<i64>& experts = model_->blocks()[model_->moe_layers()[l]].moe()->expert_map().owned_by(grid_.expert_group().rank());
     const double flops = rows_flops(block.moe.plan.at_experts, experts, facts_);
-    mine.insert(mine.end(), {r.layers[l]->traffic.bytes(), r.layers[l]->traffic.messages(), block.moe.plan.rows(), std::bit_cast<i64>(flops)});
+    const exchange::Traffic& traffic = r.layers[l]->traffic;
+    mine.insert(mine.end(), {traffic.bytes(), traffic.messages(), traffic.between_bytes, block.moe.plan.rows(), std::bit_cast<i64>(flops)});
   }
   const std::vector<i64> pairs = own_pairs();
   mine.insert(mine.end(), pairs.begin(), pairs.end());
@@ -165,8 +168,9 @@ void Trainer::report_ranks(StepRecord& r) const {
     for (std::size_t at = each * l; at < all.size(); at += mine.size()) {
       r.bytes.push_back(all[at]);
       r.messages.push_back(all[at + 1]);
-      r.expert_rows.push_back(all[at + 2]);
-      r.expert_flops.push_back(std::bit_cast<double>(all[at + 3]));
+      r.between_bytes.push_back(all[at + 2]);
+      r.expert_rows.push_back(all[at + 3]);
+      r.expert_flops.push_back(std::bit_cast<double>(all[at + 4]));
     }
   }
   const std::size_t counts = each * r.layers.size();

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 # What depends on the machine or on the number of ranks.
-TIMES = {"steps/seconds", "steps/tokens_per_second", "steps/exchange_bytes"}
+TIMES = {"steps/seconds", "steps/tokens_per_second", "steps/exchange_bytes", "steps/between_bytes"}
 
 
 def datasets(file, groups):

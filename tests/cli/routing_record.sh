@@ -93,6 +93,8 @@ with record("switch") as f:
     expect("active parameters", np.isclose(e["active_parameters"][()], active))
     expect("causal", [f.attrs["causal"] == 1, f.attrs["allow_noncausal"] == 0, "note" not in f.attrs])
     expect("exchanged bytes", f["steps/exchange_bytes"][()] == f["ranks/3/bytes"][()].sum(axis=(1, 2)))
+    between = f["ranks/3/between_bytes"][()]
+    expect("bytes between nodes, of which there is one", [between.shape == f["ranks/3/bytes"].shape, (between == 0).all(), (f["steps/between_bytes"][()] == 0).all()])
     expect("no padding", f["steps/padding_tokens"][()] == 0)
     expect("token alignment", (e["token_alignment"][()] > 0) & (e["token_alignment"][()] < 1))
     table = e["expert_domain_tokens"][()].astype(float)

@@ -1,5 +1,8 @@
 // Sums along the lane tree: the bits of a serial recursion, for any number of ranks, lanes and numbers.
 #include "pleiad/comm/lane_sum.hpp"
+#include "pleiad/comm/lane_sums.hpp"
+
+#include <numeric>
 
 #include "support/sample.hpp"
 
@@ -42,6 +45,50 @@ void expect_serial_bits() {
 
 TEST(LaneSum, OfFloatsHasTheBitsOfASerialTree) { expect_serial_bits<float>(); }
 TEST(LaneSum, OfDoublesHasTheBitsOfASerialTree) { expect_serial_bits<double>(); }
+
+/// Vectors of several sizes side by side in one block, all under way at once; ranks look after them at different times.
+template <class T>
+void expect_serial_bits_of_many(i64 lanes) {
+  const Communicator world = Communicator::world();
+  const LaneLayout layout(lanes, 3, 1, world.size(), world.rank());
+  const std::vector<i64> sizes = {40000, 1, 0, 3, 2500, 17, 70001};
+  const i64 stride = std::accumulate(sizes.begin(), sizes.end(), i64{0}) + 1, count = layout.my_lanes().count;
+  std::vector<T> rows(static_cast<std::size_t>(std::max<i64>(count, 1) * stride), 7), expected;
+  for (i64 lane = 0; lane < count; ++lane) {
+    for (i64 j = 0; j + 1 < stride; ++j) rows[static_cast<std::size_t>(lane * stride + j)] = element<T>(layout.my_lanes().begin + lane, j);
+  }
+  for (i64 j = 0; j + 1 < stride; ++j) expected.push_back(tree_sum<T>(0, lanes, j));
+  LaneSums<T> sums(world, layout);
+  T* at = rows.data();
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    sums.begin(at, stride, sizes[i]);
+    at += sizes[i];
+    if (static_cast<i64>(i) % 3 == world.rank()) sums.advance();
+  }
+  sums.finish();
+  EXPECT_FALSE(sums.under_way());
+  EXPECT_EQ(rows[static_cast<std::size_t>(stride - 1)], 7) << "beyond the vectors";
+  rows.resize(expected.size());
+  EXPECT_TRUE(test::same_bits(rows, expected)) << lanes << " lanes";
+}
+
+TEST(LaneSums, OfManyVectorsUnderWayHaveTheBitsOfASerialTree) {
+  for (const i64 lanes : {1, 4, 16}) expect_serial_bits_of_many<float>(lanes);
+  expect_serial_bits_of_many<double>(8);
+}
+
+TEST(LaneSums, GetThereByLookingAfterThemAlone) {
+  const Communicator world = Communicator::world();
+  const LaneLayout layout(8, 3, 1, world.size(), world.rank());
+  const i64 n = 100000;
+  std::vector<double> rows(static_cast<std::size_t>(std::max<i64>(layout.my_lanes().count, 1) * n), 0.0);
+  for (i64 i = 0; i < layout.my_lanes().count * n; ++i) rows[static_cast<std::size_t>(i)] = 1;
+  LaneSums<double> sums(world, layout);
+  sums.begin(rows.data(), n, n);
+  while (sums.under_way()) sums.advance();
+  rows.resize(static_cast<std::size_t>(n));
+  EXPECT_EQ(rows, std::vector<double>(static_cast<std::size_t>(n), 8.0));
+}
 
 TEST(LaneStatistics, FillsOneRowPerLaneOfThisRank) {
   const Communicator world = Communicator::world();

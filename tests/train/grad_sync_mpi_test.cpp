@@ -4,8 +4,7 @@
 #include <functional>
 
 #include "pleiad/comm/collectives.hpp"
-#include "support/alone.hpp"
-#include "support/sample.hpp"
+#include "model/tiny_classifier.hpp"
 
 namespace pleiad::train {
 namespace {
@@ -120,6 +119,56 @@ TEST(GradSync, DataGroupsUniteTheRowsThatTheirRanksTouched) {
   sync_gradients(g.params, g.lanes, g.grid);
   EXPECT_EQ(rows.count(), 0) << "nobody touched a row";
   EXPECT_EQ(gradient_norm(g.params, g.grid), 0);
+}
+
+/// Gradients of a step of `tiny`, as backward leaves them, or summed meanwhile in buckets of that size.
+template <class Tiny>
+std::vector<real> step_gradients(Tiny& tiny, const LaneLayout& lanes, const model::Batch& batch, i64 bucket) {
+  tiny.params.allocate_grads(lanes.my_lanes().count);
+  model::StepContext context{tiny.grid, lanes, tiny.times, 11, 2, true};
+  GradientSum sum(tiny.grid, lanes, tiny.times, bucket);
+  std::vector<real> all;
+  for (int step = 0; step < 2; ++step) {
+    tiny.params.zero_grads();
+    model::ModelTrace trace;
+    tiny.model->forward(tiny.params, batch, context, trace);
+    if (bucket) {
+      sum.begin(tiny.params);
+      context.listener = &sum;
+    }
+    tiny.model->backward(tiny.params, batch, context, trace);
+    bucket ? sum.finish() : sync_gradients(tiny.params, lanes, tiny.grid);
+    for (const ParamInfo& p : tiny.params.infos()) {
+      const std::vector<real> grad = tiny.params.whole_grad({p.index});
+      all.insert(all.end(), grad.begin(), grad.end());
+    }
+  }
+  return all;
+}
+
+// Buckets within a parameter, over several, over blocks, and one for all.
+TEST(GradientSum, WhileBackwardGoesOnHasTheBitsOfTheSumAfterwards) {
+  using namespace model;
+  const Keys all = with(k_tiny_moe, {{"layers", "all"}, {"k", "2"}}), hyper = with(with(all, k_small_hyper), {{"preset", "hypermoe"}});
+  const std::pair<Keys, Keys> cases[] = {{{}, all}, {{{"tied_head", "true"}}, k_tiny_moe}, {{}, hyper}, {{}, with(all, {{"adapter", "per_expert"}})}, {{}, {{"preset", "dense"}}}};
+  for (const auto& [model_keys, moe_keys] : cases) {
+    TinyModel tiny(test::grid_of_all(), with(k_tiny_model, model_keys), moe_keys);
+    const LaneLayout lanes = tiny.lanes(8, 11);
+    const Batch batch = TinyModel::batch(lanes, true);
+    const std::vector<real> truth = step_gradients(tiny, lanes, batch, 0);
+    for (const i64 bucket : {7, 64, 500, 1 << 20}) EXPECT_TRUE(test::same_bits(step_gradients(tiny, lanes, batch, bucket), truth)) << name_of(moe_keys) << bucket;
+  }
+}
+
+TEST(GradientSum, AlsoOfAClassifierAndOverDataGroups) {
+  using namespace model;
+  const i64 ranks = comm::Communicator::world().size();
+  for (const i64 groups : {i64{1}, ranks}) {
+    TinyClassifier tiny(test::grid_of_all(groups), k_tiny_model, k_tiny_moe);
+    const LaneLayout lanes = tiny.lanes(8, 9, 4);
+    const Batch batch = TinyClassifier::batch(lanes, 4);
+    EXPECT_TRUE(test::same_bits(step_gradients(tiny, lanes, batch, 100), step_gradients(tiny, lanes, batch, 0))) << groups << " data groups";
+  }
 }
 
 TEST(GradSync, ClipScaleLimitsTheNormAndZeroIsNoLimit) {

@@ -239,6 +239,7 @@ TEST(Trainer, ReportsEvaluatesSamplesAndSavesWhenItShould) {
   EXPECT_EQ(r.phase_seconds.size(), ranks * static_cast<std::size_t>(k_phase_count));
   EXPECT_EQ(r.bytes.size(), ranks);
   EXPECT_EQ(r.messages.size(), ranks);
+  EXPECT_EQ(r.between_bytes, std::vector<i64>(ranks, 0)) << "all ranks are on one node";
   if (ranks > 1) {
     EXPECT_GT(r.bytes[0], 0);
   } else {

@@ -52,6 +52,8 @@ class LaneLayout {
   Range local_rows(i64 my_lane) const;
   /// The least number of complete subtrees that make up the lanes of a rank, left to right.
   std::vector<LaneNode> nodes_of(i64 rank) const;
+  /// Those of all ranks, left to right.
+  std::vector<LaneNode> all_nodes() const;
 
  private:
   i64 lanes_ = 1, sequences_ = 0, seq_len_ = 1, ranks_ = 1, rank_ = 0;
@@ -61,5 +63,10 @@ class LaneLayout {
 /// The result stands in row 0; the other rows are destroyed. pre: the nodes together are one complete tree.
 template <class T>
 void add_along_tree(const std::vector<LaneNode>& nodes, T* rows, i64 n, i64 stride);
+
+/// Row i of `partials` (stride apart, n long) is the part of this rank's i-th lane: adds up the rows inside each of its subtrees. The sum
+/// of a subtree ends in the row of its first lane; the other rows are destroyed.
+template <class T>
+void add_inside_nodes(const LaneLayout& lanes, T* partials, i64 stride, i64 n);
 
 }  // namespace pleiad

@@ -41,6 +41,8 @@ class Block {
   void backward(ParamSet& params, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks, const StepContext& context,
                 const BlockTrace& trace, double aux_scale, MatrixView d_x) const;
 
+  /// All others of the block were added after it.
+  ParamId first_parameter() const { return norm1_; }
   const MoeLayer* moe() const { return moe_.get(); }
   /// Forward floating-point operations per token of the dense parts: attention (full square) and dense feed-forward.
   double dense_flops_per_token(i64 seq_len) const;

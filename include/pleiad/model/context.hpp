@@ -3,9 +3,19 @@
 #include "pleiad/comm/grid.hpp"
 #include "pleiad/core/clock.hpp"
 #include "pleiad/core/lanes.hpp"
-#include "pleiad/core/matrix.hpp"
+#include "pleiad/core/param.hpp"
 
 namespace pleiad::model {
+
+/// Is told how far backward has come. Backward goes through the parameters in the reverse order of ParamSet::add().
+class BackwardListener {
+ public:
+  virtual ~BackwardListener() = default;
+  /// The gradients of `first` and of all replicated parameters that were added after it are complete.
+  virtual void complete_from(ParamId first) = 0;
+  /// Called often, between pieces of work: messages under way can travel on.
+  virtual void look_after_messages() = 0;
+};
 
 struct StepContext {
   const comm::ProcessGrid& grid;
@@ -19,6 +29,14 @@ struct StepContext {
   std::span<const std::int32_t> token_ids = {};
   std::span<const std::uint8_t> real_tokens = {};
   i64 real_in_batch = -1;
+  BackwardListener* listener = nullptr;
+
+  void complete_from(ParamId first) const {
+    if (listener) listener->complete_from(first);
+  }
+  void look_after_messages() const {
+    if (listener) listener->look_after_messages();
+  }
 };
 
 /// Calls f(my lane, first local row, rows) for every lane of this rank that has tokens.

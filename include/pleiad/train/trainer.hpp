@@ -1,10 +1,11 @@
-// The training loop: batch, forward, backward, sum gradients, clip, update, report; in that order, on one screen (trainer.cpp).
+// The training loop: batch, forward, backward (meanwhile sum gradients), clip, update, report; in that order, on one screen (trainer.cpp).
 #pragma once
 #include <functional>
 
 #include "pleiad/train/checkpoint.hpp"
 #include "pleiad/train/decode.hpp"
 #include "pleiad/train/generate.hpp"
+#include "pleiad/train/grad_sync.hpp"
 #include "pleiad/train/placement.hpp"
 #include "pleiad/train/schedule.hpp"
 
@@ -36,7 +37,7 @@ using StopRequest = std::function<bool()>;
 
 class Trainer {
  public:
-  /// All references must outlive the trainer. `sinks` is empty except on rank 0.
+  /// All references must outlive the trainer. `sinks` is empty except on rank 0. collective.
   Trainer(const TrainConfig& config, const model::Model& model, BatchSource& source, const comm::ProcessGrid& grid,
           std::vector<MetricSink*> sinks, CheckpointStore& store, SamplePlan samples);
 
@@ -68,13 +69,14 @@ class Trainer {
   CheckpointStore& store_;
   SamplePlan samples_;
   LaneLayout lanes_;
+  PhaseTimes times_;
+  GradientSum gradients_;
   LayerFacts facts_;
   std::optional<LoadBalancer> balancer_;
   RebuildModel rebuild_;
   StopRequest stop_;
   bool stopping_ = false;  // the same on all ranks
   model::ModelTrace trace_;
-  PhaseTimes times_;
   i64 part_begin_ = 0;                         // updates done when this part of the run began
   const i64 epoch_ = epoch_of_stopwatch();     // once, so that a clock that is set does not tear intervals apart
   double step_begin_ = 0;
