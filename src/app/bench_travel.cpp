@@ -25,15 +25,16 @@ struct LayerModel {
   std::optional<bench::LayerBench> layer;
 };
 
-void require_travel(const comm::Communicator& world, const std::string& bench, const std::vector<Configured>& cases) {
+/// `loops`: whether one rank that sends to itself, as exchange.kind = all_to_all makes it, will do.
+void require_travel(const comm::Communicator& world, const std::string& bench, const std::vector<Configured>& cases, bool loops) {
   for (const Configured& c : cases) {
     const BenchModel model(world, c.config);
     model.require_experts();
-    if (model.setup.exchange_config.kind != "all_to_all" && world.size() == 1) user_error("bench {}: nothing travels on one rank; start it with mpirun -n 2", bench);
+    if (world.size() == 1 && !(loops && model.setup.exchange_config.kind == "all_to_all")) user_error("bench {}: nothing travels on one rank; start it with mpirun -n 2", bench);
   }
 }
 
-/// What `mbit` million bits per second need for the bytes that leave a node, in seconds.
+/// What the bytes of the busiest cable take at `mbit` million bits per second.
 double nominal_seconds(const bench::LinkBench& link, double mbit) { return static_cast<double>(link.bytes()) / (mbit * 1e6 / 8); }
 
 /// Inside one node the roof is MPI_Alltoallv.
@@ -53,7 +54,7 @@ void exchange_between(const comm::Communicator& world, const BenchRequest& reque
   const exchange::AllToAllExchanger each(m.group(), combine, link.nodes());
   bench::ExchangeBench each_with_each(*m.layer, each, combine);
   r.times = bench::take_turns(world, results.sampling(r.name), exchange.forward(), link.timed(), {exchange.raw(true), each_with_each.forward()});
-  r.subject = {"rows that must leave the node that sends most, each token once for each node", "byte/s", static_cast<double>(link.bytes())};
+  r.subject = {"rows on the busiest cable, each token once for each node", "byte/s", static_cast<double>(link.bytes())};
   r.roof = {"messages of just these bytes, one from node to node", "byte/s", static_cast<double>(link.bytes())};
   const bench::Contest back = bench::take_turns(world, request.sampling, exchange.backward(), link.timed());
   const i64 leaving = comm::sum_over<i64>(world, exchange.plan().traffic.between_bytes), least = comm::sum_over<i64>(world, m.group().rank() == 0 ? link.counted_bytes() : 0);
@@ -76,7 +77,7 @@ void exchange_between(const comm::Communicator& world, const BenchRequest& reque
 
 int bench_exchange(const comm::Communicator& world, const BenchRequest& request, BenchResults& results) {
   const std::vector<Configured> cases = configured(world, request, bench::exchange_cases());
-  require_travel(world, "exchange", cases);
+  require_travel(world, "exchange", cases, true);
   for (const Configured& c : cases) {
     LayerModel m(world, c);
     const exchange::Combine combine = m.model.setup.exchange_config.combine;
@@ -88,7 +89,7 @@ int bench_exchange(const comm::Communicator& world, const BenchRequest& request,
     if (link.nodes().nodes() == 1) {
       exchange_within(world, request, results, exchange, r);
     } else {
-      r.shape.insert(r.shape.end(), {{"nodes", link.nodes().nodes()}, {"bytes_leaving_a_node", link.bytes()}});
+      r.shape.insert(r.shape.end(), {{"nodes", link.nodes().nodes()}, {"bytes_on_busiest_cable", link.bytes()}});
       exchange_between(world, request, results, m, link, exchange, r);
     }
     results.add(std::move(r));
@@ -114,7 +115,7 @@ bench::Contest overlap_turns(const comm::Communicator& world, const bench::Sampl
 int bench_overlap(const comm::Communicator& world, const BenchRequest& request, BenchResults& results) {
   using bench::Passes;
   const std::vector<Configured> cases = configured(world, request, bench::overlap_cases());
-  require_travel(world, "overlap", cases);
+  require_travel(world, "overlap", cases, false);
   for (const Configured& c : cases) {
     LayerModel m(world, c);
     const exchange::AllToAllExchanger alone(m.group(), m.model.setup.exchange_config.combine, exchange::nodes_of(m.group()));
@@ -128,8 +129,8 @@ int bench_overlap(const comm::Communicator& world, const BenchRequest& request, 
     const double tokens = static_cast<double>(m.layer->lanes().tokens());
     r.subject = {"tokens", "tokens/s", tokens};
     r.roof = {slower.experts ? "the experts by themselves, slower than the exchange" : "the exchange by itself, slower than the experts", "tokens/s", tokens};
-    r.shape = m.layer->shape();
-    r.shape.emplace_back("chunks", m.model.setup.exchange_choice.chunks);
+    r.shape = {{"tokens", m.layer->lanes().tokens()}, {"width", m.model.setup.model_config.width}, {"hidden", m.model.setup.moe_config.expert_widths.front()},
+               {"nodes", exchange::nodes_of(m.group()).nodes()}, {"chunks", m.model.setup.exchange_choice.chunks}};
     r.figures.push_back({"exchange_ms", "ms", "the exchange by itself", 1e3 * exchange.median});
     r.figures.push_back({"experts_ms", "ms", "the experts by themselves", 1e3 * experts.median});
     r.figures.push_back({"over_slower", "1", "time over that of the slower of the two", 1 / r.ratio().median});

@@ -65,15 +65,21 @@ Timed LinkBench::timed() {
 }
 
 i64 LinkBench::bytes() const {
-  i64 most = 0;
-  for (i64 from = 0; from < nodes_.nodes(); ++from) {
-    i64 leaving = 0;
-    for (i64 to = 0; to < nodes_.nodes(); ++to) {
-      if (to != from) leaving += rows(from, to, true) + rows(from, to, false);
+  i64 rows_in_all = 0;
+  for (const bool there : {true, false}) {
+    i64 busiest = 0;
+    for (i64 node = 0; node < nodes_.nodes(); ++node) {
+      i64 leaving = 0, coming = 0;
+      for (i64 other = 0; other < nodes_.nodes(); ++other) {
+        if (other == node) continue;
+        leaving += rows(node, other, there);
+        coming += rows(other, node, there);
+      }
+      busiest = std::max({busiest, leaving, coming});
     }
-    most = std::max(most, leaving);
+    rows_in_all += busiest;
   }
-  return most * width_ * static_cast<i64>(sizeof(real));
+  return rows_in_all * width_ * static_cast<i64>(sizeof(real));
 }
 
 i64 LinkBench::counted_bytes() const {

@@ -17,7 +17,7 @@ class LinkBench {
   const exchange::NodeLayout& nodes() const { return nodes_; }
   /// One message from each node to each other one, there, then home, between buffers that lie ready. collective.
   Timed timed();
-  /// Bytes of rows that leave the node which sends most, there and home.
+  /// Bytes of rows on the busiest cable, the greater of its two directions, there and then home: no exchange takes less time than these.
   i64 bytes() const;
   /// Of all nodes, forward and backward: what an exchange that sends each token once counts as leaving its node.
   i64 counted_bytes() const;
