@@ -1,24 +1,15 @@
-// pleiad bench gemm | layer | exchange | step: rates over roofs that are measured in the same run, by turns.
-#include <cstring>
-#include <fstream>
+// pleiad bench gemm | layer | exchange | overlap | step: rates over roofs that are measured in the same run, by turns.
 #include <iostream>
 #include <optional>
 
-#include "pleiad/app/arguments.hpp"
-#include "pleiad/app/bench_model.hpp"
-#include "pleiad/app/run_facts.hpp"
-#include "pleiad/app/terminal.hpp"
+#include "pleiad/app/bench_travel.hpp"
 #include "pleiad/bench/cases.hpp"
-#include "pleiad/bench/exchange.hpp"
 #include "pleiad/bench/layer_check.hpp"
 #include "pleiad/bench/step.hpp"
-#include "pleiad/comm/agree.hpp"
-#include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/error.hpp"
 
 namespace pleiad::app {
 
-namespace options = boost::program_options;
 using bench::Record;
 
 namespace {
@@ -26,115 +17,10 @@ namespace {
 const char* const k_usage =
     "usage: pleiad bench gemm    matrix products in the shapes of experts, over one large product of the same library\n"
     "       pleiad bench layer   forward and backward of an MoE layer, over one large OpenBLAS product; of single neurons, over rows read at random\n"
-    "       pleiad bench exchange   tokens to the ranks of their experts and results home, over MPI_Alltoallv of the same counts\n"
+    "       pleiad bench exchange   tokens to the ranks of their experts and results home, over MPI_Alltoallv of the same counts;\n"
+    "                           between nodes over messages of as few bytes as there can be\n"
+    "       pleiad bench overlap    experts and their exchange together, over the slower of the two by itself\n"
     "       pleiad bench step    whole training steps, over one large OpenBLAS product";
-
-struct Request {
-  std::string kind;  // gemm, layer, exchange, step
-  std::vector<std::string> cases, settings, shapes;
-  std::string config, json, out;
-  bench::Sampling sampling;
-  i64 roof_size = 0, table_mib = 0;
-  bool list = false;
-};
-
-i64 whole(const Values& values, const char* name, i64 low, i64 high) {
-  const i64 value = values[name].as<i64>();
-  if (value < low || value > high) user_error("--{} {}: must be from {} to {}", name, value, low, high);
-  return value;
-}
-
-bool read_request(const comm::Communicator& world, const std::string& kind, const Arguments& arguments, Request& r) {
-  using Texts = std::vector<std::string>;
-  options::options_description description("options");
-  const bool products = kind == "gemm";
-  description.add_options()("case", options::value<Texts>()->composing(), "a standard case, several times for several; all of them if not given")(
-      "list", options::bool_switch(), "only print the standard cases")("repeats", options::value<i64>()->default_value(9), "samples of a case")(
-      "warmup", options::value<i64>()->default_value(2), "turns before the samples that are not counted")(
-      "seconds", options::value<double>()->default_value(30, "30"), "no further sample of a case is begun after so long, once there are three")(
-      "roof-size", options::value<i64>()->default_value(2048), "rows and columns of the large product")(
-      "json", options::value<std::string>(), "also write a line of JSON for each case to this file")(
-      "out", options::value<std::string>(), "also write the results to this HDF5 file");
-  if (products) {
-    description.add_options()("shape", options::value<Texts>()->composing(), "MxNxK: a product of that shape, in place of the standard cases");
-  } else {
-    description.add_options()("config", options::value<std::string>(), "a configuration of training, in place of the standard cases")(
-        "set", options::value<Texts>()->composing(), "section.key=value, overrides the configuration or the cases");
-  }
-  if (kind == "layer") description.add_options()("table-mib", options::value<i64>()->default_value(1024), "table from which rows are read at random");
-  Values values;
-  if (!parse_arguments(world, arguments, fmt::format("usage: pleiad bench {} [--case NAME]... [--json FILE] [--out F.h5]", kind), description, "", values)) return false;
-  r.kind = kind;
-  r.cases = value_or<Texts>(values, "case", {});
-  r.settings = value_or<Texts>(values, "set", {});
-  r.shapes = value_or<Texts>(values, "shape", {});
-  r.config = value_or<std::string>(values, "config", "");
-  r.json = value_or<std::string>(values, "json", "");
-  r.out = value_or<std::string>(values, "out", "");
-  r.list = values["list"].as<bool>();
-  r.sampling.repeats = whole(values, "repeats", 1, 100000);
-  r.sampling.warmup = whole(values, "warmup", 0, 100000);
-  r.sampling.seconds = values["seconds"].as<double>();
-  if (!(r.sampling.seconds >= 0)) user_error("--seconds {}: must be at least 0", r.sampling.seconds);
-  r.roof_size = whole(values, "roof-size", 1, 1 << 15);
-  r.table_mib = kind == "layer" ? whole(values, "table-mib", 1, 1 << 20) : 0;
-  for (const char* instead : {"config", "shape"}) {
-    if (values.count(instead) && !r.cases.empty()) user_error("--case {}: does not go with --{}, which is measured in place of the standard cases", r.cases.front(), instead);
-  }
-  if (!r.json.empty()) require_new_file(world, "--json", r.json);
-  if (!r.out.empty()) require_new_file(world, "--out", r.out);
-  return true;
-}
-
-/// Where results go: the terminal, and the files as soon as a case is done.
-class Results {
- public:
-  Results(const comm::Communicator& world, const Request& request) : world_(world), request_(request), facts_(environment_facts(world)), shows_progress_(world.root() && person_watches()) {}
-
-  /// The sampling of the request, with progress on the terminal for this case.
-  bench::Sampling sampling(const std::string& name) const {
-    bench::Sampling s = request_.sampling;
-    if (shows_progress_) s.progress = [this, name](i64 sample, i64 samples) { std::cout << fmt::format("\r\033[K{} {}: sample {} of {}", request_.kind, name, sample + 1, samples) << std::flush; };
-    return s;
-  }
-  void say(const std::string& line) const {
-    if (world_.root()) std::cout << (shows_progress_ ? "\r\033[K" : "") << line << std::endl;
-  }
-  /// collective; everything is rank 0's.
-  void add(Record record) {
-    record.bench = request_.kind;
-    record.ranks = world_.size();
-    if (records_.empty()) say(fmt::format("products: {}", ops::products_description()));
-    say(bench::in_words(record));
-    records_.push_back(std::move(record));
-    comm::agree_on(world_, [&] {
-      if (world_.root()) write();
-    });
-  }
-  /// The same on every rank.
-  int exit_code() const {
-    const i64 failed = std::ranges::count_if(records_, [](const Record& r) { return !r.passed(); });
-    const i64 all = comm::max_over<i64>(world_, world_.root() ? failed : 0);
-    if (all > 0) say(fmt::format("{} of {} cases did not pass their checks", all, records_.size()));
-    return all > 0 ? k_exit_mismatch : k_exit_ok;
-  }
-
- private:
-  void write() {
-    if (!request_.json.empty()) {
-      std::ofstream file(request_.json, std::ios::app);
-      file << bench::to_json(records_.back(), facts_) << "\n";
-      if (!file.flush()) user_error("--json {}: cannot be written ({})", request_.json, std::strerror(errno));
-    }
-    if (!request_.out.empty()) bench::write_h5(request_.out, records_, facts_);
-  }
-
-  const comm::Communicator& world_;
-  const Request& request_;
-  bench::Facts facts_;
-  bool shows_progress_;
-  std::vector<Record> records_;
-};
 
 /// One large product on every rank at once.
 struct LargeProduct {
@@ -153,7 +39,7 @@ struct LargeProduct {
 /// that is another one.
 class OtherProducts {
  public:
-  OtherProducts(const comm::Communicator& world, const Request& request, bool with_openblas) {
+  OtherProducts(const comm::Communicator& world, const BenchRequest& request, bool with_openblas) {
     if (with_openblas) large_.push_back(std::make_unique<LargeProduct>(world, bench::Arithmetic{}, request.roof_size));
     if (ops::chosen_library() != ops::Library::openblas) large_.push_back(std::make_unique<LargeProduct>(world, bench::Arithmetic{ops::chosen_library()}, request.roof_size));
   }
@@ -185,7 +71,7 @@ bench::ProductCase parse_shape(const std::string& text) {
   return {text, "one product", {m, n, k}};
 }
 
-int bench_gemm(const comm::Communicator& world, const Request& request, Results& results) {
+int bench_gemm(const comm::Communicator& world, const BenchRequest& request, BenchResults& results) {
   std::vector<bench::ProductCase> cases = bench::chosen_cases("gemm", bench::product_cases(), request.cases);
   if (!request.shapes.empty()) cases.clear();
   for (const std::string& s : request.shapes) cases.push_back(parse_shape(s));
@@ -211,28 +97,7 @@ int bench_gemm(const comm::Communicator& world, const Request& request, Results&
 
 // ---- layer and step ----
 
-std::vector<Configured> configured(const comm::Communicator& world, const Request& request, std::vector<bench::ModelCase> standard) {
-  if (!request.config.empty()) return {{"config", request.config, configuration(Config::load(world, request.config), request.settings)}};
-  std::vector<Configured> all;
-  for (const bench::ModelCase& c : bench::chosen_cases(request.kind, std::move(standard), request.cases)) {
-    all.push_back({c.name, c.what, configuration(configuration({}, c.settings), request.settings)});
-  }
-  return all;
-}
-
-/// Fills in what layers and steps have in common.
-Record record_of(const Configured& c, const BenchModel& model, const std::string& what) {
-  Record r;
-  r.name = c.name;
-  r.what = fmt::format("{}, {}", what, c.what);
-  r.library = ops::library_name(ops::chosen_library());
-  r.threads = model.threads();
-  r.seed = static_cast<i64>(model.run.train.seed);
-  r.config = model.config.resolved();
-  return r;
-}
-
-void layer_over_product(const comm::Communicator& world, const Request& request, Results& results, Record& r, bench::LayerBench& layer) {
+void layer_over_product(const comm::Communicator& world, const BenchRequest& request, BenchResults& results, Record& r, bench::LayerBench& layer) {
   LargeProduct roof(world, {}, request.roof_size);
   const OtherProducts others(world, request, false);
   r.times = bench::take_turns(world, results.sampling(r.name), layer.timed(), roof.timed(), others.timed());
@@ -243,7 +108,7 @@ void layer_over_product(const comm::Communicator& world, const Request& request,
   others.add_figures(r);
 }
 
-void layer_over_rows(const comm::Communicator& world, const Request& request, Results& results, Record& r, bench::LayerBench& layer) {
+void layer_over_rows(const comm::Communicator& world, const BenchRequest& request, BenchResults& results, Record& r, bench::LayerBench& layer) {
   const i64 width = layer.model().config().width, rows_per_run = 1 << 18;
   const double bytes = static_cast<double>(request.table_mib) * (1 << 20), ranks = static_cast<double>(world.size());
   bench::RandomRows roof(bench::table_rows_for(bytes, width, std::min(rows_per_run, static_cast<i64>(bytes) / width)), width, rows_per_run, 1);
@@ -256,7 +121,7 @@ void layer_over_rows(const comm::Communicator& world, const Request& request, Re
   r.figures.push_back({"triad", "byte/s", "memory in order (STREAM triad), for comparison", triad.bytes() * ranks / bench::spread_of(r.times.others.front()).median});
 }
 
-void layer_over_twin(const comm::Communicator& world, const Request& request, Results& results, Record& r, bench::LayerBench& layer, const Configured& twin) {
+void layer_over_twin(const comm::Communicator& world, const BenchRequest& request, BenchResults& results, Record& r, bench::LayerBench& layer, const Configured& twin) {
   BenchModel other(world, twin.config);
   other.setup.params.allocate();
   bench::LayerBench reference(*other.setup.model, other.setup.params, other.setup.grid, other.run.train.lanes, other.run.train.batch, other.run.train.seed);
@@ -270,13 +135,13 @@ void layer_over_twin(const comm::Communicator& world, const Request& request, Re
 }
 
 /// Nobody asked for products in bf16 by name: where there are none the other cases are measured.
-void leave_out_bf16(std::vector<Configured>& cases, const Results& results) {
+void leave_out_bf16(std::vector<Configured>& cases, const BenchResults& results) {
   const std::string missing = ops::bf16_missing();
   const auto in_bf16 = [](const Configured& c) { return is_bf16(c.config); };
   if (!missing.empty() && std::erase_if(cases, in_bf16) > 0) results.say("left out: the cases in bf16; " + missing);
 }
 
-int bench_layer(const comm::Communicator& world, const Request& request, Results& results) {
+int bench_layer(const comm::Communicator& world, const BenchRequest& request, BenchResults& results) {
   std::vector<Configured> cases = configured(world, request, bench::layer_cases());
   if (request.cases.empty() && request.config.empty()) leave_out_bf16(cases, results);
   // A mistake in the last case must not show up after the work of all others.
@@ -301,33 +166,7 @@ int bench_layer(const comm::Communicator& world, const Request& request, Results
   return results.exit_code();
 }
 
-int bench_exchange(const comm::Communicator& world, const Request& request, Results& results) {
-  const std::vector<Configured> cases = configured(world, request, bench::exchange_cases());
-  for (const Configured& c : cases) {
-    const BenchModel model(world, c.config);
-    model.require_experts();
-    if (model.setup.exchange_config.kind != "all_to_all" && world.size() == 1) user_error("bench exchange: nothing travels on one rank; start it with mpirun -n 2");
-  }
-  for (const Configured& c : cases) {
-    BenchModel model(world, c.config);
-    model.setup.params.allocate();
-    bench::LayerBench layer(*model.setup.model, model.setup.params, model.setup.grid, model.run.train.lanes, model.run.train.batch, model.run.train.seed);
-    bench::ExchangeBench exchange(layer, *model.setup.exchanger, model.setup.exchange_config.combine);
-    Record r = record_of(c, model, "rows to the experts and home again");
-    r.checks = exchange.check();
-    r.times = bench::take_turns(world, results.sampling(c.name), exchange.forward(), exchange.raw(true), {exchange.raw(false)});
-    r.subject = {"rows that go to other ranks, both ways", "byte/s", exchange.bytes()};
-    r.roof = {"MPI_Alltoallv of the same counts, both ways", "byte/s", exchange.bytes()};
-    r.shape = {{"tokens", layer.lanes().tokens()}, {"width", model.setup.model_config.width}, {"bytes", static_cast<i64>(exchange.bytes())}};
-    const bench::Contest back = bench::take_turns(world, request.sampling, exchange.backward(), exchange.raw(true));
-    r.figures.push_back({"backward_ratio", "1", "the same of a backward pass, which also brings the gradients of the weights", back.ratio(1, 1).median});
-    r.figures.push_back({"ratio_to_others", "1", "over MPI_Alltoallv without what a rank has for itself", r.times.ratio_to(r.times.others.front(), 1, 1).median});
-    results.add(std::move(r));
-  }
-  return results.exit_code();
-}
-
-int bench_step(const comm::Communicator& world, const Request& request, Results& results) {
+int bench_step(const comm::Communicator& world, const BenchRequest& request, BenchResults& results) {
   const std::vector<Configured> cases = configured(world, request, bench::step_cases());
   for (const Configured& c : cases) BenchModel(world, c.config);
   for (const Configured& c : cases) {
@@ -359,6 +198,7 @@ int list_cases(const comm::Communicator& world, const std::string& kind) {
   if (kind == "gemm") print(bench::product_cases());
   if (kind == "layer") print(bench::layer_cases());
   if (kind == "exchange") print(bench::exchange_cases());
+  if (kind == "overlap") print(bench::overlap_cases());
   if (kind == "step") print(bench::step_cases());
   return k_exit_ok;
 }
@@ -371,14 +211,14 @@ int run_bench(const comm::Communicator& world, const Arguments& arguments) {
     if (world.root()) std::cout << k_usage << "\n\n  pleiad bench layer --help     and so on: options\n";
     return k_exit_ok;
   }
-  using Bench = int (*)(const comm::Communicator&, const Request&, Results&);
-  const std::map<std::string, Bench> benches = {{"gemm", bench_gemm}, {"layer", bench_layer}, {"exchange", bench_exchange}, {"step", bench_step}};
+  using Bench = int (*)(const comm::Communicator&, const BenchRequest&, BenchResults&);
+  const std::map<std::string, Bench> benches = {{"gemm", bench_gemm}, {"layer", bench_layer}, {"exchange", bench_exchange}, {"overlap", bench_overlap}, {"step", bench_step}};
   const auto it = benches.find(what);
-  if (it == benches.end()) user_error("bench {}: must be gemm, layer, exchange or step", what.empty() ? "(nothing)" : what);
-  Request request;
-  if (!read_request(world, what, {arguments.begin() + 1, arguments.end()}, request)) return k_exit_ok;
+  if (it == benches.end()) user_error("bench {}: must be gemm, layer, exchange, overlap or step", what.empty() ? "(nothing)" : what);
+  BenchRequest request;
+  if (!read_bench_request(world, what, {arguments.begin() + 1, arguments.end()}, request)) return k_exit_ok;
   if (request.list) return list_cases(world, what);
-  Results results(world, request);
+  BenchResults results(world, request);
   return it->second(world, request, results);
 }
 

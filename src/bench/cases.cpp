@@ -73,6 +73,17 @@ std::vector<ModelCase> exchange_cases() {
   return all;
 }
 
+std::vector<ModelCase> overlap_cases() {
+  std::vector<ModelCase> all;
+  for (const char* combine : {"home", "owner"}) {
+    for (const Experts& e : {Experts{"", 16, 4096, 2}, Experts{"", 64, 1024, 8}}) {
+      all.push_back({fmt::format("{}-of-{}-{}", e.k, e.count, combine), fmt::format("{} of {} experts of {}, summed {}", e.k, e.count, e.hidden, combine == std::string("home") ? "at home" : "by the owner"),
+                     joined(joined(k_batch, settings_of(e)), {"exchange.kind=all_to_all", fmt::format("exchange.combine={}", combine)})});
+    }
+  }
+  return all;
+}
+
 std::vector<ModelCase> step_cases() {
   const std::vector<std::string> batch = {"model.width=256", "model.layers=4", "model.heads=4", "model.seq_len=256", "train.batch_sequences=16"};
   std::vector<ModelCase> all;

@@ -21,23 +21,24 @@ ExchangeBench::ExchangeBench(LayerBench& layer, const exchange::Exchanger& excha
     : layer_(layer), exchanger_(exchanger), combine_(combine) {
   layer_.forward(layer_.x(), true, pass_);
   const i64 tokens = layer_.x().rows(), width = layer_.x().cols();
+  plan_ = exchanger_.make_plan(assignment(), layer_.layer().expert_map(), layer_.lanes(), width);
   x_.resize(tokens, width);
   y_.resize(tokens, width);
   d_x_.resize(tokens, width);
   for (i64 t = 0; t < tokens; ++t) {
     for (i64 j = 0; j < width; ++j) x_(t, j) = identity(layer_.lanes().first_token() + t, j);
   }
-  d_row_weight_.resize(static_cast<std::size_t>(plan().rows()));
+  d_row_weight_.resize(static_cast<std::size_t>(plan_.rows()));
   d_weight_.resize(assignment().expert.size());
   // What comes home was sent there by entries or by rows.
-  const std::vector<i64>& received = combine_ == exchange::Combine::home ? plan().send_entries : plan().send_rows;
+  const std::vector<i64>& received = combine_ == exchange::Combine::home ? plan_.send_entries : plan_.send_rows;
   raw_send_.resize(std::max(sum(rows_there()), sum(rows_home())), width);
-  raw_recv_.resize(std::max(sum(plan().recv_rows), sum(received)), width);
+  raw_recv_.resize(std::max(sum(plan_.recv_rows), sum(received)), width);
 }
 
 Timed ExchangeBench::forward() {
   return {[this] {
-    const auto trip = exchanger_.start_forward(x_, assignment(), plan(), kept_, y_);
+    const auto trip = exchanger_.start_forward(x_, assignment(), plan_, kept_, y_);
     trip->arrive();
     trip->landing();
     trip->leave({});
@@ -47,7 +48,7 @@ Timed ExchangeBench::forward() {
 
 Timed ExchangeBench::backward() {
   return {[this] {
-    const auto trip = exchanger_.start_backward(x_, assignment(), plan(), d_x_, d_weight_);
+    const auto trip = exchanger_.start_backward(x_, assignment(), plan_, d_x_, d_weight_);
     trip->arrive();
     trip->landing();
     trip->leave(d_row_weight_);
@@ -61,8 +62,8 @@ Timed ExchangeBench::raw(bool self) {
     if (!self) rows[static_cast<std::size_t>(group.rank())] = 0;
     return rows;
   };
-  const std::vector<i64> there = counts(rows_there()), arriving = counts(plan().recv_rows), home = counts(rows_home());
-  const std::vector<i64> returning = counts(combine_ == exchange::Combine::home ? plan().send_entries : plan().send_rows);
+  const std::vector<i64> there = counts(rows_there()), arriving = counts(plan_.recv_rows), home = counts(rows_home());
+  const std::vector<i64> returning = counts(combine_ == exchange::Combine::home ? plan_.send_entries : plan_.send_rows);
   return {[this, &group, there, arriving, home, returning] {
     comm::all_to_all_rows<real>(group, raw_send_.data(), there, raw_recv_.data(), arriving, raw_send_.cols());
     comm::all_to_all_rows<real>(group, raw_send_.data(), home, raw_recv_.data(), returning, raw_send_.cols());
@@ -77,7 +78,7 @@ double ExchangeBench::bytes() const {
 
 /// Rows that are not whole tokens, in ascending order for each expert.
 i64 ExchangeBench::wrong_rows(ConstMatrixView arrived) const {
-  const experts::ExpertRows& rows = plan().at_experts;
+  const experts::ExpertRows& rows = plan_.at_experts;
   const i64 group = layer_.grid().world().rank() / layer_.grid().expert_group().size(), ranks = layer_.grid().expert_group().size();
   const i64 begin = layer_.lanes().sequences_of(group * ranks).begin * layer_.lanes().seq_len();
   const i64 end = layer_.lanes().sequences_of((group + 1) * ranks - 1).end() * layer_.lanes().seq_len();
@@ -98,11 +99,11 @@ i64 ExchangeBench::wrong_rows(ConstMatrixView arrived) const {
 
 std::vector<Check> ExchangeBench::check() {
   const comm::Communicator& world = layer_.grid().world();
-  const auto trip = exchanger_.start_forward(x_, assignment(), plan(), kept_, y_);
+  const auto trip = exchanger_.start_forward(x_, assignment(), plan_, kept_, y_);
   const ConstMatrixView arrived = trip->arrive();
-  const i64 wrong = comm::sum_over<i64>(world, wrong_rows(arrived)), all = comm::sum_over<i64>(world, plan().rows());
+  const i64 wrong = comm::sum_over<i64>(world, wrong_rows(arrived)), all = comm::sum_over<i64>(world, plan_.rows());
   const experts::Landing out = trip->landing();
-  const experts::ExpertRows& rows = plan().at_experts;
+  const experts::ExpertRows& rows = plan_.at_experts;
   for (i64 r = 0; r < rows.rows(); ++r) {
     const real* from = arrived.row(rows.token[static_cast<std::size_t>(r)]);
     real* to = out.into.row(out.place[static_cast<std::size_t>(r)]);

@@ -11,7 +11,9 @@ namespace pleiad::exchange {
 namespace {
 
 enum Tag : int { k_rows = 2, k_results, k_weights };
-constexpr int k_looks = 64;
+/// How often messages are moved on before a tile. Once takes in about one piece of each connection and gives out as many as it takes; each time MPI may
+/// offer the core to others, who on a busy machine then have it for milliseconds.
+constexpr int k_looks = 4;
 
 /// How one direction of travel ends: forward sums weighted results, backward adds gradients and brings those of the weights.
 struct Home {
@@ -62,13 +64,11 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
 
   /// Enters chunks whose first row is reached: what is done leaves, what comes next is waited for.
   void reach(i64 row) override {
-    const i64 before = entered_;
     for (; entered_ < chunks_ && row >= plan_.chunk_begin[static_cast<std::size_t>(entered_)]; ++entered_) {
       if (entered_ > 0) depart(entered_ - 1);
       arriving_[static_cast<std::size_t>(entered_)].wait();
     }
-    // One look moves one piece of each connection; a tile takes thousands of times longer than these.
-    for (int i = 0; entered_ == before && i < k_looks && !sent_.advance(); ++i) {
+    for (int i = 0; i < k_looks && anything_travels(); ++i) {
     }
   }
 
@@ -102,6 +102,8 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
   }
 
  private:
+  /// Moves messages on. Whichever are asked for, all do.
+  bool anything_travels() { return !sent_.advance() || !coming_.advance() || !arriving_.back().advance(); }
   const std::vector<i64>& there() const { return by_entry_ ? plan_.in.entries : plan_.in.sums; }
   const std::vector<i64>& here() const { return by_entry_ ? plan_.out.entries : plan_.out.sums; }
   comm::Part weights_out(i64 r) {

@@ -71,8 +71,7 @@ ExchangeChoice choose_exchange(const ExchangeConfig& config, const comm::Communi
   choice.machine = measure_machine(group, choice.nodes);
   choice.predictions = predict(choice.machine, choice.nodes, load, config.combine);
   if (config.kind == "auto") choice.kind = name_of(choice.predictions.front().kind);
-  if (config.chunks == 0) choice.chunks = best_chunks(choice.machine, choice.nodes, load, config.combine);
-  if (choice.kind == "gather") choice.chunks = 1;
+  if (config.chunks == 0) choice.chunks = best_chunks(choice.machine, choice.nodes, load, config.combine, kind_of(choice.kind));
   return choice;
 }
 

@@ -88,6 +88,12 @@ done
 for ranks in 2 3 4; do
     measured $ranks exchange 2-of-8-home,16-of-256-home,2-of-8-owner exchange --case 2-of-8-home --case 16-of-256-home --case 2-of-8-owner $quick $tiny
 done
+# shellcheck disable=SC2086
+for ranks in 2 4; do
+    measured $ranks overlap 2-of-16-home,8-of-64-owner overlap --case 2-of-16-home --case 8-of-64-owner $quick $tiny --set moe.expert_width=8 --set exchange.chunks=4
+done
+check "experts and exchange together are measured against each of them" says overlap-2.txt '^overlap 8-of-64-owner.*chunks 4.*tokens/s \((the experts|the exchange) by (themselves|itself), slower' \
+    'exchange_ms' 'forward_over_slower' 'check numbers that differ from those of an exchange by itself: 0.0'
 check "rows that travel are measured against MPI" says exchange-2.txt '^exchange 2-of-8-owner.*byte/s of .*byte/s \(MPI_Alltoallv of the same counts' 'backward_ratio' 'ratio_to_others'
 check "the line says what, shape, ranks, threads, library, time, rate, roof, ratio, check" says layer-2.txt \
     '^layer dense: forward and backward .*tokens 64, width 16, .*2 ranks x 1 thread, (openblas|onednn); median of 2: [0-9.]+ ms \(quartiles .*FLOP/s of .*FLOP/s \(one 48 x 48 x 48 product, openblas\): ratio [0-9.]+ \(quartiles .*; check .*, ok$'
@@ -127,9 +133,9 @@ measured 1 minestep config step --config mine.ini --set model.vocab=50 $quick
 measured 1 threads config layer --config mine.ini --set parallel.blas_threads=2 --set parallel.products=openblas $quick
 check "... with threads and library" says threads-1.txt '1 rank x 2 threads, openblas'
 
-for bench in gemm layer exchange step; do
+for bench in gemm layer exchange overlap step; do
     pleiad_on 2 bench "$bench" --list >list.txt
-    check "bench $bench --list" says list.txt '^(large|8x1024|2-of-8-home) +'
+    check "bench $bench --list" says list.txt '^(large|8x1024|2-of-8-home|2-of-16-home) +'
     check "... once on 2 ranks" test "$(sort list.txt | uniq -d | wc -l)" == 0
 done
 
@@ -156,10 +162,12 @@ bad "no repeats" "step --repeats 0" '--repeats 0: must be from 1'
 bad "negative time" "step --seconds -1" '--seconds -1'
 bad "a setting that no case knows" "layer --case dense --set moe.expert=3" 'moe.expert .*unknown'
 bad_on_one() {
-    pleiad_on 1 bench exchange >bad.out 2>bad.txt
-    [[ $? == 2 ]] && says bad.txt 'bench exchange: nothing travels on one rank'
+    pleiad_on 1 bench "$1" >bad.out 2>bad.txt
+    [[ $? == 2 ]] && says bad.txt "bench $1: nothing travels on one rank"
 }
-check "an exchange on one rank" bad_on_one
+check "an exchange on one rank" bad_on_one exchange
+check "an overlap on one rank" bad_on_one overlap
+bad "a bandwidth below nothing" "exchange --bandwidth -1" '--bandwidth -1: must be at least 0'
 bad "a layer without experts" "layer --config mine.ini --set moe.layers=none" 'moe.layers = none'
 bad "a configuration that is not there" "layer --config none.ini" 'none.ini: cannot be read'
 bad "an option of another benchmark" "gemm --set moe.k=2" "unrecognised option '--set'"

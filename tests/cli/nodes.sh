@@ -84,4 +84,9 @@ EOP
 }
 check "the cables carry as much more as the records say" cables_agree flat_sums sums
 check "... also with sums at home" cables_agree flat hierarchical
+
+# The benchmark of the cables, tiny: that it works, never how fast anything is.
+check "bench_nodes" bash "$PLEIAD_SOURCE/experiments/bench_nodes" --repeats 1 --json bench.json --set model.width=16 --set model.heads=2 --set model.seq_len=8
+check "... each token once per node, and what the cables make of it" test "$(grep -c '"bytes_over_least":{"value":1.0,.*"of_bandwidth":{"value":[0-9]' bench.json)" == 2
+check "... and what hides behind experts" test "$(grep -c '"over_slower":{"value":[0-9].*"backward_over_slower"' bench.json)" == 3
 finish

@@ -37,6 +37,27 @@ TEST(CostModel, ComesToBytesOverBandwidthForLongRows) {
   }
 }
 
+TEST(CostModel, CutsWhatTravelsBetweenNodesIntoMoreChunksTheLongerItIs) {
+  const NodeLayout nodes = NodeLayout::of_size(8, 2);
+  for (const Combine combine : {Combine::home, Combine::owner}) {
+    for (const Kind kind : {Kind::all_to_all, Kind::hierarchical}) {
+      i64 before = 0;
+      for (const i64 tokens : {1, 1024, 1 << 20}) {
+        const i64 chunks = best_chunks(k_machine, nodes, {tokens, 256, 4}, combine, kind);
+        EXPECT_GE(chunks, before);
+        before = chunks;
+      }
+      EXPECT_EQ(best_chunks(k_machine, nodes, {1, 16, 1}, combine, kind), 1);
+      EXPECT_GT(before, 4);
+    }
+  }
+}
+
+TEST(CostModel, CutsNothingWhereNothingLeavesANode) {
+  EXPECT_EQ(best_chunks(k_machine, NodeLayout::of_size(8, 8), {1 << 20, 256, 4}, Combine::home, Kind::hierarchical), 1);
+  EXPECT_EQ(best_chunks(k_machine, NodeLayout::of_size(8, 1), {1 << 20, 256, 4}, Combine::owner, Kind::gather), 1);
+}
+
 TEST(NodeLayout, CountsNodesByTheirFirstRanks) {
   const NodeLayout nodes({7, 3, 7, 3, 9});
   EXPECT_EQ(nodes.nodes(), 3);

@@ -21,6 +21,8 @@ struct ModelCase {
 };
 std::vector<ModelCase> layer_cases();
 std::vector<ModelCase> exchange_cases();
+/// Between nodes of one rank with 200 Mbit/s experts and exchange take about as long on one core of 2025.
+std::vector<ModelCase> overlap_cases();
 std::vector<ModelCase> step_cases();
 
 /// What an option --case may say and does: all of them, or those asked for in the order of the list. UserError naming `bench` for another name.

@@ -19,23 +19,24 @@ class ExchangeBench {
 
   /// Bytes of rows that go to other ranks, there and home, one pass, all ranks together. collective.
   double bytes() const;
+  const routing::Assignment& assignment() const { return pass_.trace.router->assignment; }
+  const exchange::ExchangePlan& plan() const { return plan_; }
   /// Rows by rank that this one sends there, and home.
-  const std::vector<i64>& rows_there() const { return plan().send_rows; }
-  const std::vector<i64>& rows_home() const { return combine_ == exchange::Combine::home ? plan().recv_entries : plan().recv_rows; }
+  const std::vector<i64>& rows_there() const { return plan_.send_rows; }
+  const std::vector<i64>& rows_home() const { return combine_ == exchange::Combine::home ? plan_.recv_entries : plan_.recv_rows; }
 
   /// Every row arrives as it was sent, at a rank that has use for it; and what comes home from experts that return what they got is each token
   /// times its weights. collective.
   std::vector<Check> check();
 
  private:
-  const exchange::ExchangePlan& plan() const { return pass_.trace.plan; }
-  const routing::Assignment& assignment() const { return pass_.trace.router->assignment; }
   i64 wrong_rows(ConstMatrixView arrived) const;
 
   LayerBench& layer_;
   const exchange::Exchanger& exchanger_;
   exchange::Combine combine_;
   LayerBench::Pass pass_;
+  exchange::ExchangePlan plan_;
   Matrix x_, y_, d_x_;                     // [T,D]
   exchange::Kept kept_;
   std::vector<real> d_row_weight_, d_weight_;  // [R], [nnz]

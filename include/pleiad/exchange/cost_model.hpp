@@ -29,8 +29,8 @@ struct Prediction {
 /// For tokens whose experts are drawn evenly, on a rank of the largest node. Kinds that go with `combine` only, the fastest first.
 std::vector<Prediction> predict(const MachineCost& machine, const NodeLayout& nodes, const ExchangeLoad& load, Combine combine);
 
-/// In how many chunks each rank should exchange with each, so that what travels between nodes does so while experts work: more hide more, and each
-/// takes its messages. 1 where nothing leaves a node, because inside a node it is the ranks themselves that move the rows.
-i64 best_chunks(const MachineCost& machine, const NodeLayout& nodes, const ExchangeLoad& load, Combine combine);
+/// In how many chunks to exchange, so that what travels between nodes does so while experts work: more hide more, and each takes its messages.
+/// 1 where nothing leaves a node, because inside a node it is the ranks themselves that move the rows, and for a gather.
+i64 best_chunks(const MachineCost& machine, const NodeLayout& nodes, const ExchangeLoad& load, Combine combine, Kind kind);
 
 }  // namespace pleiad::exchange

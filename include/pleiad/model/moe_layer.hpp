@@ -62,6 +62,7 @@ class MoeLayer {
 
   bool causal() const { return router_->causal(); }
   const ExpertMap& expert_map() const { return map_; }
+  const experts::ExpertBank& bank() const { return *bank_; }
   i64 layer() const { return layer_; }
   /// Whether the router finds some tokens more important than others (RouterTrace::importance).
   bool has_importance() const { return router_->has_importance(); }
