@@ -74,6 +74,8 @@ void RunListeners::greet() {
                              job_.last_step(), config.steps));
   if (!request.init.empty()) terminal_->say(fmt::format("starting from the weights of {} (step {})", job_.origin.checkpoint, job_.origin.info->step));
   if (const std::string note = Data::note(*job_.source); !note.empty()) terminal_->say("note: " + note);
+  for (const std::string& problem : job_.origin.passed_over) terminal_->say("note: passed over a checkpoint: " + problem);
+  if (!job_.origin.passed_over.empty()) terminal_->say(fmt::format("going on from {}, an older one", job_.origin.checkpoint));
   if (request.resume && !job_.origin.info) terminal_->say("no checkpoint was written yet: starting from step 0");
   if (ranks > config.lanes) {
     terminal_->say(fmt::format("note: train.lanes = {} is less than the number of ranks, so {} ranks have no tokens of their own", config.lanes, ranks - config.lanes));

@@ -16,7 +16,7 @@ RunOrigin find_origin(const comm::Communicator& world, const TrainRequest& reque
   if (!request.init.empty()) {
     origin.checkpoint = find_checkpoint(world, request.init);
   } else if (request.resume) {
-    origin.checkpoint = io::newest_checkpoint(world, request.out + "/checkpoints");
+    origin.checkpoint = io::newest_whole_checkpoint(world, request.out + "/checkpoints", origin.passed_over);
   } else {
     return origin;
   }
@@ -118,7 +118,7 @@ train::SamplePlan TrainJob::samples() const {
 
 io::CheckpointInfo set_start(TrainJob& job, train::TrainState& state) {
   const RunOrigin& origin = job.origin;
-  io::CheckpointInfo info{0, job.data.shape().vocab, job.config.resolved(), job.data.tokenizer(), job.data.fingerprint(), job.data.shape().task, job.data.labels()};
+  io::CheckpointInfo info{0, {}, job.data.shape().vocab, job.config.resolved(), job.data.tokenizer(), job.data.fingerprint(), job.data.shape().task, job.data.labels()};
   if (!origin.info) {
     state.params.initialise(job.options.train.seed);
   } else if (job.request.resume) {

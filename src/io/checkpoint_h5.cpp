@@ -1,7 +1,9 @@
 #include "pleiad/io/checkpoint_h5.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
+#include <limits>
 #include <numeric>
 #include <set>
 #include <sstream>
@@ -209,6 +211,7 @@ void read_row_moments(const H5File& file, const comm::Communicator& world, const
   }
 }
 
+/// Ascending by step.
 std::vector<fs::path> checkpoints_in(const std::string& folder) {
   std::vector<fs::path> files;
   std::error_code error;
@@ -218,6 +221,27 @@ std::vector<fs::path> checkpoints_in(const std::string& folder) {
   }
   std::ranges::sort(files);  // numbers are zero-padded
   return files;
+}
+
+/// The held-out loss that a checkpoint says its weights have; infinite if none was measured or the file cannot be read.
+double loss_of(const fs::path& path) {
+  try {
+    const H5File file = H5File::open(path.string());
+    if (file.has_attribute("/", "validation_loss")) return file.number("/", "validation_loss");
+  } catch (const UserError&) {
+  }
+  return std::numeric_limits<double>::infinity();
+}
+
+/// Removes all but the newest `keep` and the best.
+void remove_old(const std::vector<fs::path>& all, i64 keep) {
+  if (keep == 0 || static_cast<i64>(all.size()) <= keep) return;
+  std::vector<double> loss;
+  for (const fs::path& path : all) loss.push_back(loss_of(path));
+  const std::size_t best = static_cast<std::size_t>(std::ranges::min_element(loss) - loss.begin());
+  for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < all.size(); ++i) {
+    if (i != best || std::isinf(loss[i])) fs::remove(all[i]);
+  }
 }
 
 }  // namespace
@@ -244,15 +268,14 @@ i64 CheckpointFolder::save(const train::TrainState& state) {
   }
   comm::agree(grid_.world(), comm::broadcast(grid_.world(), problem));
   info_.step = state.step;
+  info_.validation_loss = state.validation_loss;
   write_checkpoint(grid_, path, info_, state.params, &state.adam);
 
   i64 size = 0;
   if (grid_.world().root()) {
     try {
       size = static_cast<i64>(fs::file_size(path));
-      // Old ones go only once the new one is safe.
-      std::vector<fs::path> all = checkpoints_in(folder_);
-      for (std::size_t i = 0; keep_ > 0 && i + static_cast<std::size_t>(keep_) < all.size(); ++i) fs::remove(all[i]);
+      remove_old(checkpoints_in(folder_), keep_);  // only once the new one is safe
     } catch (const fs::filesystem_error& e) {
       problem = e.what();
     }
@@ -264,9 +287,11 @@ i64 CheckpointFolder::save(const train::TrainState& state) {
 void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, const CheckpointInfo& info, ParamSet& params, train::Adam* adam) {
   const std::map<std::string, Family> families = families_of(grid, params);
   H5File file = H5File::create(grid.world(), temporary_name(path));
+  file.seal();
   set_identity(file, k_checkpoint_format, adam ? "Pleiad checkpoint: weights, Adam moments and step; experts under their global number"
                                                : "Pleiad checkpoint: weights; experts under their global number");
   file.set_attribute("/", "step", info.step);
+  if (info.validation_loss) file.set_attribute("/", "validation_loss", *info.validation_loss);
   file.set_attribute("/", "vocab", info.vocab);
   file.set_attribute("/", "corpus_fingerprint", info.corpus_fingerprint);
   file.set_attribute("/", "task", model::task_name(info.task));
@@ -303,6 +328,29 @@ std::string newest_checkpoint(const comm::Communicator& comm, const std::string&
   return comm::broadcast(comm, comm.root() ? newest_checkpoint(folder) : "");
 }
 
+std::string newest_whole_checkpoint(const comm::Communicator& comm, const std::string& folder, std::vector<std::string>& passed_over) {
+  std::string list;
+  if (comm.root()) {
+    for (const fs::path& path : checkpoints_in(folder)) list += path.string() + "\n";
+  }
+  std::istringstream in(comm::broadcast(comm, list));
+  std::vector<std::string> all;
+  for (std::string path; std::getline(in, path);) all.push_back(path);
+  for (; !all.empty(); all.pop_back()) {
+    try {
+      read_checkpoint_info(comm, all.back());
+      H5File file = H5File::open(comm, all.back());
+      file.verify();
+      file.close();
+      return all.back();
+    } catch (const UserError& e) {
+      passed_over.push_back(e.what());
+    }
+  }
+  if (!passed_over.empty()) user_error("{}; no older checkpoint is whole", passed_over.front());
+  return "";
+}
+
 CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::string& path) {
   const H5File file = open_for_all(comm, path);
   CheckpointInfo info;
@@ -310,6 +358,7 @@ CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::s
     file.require_format(k_checkpoint_format);
     if (!file.has_attribute("/", "complete")) user_error("{}: the checkpoint is incomplete", path);
     info.step = file.integer("/", "step");
+    if (file.has_attribute("/", "validation_loss")) info.validation_loss = file.number("/", "validation_loss");
     info.vocab = file.integer("/", "vocab");
     info.corpus_fingerprint = file.text("/", "corpus_fingerprint");
     info.config = file.read_text("/config");
@@ -330,6 +379,7 @@ void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, Par
   const std::map<std::string, Family> families = families_of(grid, params);
   H5File file = H5File::open(grid.world(), path);
   file.require_format(k_checkpoint_format);
+  file.verify();
   if (adam && !file.exists("/adam")) user_error("{}: holds no moments of Adam: a new run can start from it (train --init), but none can go on", path);
   std::set<std::string> known;
   for (const ParamInfo& p : params.infos()) {

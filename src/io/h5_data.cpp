@@ -253,6 +253,8 @@ void H5File::write(const std::string& dataset, std::span<const T> values, const 
   create_dataset(dataset, element_type<T>(), shape, options);
   transfer(true, dataset, memory_type(element_type<T>()), nullptr, const_cast<T*>(values.data()),
            static_cast<i64>(values.size()));
+  const bool writes = !comm_ || comm_->root();
+  count_in<T>(dataset, {{0, writes ? 1 : 0}}, writes ? values : std::span<const T>());
 }
 
 template <class T>
@@ -277,6 +279,7 @@ template <class T>
 void H5File::write_rows(const std::string& dataset, const std::vector<Range>& rows, std::span<const T> values) {
   transfer(true, dataset, memory_type(element_type<T>()), &rows, const_cast<T*>(values.data()),
            static_cast<i64>(values.size()));
+  count_in<T>(dataset, rows, values);
 }
 
 template <class T>

@@ -78,6 +78,7 @@ void H5File::create_texts(const std::string& dataset, const std::vector<std::str
   std::string block(length * texts.size(), '\0');
   for (std::size_t i = 0; i < texts.size(); ++i) texts[i].copy(block.data() + i * length, length);
   transfer(true, dataset, type.get(), nullptr, block.data(), static_cast<i64>(texts.size()));
+  count_in(dataset, texts);
 }
 
 void H5File::write_text(const std::string& dataset, const std::string& text, const std::string& description) {

@@ -72,6 +72,7 @@ bool Trainer::is_traced(i64 step) const {
 
 void Trainer::step(TrainState& state) {
   step_begin_ = Stopwatch::now();
+  state.validation_loss.reset();
   const Stopwatch watch;
   model::Batch batch;
   {
@@ -229,6 +230,7 @@ void Trainer::after_step(TrainState& state, bool last) {
   const auto due = [&](i64 every) { return last || (every > 0 && state.step % every == 0); };
   if (due(config_.eval_every)) {
     const EvalReport report = evaluate(*model_, state.params, source_, grid_, config_.lanes, config_.batch, config_.eval_windows, times_);
+    state.validation_loss = report.loss;
     for (MetricSink* sink : sinks_) sink->on_evaluation(state.step, report);
   }
   if (due(config_.sample_every) && config_.sample_tokens > 0 && !samples_.prompt.empty()) {

@@ -2,6 +2,9 @@
 // and the other way round.
 #include "pleiad/io/checkpoint_h5.hpp"
 
+#include <filesystem>
+#include <fstream>
+
 #include "support/alone.hpp"
 #include "support/problem.hpp"
 #include "support/sample.hpp"
@@ -79,7 +82,7 @@ void expect_part_of(State& part, State& whole) {
 class Checkpoint : public test::SharedFolder {
  protected:
   static std::string save(State& s, const std::string& folder) {
-    CheckpointFolder(s.grid, folder, 0, {0, 7, "", Tokenizer(), "x"}).save({s.params, *s.adam, 3});
+    CheckpointFolder(s.grid, folder, 0, {0, {}, 7, "", Tokenizer(), "x"}).save({s.params, *s.adam, 3});
     return folder + "/step-0000000003.h5";
   }
 };
@@ -140,6 +143,9 @@ TEST_F(Checkpoint, WithImpossibleRowsIsRefused) {
       const i64 count = static_cast<i64>(file.read<i64>(dataset).size());
       values.resize(static_cast<std::size_t>(count), values.back());
       file.write_rows<i64>(dataset, {{0, count}}, values);
+      ContentSum sum;  // so that it is not taken for damage
+      sum.add<i64>(0, values);
+      file.set_attribute(dataset, "checksum", sum.value());
       file.close();
     }
     comm::barrier(comm_);
@@ -147,6 +153,110 @@ TEST_F(Checkpoint, WithImpossibleRowsIsRefused) {
   };
   EXPECT_MENTIONS(refused("/adam/rows/u/row", {4, 4}), "/adam/rows/u/row does not ascend from 0 to 22");
   EXPECT_MENTIONS(refused("/adam/rows/u/update", {3, 4}), "/adam/rows/u/update holds 4, the checkpoint is of step 3");
+}
+
+TEST_F(Checkpoint, WithOneOtherNumberAnywhereIsRefused) {
+  State all(test::grid_of_all(), true);
+  const std::string path = save(all, folder_);
+  std::vector<std::string> datasets;
+  for (const char* group : {"/params", "/params/e", "/adam/first", "/adam/second/e", "/adam/rows/u", "/expert_offset/e"}) {
+    const H5File file = open_for_all(comm_, path);
+    for (const std::string& name : file.list(group)) {
+      if (!file.is_group(group + ("/" + name)) && file.shape(group + ("/" + name))[0] > 0) datasets.push_back(group + ("/" + name));
+    }
+  }
+  EXPECT_GE(datasets.size(), 10U);
+  for (const std::string& dataset : datasets) {
+    const std::string damaged = at("damaged.h5");
+    if (comm_.root()) {
+      std::filesystem::copy_file(path, damaged, std::filesystem::copy_options::overwrite_existing);
+      H5File file = H5File::open_append(damaged);
+      std::vector<double> values = file.read<double>(dataset);
+      values.back() += 1;
+      if (file.type_name(dataset) == "int64") file.write_rows<i64>(dataset, {{0, file.shape(dataset)[0]}}, std::vector<i64>(values.begin(), values.end()));
+      else file.write_rows<real>(dataset, {{0, file.shape(dataset)[0]}}, std::vector<real>(values.begin(), values.end()));
+      file.close();
+    }
+    comm::barrier(comm_);
+    EXPECT_MENTIONS(test::problem_on_all(comm_, [&] { load_checkpoint(all.grid, damaged, all.params, &*all.adam); }), dataset + " is damaged");
+  }
+}
+
+// Wherever a byte of the file is another one, it is either seen, or does not belong to what is read (a description, say).
+TEST_F(Checkpoint, WithAnyByteChangedIsRefusedOrHarmless) {
+  State all(test::grid_of_all(), true), truth(test::grid_of_me(), true);
+  const std::string path = save(all, folder_), damaged = at("damaged.h5");
+  const i64 size = static_cast<i64>(std::filesystem::file_size(path));
+  i64 refused = 0, harmless = 0;
+  for (i64 trial = 0; trial < 200; ++trial) {
+    const i64 place = static_cast<i64>(Stream(8, Purpose::test).below(static_cast<std::uint64_t>(trial), static_cast<std::uint64_t>(size)));
+    if (comm_.root()) {
+      std::filesystem::copy_file(path, damaged, std::filesystem::copy_options::overwrite_existing);
+      std::fstream file(damaged, std::ios::in | std::ios::out | std::ios::binary);
+      file.seekg(place);
+      const char was = static_cast<char>(file.get());
+      file.seekp(place);
+      file.put(static_cast<char>(was ^ (1 << (trial % 8))));
+    }
+    comm::barrier(comm_);
+    State again(test::grid_of_all(), false);
+    const std::string problem = test::problem_on_all(comm_, [&] {
+      const CheckpointInfo info = read_checkpoint_info(comm_, damaged);
+      load_checkpoint(again.grid, damaged, again.params, &*again.adam);
+      if (info.step != 3 || info.vocab != 7) user_error("step {}, vocab {}", info.step, info.vocab);
+    });
+    problem.empty() ? ++harmless : ++refused;
+    if (problem.empty()) expect_part_of(again, truth);
+  }
+  EXPECT_GT(refused, 20);
+  EXPECT_GT(harmless + refused, 199);
+}
+
+TEST_F(Checkpoint, ThatIsDamagedIsPassedOverForAnOlderOne) {
+  State all(test::grid_of_all(), true);
+  const std::string folder = at("several");
+  CheckpointFolder store(all.grid, folder, 0, {0, {}, 7, "", Tokenizer(), "x"});
+  std::vector<std::string> path;
+  for (const i64 step : {3, 4, 5}) {
+    store.save({all.params, *all.adam, step});
+    path.push_back(fmt::format("{}/step-{:010d}.h5", folder, step));
+  }
+  std::vector<std::string> passed_over;
+  EXPECT_EQ(newest_whole_checkpoint(comm_, folder, passed_over), path[2]);
+  EXPECT_TRUE(passed_over.empty());
+  if (comm_.root()) std::filesystem::resize_file(path[2], std::filesystem::file_size(path[2]) / 2);
+  comm::barrier(comm_);
+  EXPECT_EQ(newest_whole_checkpoint(comm_, folder, passed_over), path[1]);
+  ASSERT_EQ(passed_over.size(), 1U);
+  EXPECT_MENTIONS(passed_over[0], path[2]);
+  if (comm_.root()) {
+    for (const std::string& p : path) std::filesystem::resize_file(p, 100);
+  }
+  comm::barrier(comm_);
+  passed_over.clear();
+  EXPECT_MENTIONS(test::problem_on_all(comm_, [&] { newest_whole_checkpoint(comm_, folder, passed_over); }), "no older checkpoint is whole");
+  EXPECT_EQ(newest_whole_checkpoint(comm_, at("nowhere"), passed_over = {}), "");
+}
+
+TEST_F(Checkpoint, OfTheLeastLossStaysBesideTheNewest) {
+  State all(test::grid_of_all(), true);
+  const std::string folder = at("best");
+  CheckpointFolder store(all.grid, folder, 2, {0, {}, 7, "", Tokenizer(), "x"});
+  const auto steps = [&] {
+    std::vector<i64> found;
+    for (i64 step = 0; step < 10; ++step) {
+      if (std::filesystem::exists(fmt::format("{}/step-{:010d}.h5", folder, step))) found.push_back(step);
+    }
+    comm::barrier(comm_);
+    return found;
+  };
+  const std::optional<double> none;
+  const std::vector<std::optional<double>> loss = {none, 3.0, 1.5, none, 2.0, 1.5, 1.0, none, none};
+  const std::vector<std::vector<i64>> kept = {{0}, {0, 1}, {1, 2}, {2, 3}, {2, 3, 4}, {2, 4, 5}, {5, 6}, {6, 7}, {6, 7, 8}};
+  for (i64 step = 0; step < 9; ++step) {
+    store.save({all.params, *all.adam, step, loss[step]});
+    EXPECT_EQ(steps(), kept[step]) << "after step " << step;
+  }
 }
 
 }  // namespace

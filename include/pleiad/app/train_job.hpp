@@ -13,6 +13,7 @@ struct RunOrigin {
   std::string checkpoint;                  ///< path; empty if there is none, also of a run that was stopped before its first one
   std::optional<io::CheckpointInfo> info;  ///< of that checkpoint
   std::string config;                      ///< stored with it or with the run, INI form
+  std::vector<std::string> passed_over;    ///< why newer checkpoints of the run were not taken
 };
 
 /// Members are built in this order and refer to earlier ones; not copied, not moved.

@@ -1,7 +1,8 @@
-// Checkpoints: HDF5 files of format pleiad-checkpoint/1 (docs/file_format.md), written in parallel under a temporary name, then
-// renamed. Every expert stands under its global number, so any number of ranks can read them.
+// Checkpoints: HDF5 files of format pleiad-checkpoint/2 (docs/file_format.md), written in parallel under a temporary name, then
+// renamed, with a checksum of everything in them. Every expert stands under its global number, so any number of ranks can read them.
 #pragma once
 #include <map>
+#include <optional>
 
 #include "pleiad/comm/grid.hpp"
 #include "pleiad/io/h5.hpp"
@@ -11,11 +12,12 @@
 
 namespace pleiad::io {
 
-inline constexpr const char* k_checkpoint_format = "pleiad-checkpoint/1";
+inline constexpr const char* k_checkpoint_format = "pleiad-checkpoint/2";
 
 /// What a checkpoint says beside its numbers.
 struct CheckpointInfo {
   i64 step = 0;
+  std::optional<double> validation_loss = {};  ///< held-out loss of its weights, nats
   i64 vocab = 0;
   std::string config;              ///< resolved, INI form
   Tokenizer tokenizer;
@@ -30,7 +32,7 @@ struct CheckpointInfo {
 
 class CheckpointFolder : public train::CheckpointStore {
  public:
-  /// Saves step-N.h5 into `folder` (made on demand) and keeps the newest `keep` of them. grid must outlive this.
+  /// Saves step-N.h5 into `folder` (made on demand) and keeps the newest `keep` of them and the one with the least held-out loss. grid must outlive this.
   CheckpointFolder(const comm::ProcessGrid& grid, std::string folder, i64 keep, CheckpointInfo info);
   i64 save(const train::TrainState& state) override;
 
@@ -47,9 +49,12 @@ void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, co
 std::string newest_checkpoint(const std::string& folder);
 /// Path of the newest checkpoint in a folder; empty if there is none. Rank 0 looks, all get the answer. collective.
 std::string newest_checkpoint(const comm::Communicator& comm, const std::string& folder);
+/// The newest checkpoint in a folder that can be read and whose checksums agree; `passed_over` says what is wrong with those that are newer. Empty if there
+/// is no checkpoint at all; UserError if there are some and none is whole. collective.
+std::string newest_whole_checkpoint(const comm::Communicator& comm, const std::string& folder, std::vector<std::string>& passed_over);
 /// UserError on all ranks for a missing, foreign, damaged or incomplete file. collective.
 CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::string& path);
-/// Values, and with `adam` also moments; sets nothing else. UserError that names the first parameter that the file or the model lacks
+/// Values, and with `adam` also moments; sets nothing else. UserError for a file whose checksums do not agree, before anything is set, or that names the first parameter that the file or the model lacks
 /// or that has another shape, or if moments are wanted and missing. collective.
 void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, ParamSet& params, train::Adam* adam);
 

@@ -3,11 +3,13 @@
 // taken. In a parallel file every function is collective, and an error of one rank becomes the error of all.
 #pragma once
 #include "pleiad/comm/communicator.hpp"
+#include "pleiad/core/content_sum.hpp"
 #include "pleiad/core/lanes.hpp"
 #include "pleiad/io/h5_id.hpp"
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -44,6 +46,11 @@ class H5File {
 
   H5File(H5File&&) noexcept = default;
   H5File& operator=(H5File&& other) noexcept;
+  /// Every dataset that is written from here on gets a checksum as an attribute when the file is closed, and the attributes of the file one too. Each number
+  /// of a dataset must be written once, by one rank.
+  void seal() { sealed_ = true; }
+  /// UserError that names the first part of the file whose checksum is missing or does not agree. Every rank reads its share. collective.
+  void verify() const;
   /// Most bytes of a rank in one transfer of rows or of a whole dataset (at least one row); larger ones go in pieces, because MPI counts
   /// bytes in an int. The same on all ranks. For tests; 1 GiB.
   void set_piece_bytes(i64 bytes) { piece_bytes_ = bytes; }
@@ -126,9 +133,16 @@ class H5File {
                     const std::string& description);
   void set_attribute_of(const std::string& object, const std::string& name, std::int64_t type, const void* value);
 
+  template <class T>
+  void count_in(const std::string& dataset, const std::vector<Range>& rows, std::span<const T> values);
+  void count_in(const std::string& dataset, const std::vector<std::string>& texts);
+  void write_checksums();
+
   H5Id id_;
   std::string path_;
   const comm::Communicator* comm_ = nullptr;
+  bool sealed_ = false;
+  std::map<std::string, ContentSum> sums_;  // of sealed files: this rank's part, by dataset
   i64 piece_bytes_ = i64{1} << 30;
 };
 

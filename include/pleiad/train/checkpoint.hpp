@@ -1,5 +1,7 @@
 // What a checkpoint holds, and the interface to whoever stores it (io).
 #pragma once
+#include <optional>
+
 #include "pleiad/core/param.hpp"
 #include "pleiad/train/optimizer.hpp"
 
@@ -10,6 +12,7 @@ struct TrainState {
   ParamSet& params;
   Adam& adam;
   i64 step = 0;  ///< updates done
+  std::optional<double> validation_loss = {};  ///< held-out loss of these very weights, nats, if it was measured
 };
 
 class CheckpointStore {
