@@ -5,6 +5,7 @@
 #include "pleiad/app/run_folder.hpp"
 #include "pleiad/app/run_listeners.hpp"
 #include "pleiad/app/stop_signal.hpp"
+#include "pleiad/comm/watchdog.hpp"
 
 namespace pleiad::app {
 
@@ -39,6 +40,9 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   if (!request.init.empty()) store.save(state);
   RunListeners listeners(job, info, state.step);
   listeners.greet();
+
+  const comm::Watchdog watchdog(world, job.setup.stall_seconds, k_exit_stalled);
+  if (!watchdog.problem().empty() && world.root()) std::cerr << "pleiad: note: " << watchdog.problem() << std::endl;
 
   train::Trainer trainer(config, *job.setup.model, *job.source, job.setup.grid, listeners.sinks(), store, job.samples());
   trainer.balance(job.setup.placement_config, [&](const train::Owners& owners, ParamSet& fresh) -> const model::Model& {

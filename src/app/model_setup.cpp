@@ -51,6 +51,8 @@ ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const Da
       exchange_choice(choose_exchange(purpose == SetupFor::sizes ? exchange::ExchangeConfig{"auto"} : exchange_config, grid.expert_group(),
                                       moe_config.layers.empty() ? exchange::ExchangeLoad{} : expected_load(config, model_config, moe_config, world.size()))),
       exchanger(make_exchanger(exchange_config, exchange_choice, grid.expert_group())) {
+  stall_seconds = config.section("parallel").number("stall_seconds", 600, 0, 1e9,
+                                                    "training ends with a message that says who is where when nothing has moved for so many seconds; 0: never");
   if (exchange_config.kind == "dry_run" && world.size() > 1) {
     user_error("exchange.kind = dry_run: works on 1 rank only, here are {}; allowed: auto, all_to_all, hierarchical, gather", world.size());
   }

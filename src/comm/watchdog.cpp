@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <csignal>
 #include <cstring>
 #include <iostream>
+#include <mutex>
 #include <random>
 #include <thread>
 
@@ -160,7 +162,11 @@ class Watchdog::Thread {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
   ~Thread() {
-    ending_.store(true);
+    {
+      const std::lock_guard lock(mutex_);
+      ending_ = true;
+    }
+    end_.notify_one();
     thread_.join();
   }
 
@@ -169,8 +175,7 @@ class Watchdog::Thread {
     const double tick = std::clamp(seconds_ / 10, 0.05, 1.0);
     double last = Stopwatch::now(), moved = last;
     News before;
-    while (true) {
-      const bool ending = ending_.load();
+    for (bool ending = false;; ending = nap(tick)) {
       const double now = Stopwatch::now();
       News own = own_news(job_, rank_);
       if (own.step != before.step || own.moves != before.moves) moved = now;
@@ -188,7 +193,6 @@ class Watchdog::Thread {
       take(rank_, own, now);
       listen(now);
       look(now);
-      nap(tick);
     }
   }
 
@@ -234,9 +238,10 @@ class Watchdog::Thread {
     abort_all(exit_code_);
   }
 
-  void nap(double seconds) const {
-    // In short pieces, so that the end of the run need not wait for it.
-    for (double left = seconds; left > 0 && !ending_.load(); left -= 0.02) std::this_thread::sleep_for(std::chrono::duration<double>(std::min(left, 0.02)));
+  /// True if the run ends.
+  bool nap(double seconds) {
+    std::unique_lock lock(mutex_);
+    return end_.wait_for(lock, std::chrono::duration<double>(seconds), [this] { return ending_; });
   }
 
   const std::uint64_t job_;
@@ -247,7 +252,9 @@ class Watchdog::Thread {
   std::vector<Link> links_;
   std::vector<RankState> state_;
   std::vector<double> heard_;
-  std::atomic<bool> ending_{false};
+  std::mutex mutex_;
+  std::condition_variable end_;
+  bool ending_ = false;
   std::thread thread_;
 };
 

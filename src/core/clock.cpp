@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "pleiad/core/real.hpp"
+#include "pleiad/core/whereabouts.hpp"
 
 namespace pleiad {
 
@@ -43,6 +43,7 @@ void PhaseTimes::switch_to(Phase p) {
   }
   current_ = p;
   since_ = t;
+  whereabouts().move_to(static_cast<int>(p), block_);
 }
 
 void PhaseTimes::reset() {

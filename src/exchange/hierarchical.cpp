@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "pleiad/comm/messages.hpp"
+#include "pleiad/core/whereabouts.hpp"
 #include "pleiad/exchange/chunks.hpp"
 #include "pleiad/exchange/node_plan.hpp"
 #include "pleiad/ops/vec.hpp"
@@ -69,6 +70,7 @@ class HierarchicalTrip : public RoundTrip, public experts::Pace {
   }
 
   ConstMatrixView arrive() override {
+    const Waiting waiting("rows of other nodes");
     while (!is_here(chunks_)) pass_time();
     return tokens();
   }
@@ -95,6 +97,7 @@ class HierarchicalTrip : public RoundTrip, public experts::Pace {
     const i64 before = entered_;
     for (; entered_ < chunks_ && row >= plan_.chunk_begin[static_cast<std::size_t>(entered_)]; ++entered_) {
       marks_.set(Marks::worked, entered_);
+      const Waiting waiting("rows of other nodes");
       while (!is_here(entered_ + 1)) pass_time();
     }
     // One look moves one piece of each connection; a tile takes thousands of times longer than these.
@@ -110,7 +113,10 @@ class HierarchicalTrip : public RoundTrip, public experts::Pace {
     }
     arrive();
     marks_.set(Marks::worked, chunks_);
-    while (departed_ < chunks_) pass_time();
+    {
+      const Waiting waiting("results of the node");
+      while (departed_ < chunks_) pass_time();
+    }
     if (home_.forward || chunks_ == 1) return;
     for (const PortMessages& p : nodes_.ports) send(p.peer, k_weights, {comm::part(weights() + p.weights_out.begin, p.weights_out.count)});
     for (const PortMessages& p : nodes_.ports) receive(coming_, p.peer, k_weights, {comm::part(weights() + p.weights_in.begin, p.weights_in.count)});

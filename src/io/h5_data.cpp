@@ -1,6 +1,7 @@
 // Values and series of HDF5 files.
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/whereabouts.hpp"
 
 #include "h5_detail.hpp"
 
@@ -230,6 +231,7 @@ void H5File::transfer(bool writing, const std::string& dataset, std::int64_t typ
   char none = 0;  // HDF5 wants an address even where nothing is selected
   char* at = values ? static_cast<char*>(values) : &none;
   for (i64 round = 0; round < rounds; ++round) {
+    whereabouts().moves.fetch_add(1, std::memory_order_relaxed);  // a long transfer is no standstill
     together([&] {
       const bool some = round < static_cast<i64>(pieces.size());
       i64 now = selected;

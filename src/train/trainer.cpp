@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/whereabouts.hpp"
 
 namespace pleiad::train {
 
@@ -72,6 +73,7 @@ bool Trainer::is_traced(i64 step) const {
 
 void Trainer::step(TrainState& state) {
   step_begin_ = Stopwatch::now();
+  whereabouts().begin_step(state.step + 1);
   state.validation_loss.reset();
   const Stopwatch watch;
   model::Batch batch;

@@ -4,6 +4,8 @@
 
 #include <stdexcept>
 
+#include "pleiad/core/whereabouts.hpp"
+
 namespace pleiad::comm {
 
 /// An MPI call failed, or this rank cannot go on while others wait in MPI.
@@ -16,6 +18,7 @@ class MpiError : public std::runtime_error {
 
 #define PLEIAD_MPI(function, ...)                                                            \
   do {                                                                                       \
+    const ::pleiad::Waiting pleiad_waiting(#function);                                       \
     const int pleiad_mpi_code = function(__VA_ARGS__);                                       \
     if (pleiad_mpi_code != MPI_SUCCESS) throw ::pleiad::comm::MpiError(#function, pleiad_mpi_code); \
   } while (false)
