@@ -1,4 +1,6 @@
 // Whole training runs: the same bits on any number of ranks, in any number of pieces; and what the loop reports.
+#include <numeric>
+
 #include "pleiad/comm/collectives.hpp"
 #include "train/tiny_run.hpp"
 
@@ -278,6 +280,31 @@ TEST(Trainer, ReportsRowsOfEachRankAndBytesOfEachPairOfRanks) {
   for (const Keys& moe : {k_runs[0], with(k_tiny_moe, {{"preset", "mixtral"}, {"expert_widths", "3,9,4,1"}}), k_peer}) {
     expect_ranks_add_up(test::grid_of_all(), moe);
     if (comm::Communicator::world().size() == 4) expect_ranks_add_up(comm::ProcessGrid(comm::Communicator::world(), 2), moe);
+  }
+}
+
+// Many tokens and few small experts, so that lending pays.
+TEST(Trainer, WithLentExpertsARunIsNearlyTheSameAndAResumedOneExactly) {
+  const Keys moe = with(k_tiny_moe, {{"preset", "mixtral"}, {"layers", "all"}, {"expert_widths", "3,2,1,3"}});
+  const Keys train = {{"steps", "10"}, {"batch_sequences", "96"}, {"warmup_steps", "5"}};
+  TinyRun lends(test::grid_of_all(), moe, train, 6, 3), again(test::grid_of_all(), moe, train, 6, 3), truth(test::grid_of_all(), moe, train);
+  lends.trainer->run(*lends.state, 10);
+  again.trainer->run(*again.state, 4);
+  again.trainer->run(*again.state, 10);
+  truth.trainer->run(*truth.state, 10);
+  expect_same_records(again.sink, lends.sink);
+  expect_same_parameters(again, lends);
+  const std::size_t ranks = static_cast<std::size_t>(lends.tiny.grid.world().size());
+  for (std::size_t i = 0; i < 10; ++i) {
+    const StepRecord &a = lends.sink.records[i], &b = truth.sink.records[i];
+    EXPECT_NEAR(a.loss.task, b.loss.task, 2e-5 * b.loss.task) << "step " << i + 1;
+    EXPECT_NEAR(a.grad_norm, b.grad_norm, 1e-3 * b.grad_norm) << "step " << i + 1;
+    const auto sum = [](const std::vector<i64>& v) { return std::accumulate(v.begin(), v.end(), i64{0}); };
+    EXPECT_EQ(sum(a.expert_rows), sum(b.expert_rows));
+    EXPECT_EQ(sum(a.pair_bytes), sum(a.bytes));
+    EXPECT_EQ(sum(b.shadows) + sum(b.shadow_bytes), 0);
+    EXPECT_EQ(sum(a.shadows) > 0, ranks > 1);
+    EXPECT_EQ(sum(a.bytes) < sum(b.bytes), ranks > 1);
   }
 }
 
