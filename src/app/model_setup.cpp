@@ -32,13 +32,15 @@ std::unique_ptr<routing::Router> make_lone_router(Config& config, const model::M
 
 /// What will travel: the batch of the configuration (of its default, where training is not configured), dealt out among all ranks.
 exchange::ExchangeLoad expected_load(Config& config, const model::ModelConfig& model, const model::MoeConfig& moe, i64 ranks) {
-  constexpr i64 k_sequences = 16;
+  constexpr i64 k_sequences = 32;
   constexpr double k_choices = 2;  // of routers that do not know before
   const std::map<std::string, std::string> given = config.given();
-  const auto batch = given.find("train.batch");
-  const i64 sequences = batch == given.end() ? k_sequences : Spec("train", {{"batch", batch->second}}).integer("batch", k_sequences, 1, i64{1} << 40, "");
+  const auto batch = given.find("train.batch_sequences");
+  const i64 sequences = batch == given.end() ? k_sequences : Spec("train", {{"batch_sequences", batch->second}}).integer("batch_sequences", k_sequences, 1, i64{1} << 40, "");
   const double choices = make_lone_router(config, model, moe)->selected_per_token();
-  return {std::max<i64>(1, sequences * model.seq_len / ranks), model.width, choices > 0 ? choices : k_choices};
+  // As experts::ExpertBank::token_by_token, which is not there yet.
+  const exchange::ChunksOf chunks_of = moe.bank == routing::Bank::feed_forward ? exchange::ChunksOf::experts : exchange::ChunksOf::tokens;
+  return {std::max<i64>(1, sequences * model.seq_len / ranks), model.width, choices > 0 ? choices : k_choices, chunks_of};
 }
 
 }  // namespace
