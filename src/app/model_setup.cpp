@@ -52,7 +52,9 @@ exchange::ExchangeLoad expected_load(Config& config, const model::ModelConfig& m
   const auto batch = given.find("train.batch_sequences");
   const i64 sequences = batch == given.end() ? k_sequences : Spec("train", {{"batch_sequences", batch->second}}).integer("batch_sequences", k_sequences, 1, i64{1} << 40, "");
   const double choices = make_lone_router(config, model, moe)->selected_per_token();
-  return {std::max<i64>(1, sequences * model.seq_len / ranks), model.width, choices > 0 ? choices : k_choices};
+  // As experts::ExpertBank::token_by_token, which is not there yet.
+  const exchange::ChunksOf chunks_of = moe.bank == routing::Bank::feed_forward ? exchange::ChunksOf::experts : exchange::ChunksOf::tokens;
+  return {std::max<i64>(1, sequences * model.seq_len / ranks), model.width, choices > 0 ? choices : k_choices, chunks_of};
 }
 
 }  // namespace

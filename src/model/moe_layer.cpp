@@ -68,7 +68,7 @@ void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing:
   {  // 3 tokens to their experts
     PhaseTimes::Scope phase(context.times, Phase::exchange);
     trip = exchanger_.start_forward(x, trace.shadow.rest_of(assignment), trace.plan, trace.arrived, y);
-    tokens = bank_->works_at_a_pace() ? trip->begin() : trip->arrive();
+    tokens = trip->begin();
   }
   {  // 4 what the experts make of them
     PhaseTimes::Scope phase(context.times, Phase::expert);
@@ -108,7 +108,7 @@ void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y
   {  // 5' the gradient of each token's output to the owners of its experts
     PhaseTimes::Scope phase(context.times, Phase::exchange);
     trip = exchanger_.start_backward(d_y, trace.shadow.rest_of(assignment), trace.plan, d_x, d_weight);
-    d_out = bank_->works_at_a_pace() ? trip->begin() : trip->arrive();
+    d_out = trip->begin();
   }
   {  // 4' through the experts; the weights get their gradient here, where the activations are
     PhaseTimes::Scope phase(context.times, Phase::expert);
