@@ -57,7 +57,7 @@ void exchange_between(const comm::Communicator& world, const BenchRequest& reque
   r.subject = {"rows on the busiest cable, each token once for each node", "byte/s", static_cast<double>(link.bytes())};
   r.roof = {"messages of just these bytes, one from node to node", "byte/s", static_cast<double>(link.bytes())};
   const bench::Contest back = bench::take_turns(world, request.sampling, exchange.backward(), link.timed());
-  const i64 leaving = comm::sum_over<i64>(world, exchange.plan().traffic.between_bytes), least = comm::sum_over<i64>(world, m.group().rank() == 0 ? link.counted_bytes() : 0);
+  const i64 leaving = comm::sum_over<i64>(world, exchange.plan().traffic.between_bytes), least = comm::sum_over<i64>(world, m.group().rank() == 0 ? link.counted_bytes(m.model.setup.exchange_choice.chunks) : 0);
   r.figures.push_back({"backward_ratio", "1", "the same of a backward pass, which also brings the gradients of the weights", back.ratio(1, 1).median});
   r.figures.push_back({"over_alltoallv", "1", "rate over MPI_Alltoallv with the counts of this exchange", r.times.ratio_to(r.times.others[0], 1, 1).median});
   r.figures.push_back({"over_each_with_each", "1", "rate over exchange.kind = all_to_all, not in chunks", r.times.ratio_to(r.times.others[1], 1, 1).median});

@@ -24,6 +24,20 @@ i64 read_parallel(Spec& s, SetupFor purpose) {
   return groups;
 }
 
+/// Experts that are lent to ranks whose tokens want them. UserError where nothing could be saved.
+model::ShadowConfig read_shadow(Spec& s, const model::MoeConfig& moe, const exchange::ExchangeConfig& exchange, const exchange::ExchangeChoice& choice) {
+  const model::ShadowConfig c{s.integer("shadow", 0, 0, i64{1} << 20,
+                                        "experts of a layer, at most, whose weights go to all ranks for a step in place of tokens to them, where that is fewer bytes; 0: none"),
+                              exchange.combine, choice.kind == "hierarchical"};
+  if (c.most == 0) return c;
+  if (moe.bank != routing::Bank::feed_forward) user_error("parallel.shadow = {}: the experts of moe.router = {} are single rows and cannot be lent; allowed: 0", c.most, moe.router);
+  if (exchange.kind == "gather" || exchange.kind == "dry_run") {
+    user_error("parallel.shadow = {}: does not go with exchange.kind = {}, {}; allowed: auto, all_to_all, hierarchical, local", c.most, exchange.kind,
+               exchange.kind == "gather" ? "which brings every token to every rank anyway" : "which does not count lent experts");
+  }
+  return c;
+}
+
 /// A router that belongs to no model.
 std::unique_ptr<routing::Router> make_lone_router(Config& config, const model::ModelConfig& model, const model::MoeConfig& moe) {
   ParamSet unused;
@@ -32,13 +46,15 @@ std::unique_ptr<routing::Router> make_lone_router(Config& config, const model::M
 
 /// What will travel: the batch of the configuration (of its default, where training is not configured), dealt out among all ranks.
 exchange::ExchangeLoad expected_load(Config& config, const model::ModelConfig& model, const model::MoeConfig& moe, i64 ranks) {
-  constexpr i64 k_sequences = 16;
+  constexpr i64 k_sequences = 32;
   constexpr double k_choices = 2;  // of routers that do not know before
   const std::map<std::string, std::string> given = config.given();
-  const auto batch = given.find("train.batch");
-  const i64 sequences = batch == given.end() ? k_sequences : Spec("train", {{"batch", batch->second}}).integer("batch", k_sequences, 1, i64{1} << 40, "");
+  const auto batch = given.find("train.batch_sequences");
+  const i64 sequences = batch == given.end() ? k_sequences : Spec("train", {{"batch_sequences", batch->second}}).integer("batch_sequences", k_sequences, 1, i64{1} << 40, "");
   const double choices = make_lone_router(config, model, moe)->selected_per_token();
-  return {std::max<i64>(1, sequences * model.seq_len / ranks), model.width, choices > 0 ? choices : k_choices};
+  // As experts::ExpertBank::token_by_token, which is not there yet.
+  const exchange::ChunksOf chunks_of = moe.bank == routing::Bank::feed_forward ? exchange::ChunksOf::experts : exchange::ChunksOf::tokens;
+  return {std::max<i64>(1, sequences * model.seq_len / ranks), model.width, choices > 0 ? choices : k_choices, chunks_of};
 }
 
 }  // namespace
@@ -56,6 +72,7 @@ ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const Da
   if (exchange_config.kind == "dry_run" && world.size() > 1) {
     user_error("exchange.kind = dry_run: works on 1 rank only, here are {}; allowed: auto, all_to_all, hierarchical, gather", world.size());
   }
+  moe_config.shadow = read_shadow(config.section("parallel"), moe_config, exchange_config, exchange_choice);
   // A dense model still reads the router's options, so that a config with experts switched off stays valid.
   if (moe_config.layers.empty()) make_lone_router(config, model_config, moe_config);
   model = model::make_model(data.task, data.classes, params, model_config, config.section("moe"), moe_config, grid, *exchanger);

@@ -82,7 +82,7 @@ i64 LinkBench::bytes() const {
   return rows_in_all * width_ * static_cast<i64>(sizeof(real));
 }
 
-i64 LinkBench::counted_bytes() const {
+i64 LinkBench::counted_bytes(i64 chunks) const {
   i64 bytes = 0;
   for (i64 from = 0; from < nodes_.nodes(); ++from) {
     for (i64 to = 0; to < nodes_.nodes(); ++to) {
@@ -90,7 +90,8 @@ i64 LinkBench::counted_bytes() const {
       const i64 row_bytes = width_ * static_cast<i64>(sizeof(real)), entries = volume(from, to).entries;
       // Forward and backward; tickets ahead, gradients of the weights behind.
       bytes += 2 * (rows(from, to, true) + rows(from, to, false)) * row_bytes + entries * static_cast<i64>(sizeof(exchange::Ticket) + sizeof(real));
-      bytes += exchange::ticket_table_bytes(static_cast<i64>(nodes_.ranks_of(from).size()), static_cast<i64>(nodes_.ranks_of(to).size()));
+      bytes += exchange::ticket_table_bytes(static_cast<i64>(nodes_.ranks_of(from).size()), static_cast<i64>(nodes_.ranks_of(to).size()), chunks);
+      if (combine_ == exchange::Combine::owner) bytes += rows(from, to, true) * static_cast<i64>(sizeof(std::int32_t));  // which sum is whose
     }
   }
   return bytes;

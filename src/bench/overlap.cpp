@@ -46,7 +46,7 @@ void OverlapBench::prepare(Side& side) {
 
 void OverlapBench::forward(Side& side, bool experts_work) {
   const auto trip = side.exchanger.start_forward(layer_.x(), assignment(), side.plan, side.kept, side.y);
-  const ConstMatrixView tokens = experts_work && bank_.works_at_a_pace() ? trip->begin() : trip->arrive();
+  const ConstMatrixView tokens = experts_work ? trip->begin() : trip->arrive();
   const experts::Landing out = trip->landing();
   if (experts_work) bank_.forward(layer_.params(), tokens, side.plan.at_experts, side.bank, out);
   trip->leave({});
@@ -55,7 +55,7 @@ void OverlapBench::forward(Side& side, bool experts_work) {
 
 void OverlapBench::backward(Side& side, bool experts_work) {
   const auto trip = side.exchanger.start_backward(layer_.d_y(), assignment(), side.plan, side.d_x, side.d_weight);
-  const ConstMatrixView d_out = experts_work && bank_.works_at_a_pace() ? trip->begin() : trip->arrive();
+  const ConstMatrixView d_out = experts_work ? trip->begin() : trip->arrive();
   const experts::Landing out = trip->landing();
   const ConstMatrixView tokens = side.kept.tokens;
   if (experts_work) bank_.backward(layer_.params(), tokens, side.plan.at_experts, side.bank, d_out, out, side.d_row_weight);

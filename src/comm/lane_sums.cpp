@@ -7,13 +7,16 @@ namespace pleiad::comm {
 namespace {
 
 enum Tag : int { k_slice = 1, k_total };
-constexpr int k_looks = 16;  // one look moves one piece of each connection
 
 /// f(rank) for all others, each rank beginning behind itself, so that not all send to one at once.
 template <class F>
 void for_each_other(const Communicator& comm, F f) {
   for (i64 i = 1; i < comm.size(); ++i) f((comm.rank() + i) % comm.size());
 }
+
+/// MPI looks at what it knows and then at the network, so the second look sees what the first one has found. More would be wasted where nothing comes:
+/// a look in vain may give the processor away.
+bool through(Messages& messages) { return messages.advance() || messages.advance(); }
 
 }  // namespace
 
@@ -24,7 +27,7 @@ template <class T>
 void LaneSums<T>::begin(T* partials, i64 stride, i64 n) {
   add_inside_nodes(lanes_, partials, stride, n);
   if (comm_.size() == 1 || n == 0) return;
-  sums_.push_back({partials, n, {}, Messages(comm_, true), Messages(comm_, true)});
+  sums_.push_back({partials, n, {}, Messages(comm_), Messages(comm_)});
   send_slices(sums_.back(), partials, stride);
 }
 
@@ -72,13 +75,9 @@ void LaneSums<T>::send_total(Sum& sum) {
 
 template <class T>
 void LaneSums<T>::advance() {
-  for (int i = 0; i < k_looks && !sums_.empty(); ++i) look();
-}
-
-template <class T>
-void LaneSums<T>::look() {
-  while (added_ < sums_.size() && sums_[added_].slices.advance()) send_total(sums_[added_]);
-  while (added_ > 0 && sums_.front().totals.advance()) {
+  while (added_ < sums_.size() && through(sums_[added_].slices)) send_total(sums_[added_]);
+  if (added_ < sums_.size()) return;
+  while (added_ > 0 && through(sums_.front().totals)) {
     sums_.pop_front();
     --added_;
   }

@@ -39,7 +39,7 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
         if (rows.count) arriving_.back().receive(r, k_rows, {comm::part(arrived.row(rows.begin), rows.count * width_)});
       });
     }
-    copy_rows(from, plan.out.all(plan.out.rows, group.rank()), arrived.row(plan.in.all(plan.in.rows, group.rank()).begin));
+    copy_rows(from, plan.out.all(plan.out.rows, group.rank()), group.rank(), arrived.row(plan.in.all(plan.in.rows, group.rank()).begin));
   }
 
   ConstMatrixView arrive() override {
@@ -64,12 +64,29 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
 
   /// Enters chunks whose first row is reached: what is done leaves, what comes next is waited for.
   void reach(i64 row) override {
+    PLEIAD_CHECK(!plan_.chunk_begin.empty(), "experts one by one, and chunks of tokens");
     for (; entered_ < chunks_ && row >= plan_.chunk_begin[static_cast<std::size_t>(entered_)]; ++entered_) {
       if (entered_ > 0) depart(entered_ - 1);
       arriving_[static_cast<std::size_t>(entered_)].wait();
     }
-    for (int i = 0; i < k_looks && anything_travels(); ++i) {
+    look();
+  }
+
+  /// Of a chunk the tokens of this rank first: they are there.
+  Range next() override {
+    PLEIAD_CHECK(plan_.chunk_begin.empty() || chunks_ == 1, "tokens one by one, and chunks of experts");
+    look();
+    Range tokens;
+    while (tokens.count == 0 && step_ < chunks_ * group_.size()) {
+      const i64 chunk = step_ / group_.size(), place = step_ % group_.size();
+      if (place == 1) arriving_[static_cast<std::size_t>(chunk)].wait();
+      tokens = plan_.in.part(plan_.in.rows, (group_.rank() + place) % group_.size(), chunk);
+      if (place == 0 && chunk > 0) depart(chunk - 1);
+      ++step_;
     }
+    // In one chunk the gradients of weights go along, which are not there yet.
+    if (tokens.count == 0 && chunks_ > 1 && departed_ < chunks_) depart(chunks_ - 1);
+    return tokens;
   }
 
   void leave(std::span<const real> d_row_weight) override {
@@ -102,6 +119,10 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
   }
 
  private:
+  void look() {
+    for (int i = 0; i < k_looks && anything_travels(); ++i) {
+    }
+  }
   /// Moves messages on. Whichever are asked for, all do.
   bool anything_travels() { return !sent_.advance() || !coming_.advance() || !arriving_.back().advance(); }
   const std::vector<i64>& there() const { return by_entry_ ? plan_.in.entries : plan_.in.sums; }
@@ -115,10 +136,13 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
     return comm::part(room_.weights_back.data() + n.begin, n.count);
   }
 
-  void copy_rows(ConstMatrixView from, const Range& rows, real* to) const {
-    for (i64 i = rows.begin; i < rows.end(); ++i, to += width_) {
-      std::copy_n(from.row(plan_.all_to_all_ranks ? i - rows.begin : plan_.send_token[static_cast<std::size_t>(i)]), width_, to);
-    }
+  /// The token of a row that goes to rank r.
+  i64 token_sent(i64 row, i64 r) const {
+    return plan_.all_to_all_ranks ? row - plan_.out.all(plan_.out.rows, r).begin : plan_.send_token[static_cast<std::size_t>(row)];
+  }
+
+  void copy_rows(ConstMatrixView from, const Range& rows, i64 r, real* to) const {
+    for (i64 i = rows.begin; i < rows.end(); ++i, to += width_) std::copy_n(from.row(token_sent(i, r)), width_, to);
   }
 
   void send_rows(ConstMatrixView from) {
@@ -128,8 +152,8 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
       for_each_other(group_, [&](i64 r) {
         const Range rows = plan_.out.part(plan_.out.rows, r, c);
         if (rows.count == 0) return;
-        if (!as_they_lie) copy_rows(from, rows, room_.packed.row(rows.begin));
-        sent_.send(r, k_rows, {comm::part(as_they_lie ? from.data : room_.packed.row(rows.begin), rows.count * width_)});
+        if (!as_they_lie) copy_rows(from, rows, r, room_.packed.row(rows.begin));
+        sent_.send(r, k_rows, {comm::part(as_they_lie ? from.row(token_sent(rows.begin, r)) : room_.packed.row(rows.begin), rows.count * width_)});
       });
     }
   }
@@ -177,7 +201,7 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
 
   const comm::Communicator& group_;
   bool by_entry_, paced_ = false;
-  i64 chunks_, entered_ = 0, departed_ = 0;
+  i64 chunks_, entered_ = 0, departed_ = 0, step_ = 0;
   const routing::Assignment& a_;
   const ExchangePlan& plan_;
   Matrix& arrived_;

@@ -1,5 +1,6 @@
 // AllToAllExchanger::make_plan. What goes from one rank to another follows from its tickets, which lie in the order of chunks, in a chunk of tokens: rows
 // in the order in which tickets first name them, sums in that order too but by the last chunk that adds to them. So both ends find it for themselves.
+// Where chunks are of tokens all of it lies in the order of tokens.
 #include <algorithm>
 #include <numeric>
 #include <utility>
@@ -17,8 +18,8 @@ constexpr int k_tickets = 1;
 
 class Planner {
  public:
-  Planner(const comm::Communicator& group, const NodeLayout& nodes, const ExpertMap& map, Combine combine, Reach reach, i64 chunks)
-      : group_(group), nodes_(nodes), map_(map), combine_(combine), all_(reach == Reach::all), chunks_(chunks) {}
+  Planner(const comm::Communicator& group, const NodeLayout& nodes, const ExpertMap& map, Combine combine, Reach reach, i64 chunks, ChunksOf chunks_of)
+      : group_(group), nodes_(nodes), map_(map), combine_(combine), all_(reach == Reach::all), by_token_(chunks_of == ChunksOf::tokens), chunks_(chunks) {}
 
   ExchangePlan plan(const routing::Assignment& a, const LaneLayout& lanes, i64 width);
 
@@ -36,7 +37,7 @@ class Planner {
   const NodeLayout& nodes_;
   const ExpertMap& map_;
   Combine combine_;
-  bool all_;
+  bool all_, by_token_;
   i64 chunks_;
   ExchangePlan plan_;
   std::vector<Ticket> tickets_, arrived_;
@@ -48,7 +49,7 @@ class Planner {
 void Planner::write_tickets(const routing::Assignment& a) {
   const std::size_t ranks = static_cast<std::size_t>(group_.size());
   std::vector<i64> next(ranks * static_cast<std::size_t>(chunks_) + 1, 0);
-  const auto place = [&](std::size_t i) { return static_cast<std::size_t>(map_.owner(a.expert[i]) * chunks_ + chunk_of(map_, a.expert[i], chunks_)); };
+  const auto place = [&](std::size_t i) { return static_cast<std::size_t>(map_.owner(a.expert[i]) * chunks_ + (by_token_ ? 0 : chunk_of(map_, a.expert[i], chunks_))); };
   for (std::size_t i = 0; i < a.expert.size(); ++i) {
     if (a.kept[i]) ++next[place(i) + 1];
   }
@@ -101,14 +102,17 @@ void Planner::add_parcels(Parcels& parcels, std::span<const Ticket> tickets, i64
   std::vector<i64> entries(chunks, 0), first_rows(chunks, 0), sums(chunks, 0), last(static_cast<std::size_t>(rows), 0);
   i64 seen = 0;
   for (const Ticket& t : tickets) {
-    const std::size_t chunk = static_cast<std::size_t>(chunk_of(t.local_expert, owned, chunks_));
-    ++entries[chunk];
-    last[static_cast<std::size_t>(t.row)] = static_cast<i64>(chunk);
+    const i64 chunk = by_token_ ? chunk_of_row(t.row, rows, chunks_) : chunk_of(t.local_expert, owned, chunks_);
+    ++entries[static_cast<std::size_t>(chunk)];
+    last[static_cast<std::size_t>(t.row)] = chunk;
     if (t.row != seen) continue;
-    ++first_rows[chunk];
+    ++first_rows[static_cast<std::size_t>(chunk)];
     ++seen;
   }
-  if (all_) first_rows.front() = rows;
+  if (by_token_ || all_) {  // also rows that no ticket names
+    std::ranges::fill(first_rows, i64{0});
+    for (i64 row = 0; row < rows; ++row) ++first_rows[static_cast<std::size_t>(last[static_cast<std::size_t>(row)] = chunk_of_row(row, rows, chunks_))];
+  }
   for (const i64 chunk : last) ++sums[static_cast<std::size_t>(chunk)];
   if (combine_ == Combine::owner) {
     std::vector<i64> next(chunks, parcels.sums.back());
@@ -163,11 +167,13 @@ void Planner::plan_arrivals() {
     }
   }
   order_by_expert(plan_, arrivals, owned_by(group_.rank()));
-  plan_.chunk_begin.assign(static_cast<std::size_t>(chunks_) + 1, 0);
-  for (std::size_t i = 0; i + 1 < plan_.in.entries.size(); ++i) {
-    plan_.chunk_begin[i % static_cast<std::size_t>(chunks_) + 1] += plan_.in.entries[i + 1] - plan_.in.entries[i];
+  if (!by_token_) {
+    plan_.chunk_begin.assign(static_cast<std::size_t>(chunks_) + 1, 0);
+    for (std::size_t i = 0; i + 1 < plan_.in.entries.size(); ++i) {
+      plan_.chunk_begin[i % static_cast<std::size_t>(chunks_) + 1] += plan_.in.entries[i + 1] - plan_.in.entries[i];
+    }
+    std::inclusive_scan(plan_.chunk_begin.begin(), plan_.chunk_begin.end(), plan_.chunk_begin.begin());
   }
-  std::inclusive_scan(plan_.chunk_begin.begin(), plan_.chunk_begin.end(), plan_.chunk_begin.begin());
   if (combine_ == Combine::home) return;
   for (const std::int32_t token : plan_.at_experts.token) plan_.sum_place.push_back(static_cast<std::int32_t>(sum_row_[static_cast<std::size_t>(token)]));
 }
@@ -207,7 +213,7 @@ ExchangePlan Planner::plan(const routing::Assignment& a, const LaneLayout& lanes
 
 ExchangePlan AllToAllExchanger::make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const {
   PLEIAD_CHECK(map.owners() == group_.size(), "{} owners for {} ranks", map.owners(), group_.size());
-  return Planner(group_, nodes_, map, combine_, reach_, chunks_).plan(a, lanes, width);
+  return Planner(group_, nodes_, map, combine_, reach_, chunks_, chunks_of_).plan(a, lanes, width);
 }
 
 }  // namespace pleiad::exchange

@@ -45,33 +45,46 @@ ExchangeConfig ExchangeConfig::read(Spec& spec) {
   c.pretend_ranks = spec.integer("pretend_ranks", 8, 1, i64{1} << 20, "dry_run: number of ranks whose traffic is counted");
   c.pretend_per_node = spec.integer("pretend_per_node", 1, 1, i64{1} << 20, "dry_run: how many of them share a node");
   c.pretend_kind = kind_of(spec.choice("pretend_kind", "all_to_all", {"all_to_all", "hierarchical", "gather"}, "dry_run: how their tokens would travel"));
-  const std::string chunks = spec.text("chunks", "auto", "parts in which rows travel while experts work, groups of the experts of a rank, 1 to 64; auto: by the model. The bits do not depend on it");
+  const std::string chunks = spec.text("chunks", "auto", "parts in which rows travel while experts work, groups of the experts of a rank (peer, pkm: of tokens), 1 to 64; auto: by the model. The bits do not depend on it");
   if (chunks != "auto") c.chunks = Spec("exchange", {{"chunks", chunks}}).integer("chunks", 1, 1, k_most_chunks, "");
-  if (c.chunks > 1 && (c.kind == "local" || c.kind == "gather" || (c.kind == "dry_run" && c.pretend_kind == Kind::gather))) {
-    user_error("exchange.chunks = {}: only exchange.kind = all_to_all or hierarchical travels in chunks, not {}", c.chunks, c.kind == "dry_run" ? name_of(c.pretend_kind) : c.kind);
-  }
   require_owner("kind", c.kind, c.combine);
   if (c.kind == "dry_run") require_owner("pretend_kind", name_of(c.pretend_kind), c.combine);
   return c;
 }
+
+namespace {
+
+/// Whether rows that travel so can do it in parts.
+bool goes_in_chunks(const std::string& kind, ChunksOf chunks_of) {
+  return kind == "all_to_all" || kind == (chunks_of == ChunksOf::tokens ? "gather" : "hierarchical");
+}
+
+}  // namespace
 
 ExchangeChoice choose_exchange(const ExchangeConfig& config, const comm::Communicator& group, const ExchangeLoad& load) {
   const bool alone = group.size() == 1, only_alone = config.kind == "local" || config.kind == "dry_run";
   if (only_alone && !alone) {
     user_error("exchange.kind = {}: works on 1 rank per expert group only, here are {}; allowed: auto, all_to_all, hierarchical, gather", config.kind, group.size());
   }
+  const std::string kind = config.kind == "dry_run" ? name_of(config.pretend_kind) : config.kind;
+  if (config.chunks > 1 && kind != "auto" && !goes_in_chunks(kind, load.chunks_of)) {
+    user_error("exchange.chunks = {}: only exchange.kind = all_to_all travels in chunks, and gather for peer and pkm, hierarchical for all others; not {}", config.chunks, kind);
+  }
   ExchangeChoice choice;
+  choice.chunks_of = load.chunks_of;
   choice.kind = config.kind == "auto" && alone ? "local" : config.kind;
   if (only_alone || choice.kind == "local") return choice;
   choice.nodes = nodes_of(group);
   choice.chunks = std::max<i64>(config.chunks, 1);
-  const bool by_model = config.kind == "auto" || ((config.kind == "all_to_all" || config.kind == "hierarchical") && config.chunks == 0);
+  const bool by_model = config.kind == "auto" || (goes_in_chunks(config.kind, load.chunks_of) && config.chunks == 0);
   if (config.kind == "auto") choice.kind = choice.nodes.nodes() == group.size() ? "all_to_all" : "hierarchical";
+  if (!goes_in_chunks(choice.kind, load.chunks_of)) choice.chunks = 1;
   if (load.tokens == 0 || !by_model) return choice;
   choice.machine = measure_machine(group, choice.nodes);
   choice.predictions = predict(choice.machine, choice.nodes, load, config.combine);
   if (config.kind == "auto") choice.kind = name_of(choice.predictions.front().kind);
   if (config.chunks == 0) choice.chunks = best_chunks(choice.machine, choice.nodes, load, config.combine, kind_of(choice.kind));
+  if (!goes_in_chunks(choice.kind, load.chunks_of)) choice.chunks = 1;
   return choice;
 }
 
@@ -79,10 +92,10 @@ std::unique_ptr<Exchanger> make_exchanger(const ExchangeConfig& config, const Ex
   if (choice.kind == "local") return std::make_unique<LocalExchanger>();
   if (choice.kind == "dry_run") {
     return std::make_unique<DryRunExchanger>(NodeLayout::of_size(config.pretend_ranks, config.pretend_per_node), config.combine, config.pretend_kind,
-                                             std::max<i64>(config.chunks, 1));
+                                             std::max<i64>(config.chunks, 1), choice.chunks_of);
   }
   if (choice.kind == "hierarchical") return std::make_unique<HierarchicalExchanger>(group, config.combine, choice.nodes, choice.chunks);
-  return std::make_unique<AllToAllExchanger>(group, config.combine, choice.nodes, choice.kind == "gather" ? Reach::all : Reach::needed, choice.chunks);
+  return std::make_unique<AllToAllExchanger>(group, config.combine, choice.nodes, choice.kind == "gather" ? Reach::all : Reach::needed, choice.chunks, choice.chunks_of);
 }
 
 std::unique_ptr<Exchanger> make_exchanger(const ExchangeConfig& config, const comm::Communicator& group, const ExchangeLoad& load) {

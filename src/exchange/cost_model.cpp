@@ -107,11 +107,11 @@ std::vector<Prediction> predict(const MachineCost& machine, const NodeLayout& no
 
 i64 best_chunks(const MachineCost& machine, const NodeLayout& nodes, const ExchangeLoad& load, Combine combine, Kind kind) {
   const double ranks = static_cast<double>(nodes.ranks()), here = static_cast<double>(largest_node(nodes)), away = ranks - here;
-  if (away == 0 || machine.between.per_message <= 0 || kind == Kind::gather) return 1;
+  if (away == 0 || machine.between.per_message <= 0) return 1;
   // Places that a token may go to, other than its node; of them how many a rank writes to.
   const bool by_node = kind == Kind::hierarchical;
   const double each = by_node ? here : 1, places = by_node ? static_cast<double>(nodes.nodes() - 1) : away, partners = by_node ? std::ceil(places / here) : places;
-  const double there = share_that_needs(load.choices, each, ranks), back = combine == Combine::home ? load.choices * each / ranks : there;
+  const double there = kind == Kind::gather ? 1 : share_that_needs(load.choices, each, ranks), back = combine == Combine::home ? load.choices * each / ranks : there;
   const double bytes = static_cast<double>(load.tokens * load.width) * sizeof(real) * (there + back) * places * here;
   // n chunks leave 1/n of the time uncovered and take 2 messages for each partner: the least of t/n + 2 a n is at n = sqrt(t / 2 a).
   const double n = std::sqrt(machine.between.per_byte * bytes / (2 * machine.between.per_message * partners));

@@ -14,7 +14,8 @@ struct Counted {
   i64 rows = 0, entries = 0;
   std::uint64_t row_chunks = 0, entry_chunks = 0, sum_chunks = 0;
 
-  Amount amount(Combine combine, i64 chunks) const {
+  Amount amount(Combine combine, i64 chunks, ChunksOf chunks_of = ChunksOf::experts) const {
+    if (chunks_of == ChunksOf::tokens) return {rows, entries, std::min(rows, chunks), std::min(rows, chunks), chunks > 1};
     return {rows, entries, std::popcount(row_chunks), std::popcount(combine == Combine::home ? entry_chunks : sum_chunks), chunks > 1};
   }
 };
@@ -107,7 +108,8 @@ std::vector<Traffic> DryRunExchanger::traffic_per_rank(const routing::Assignment
       const bool near = nodes_.node_of(to) == node;
       if (to == from || (once_per_node && !near)) continue;
       const Way way = !near ? Way::messages_between : once_per_node ? Way::shared_memory : Way::messages_within;
-      add(from, to, traffic_between_ranks(by_rank(from, to).amount(combine_, chunks_), by_rank(to, from).amount(combine_, chunks_), width, combine_, way));
+      const auto amount = [&](i64 sender, i64 receiver) { return by_rank(sender, receiver).amount(combine_, chunks_, chunks_of_); };
+      add(from, to, traffic_between_ranks(amount(from, to), amount(to, from), width, combine_, way));
     }
     for (i64 other = 0; once_per_node && other < nodes_.nodes(); ++other) {
       if (other == node || nodes_.port(node, other) != from) continue;

@@ -105,6 +105,18 @@ class HierarchicalTrip : public RoundTrip, public experts::Pace {
     }
   }
 
+  /// Tokens of this node first: they are there. For banks that take tokens one by one everything travels in one chunk.
+  Range next() override {
+    PLEIAD_CHECK(chunks_ == 1, "tokens one by one, and {} chunks of experts", chunks_);
+    const Range near = nodes_.near, parts[] = {near, {0, near.begin}, {near.end(), nodes_.box_rows - near.end()}};
+    Range tokens;
+    for (; tokens.count == 0 && asked_ < 3; ++asked_) {
+      if (asked_ == 1) arrive();
+      tokens = parts[asked_];
+    }
+    return tokens;
+  }
+
   void leave(std::span<const real> d_row_weight) override {
     for (std::size_t r = 0; r < d_row_weight.size(); ++r) weights()[nodes_.weight_place[r]] = d_row_weight[r];
     if (!several_nodes_) {
@@ -216,6 +228,7 @@ class HierarchicalTrip : public RoundTrip, public experts::Pace {
   Home home_;
   i64 width_;
   Marks marks_;
+  int asked_ = 0;
   i64 announced_ = 0, entered_ = 0, summed_ = 0, departed_ = 0;  // chunks: here, begun by the experts, summed by this rank, sent home
   comm::Messages sent_, coming_;                                 // of both ways; results
   std::vector<comm::Messages> arriving_;                         // [chunks]

@@ -213,6 +213,7 @@ void Planner::number_boxes() {
     row_in_.push_back(std::exchange(extra_.box_rows, extra_.box_rows + table.all_rows()));
     back_out_.push_back(std::exchange(extra_.weights, extra_.weights + table.all_entries()));
   }
+  extra_.near = {row_in_[here_], in_[here_].all_rows()};
   for (i64 b = 0; b < layout_.nodes(); ++b) {
     row_out_.push_back(far(b) ? std::exchange(extra_.box_rows, extra_.box_rows + out_[b].all_rows()) : row_in_[b]);
     back_in_.push_back(far(b) ? std::exchange(extra_.weights, extra_.weights + out_[b].all_entries()) : back_out_[b]);

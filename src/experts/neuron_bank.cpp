@@ -41,7 +41,7 @@ void NeuronBank::forward(const ParamSet& params, ConstMatrixView tokens, const E
   trace.values.reserve_uninitialised(2 * rows.rows());
   const std::span<real> pre = trace.values.span().first(rows.token.size()), act = trace.values.span().last(pre.size());
   const ByToken entries(rows, tokens.rows, out);
-  for (i64 t = 0; t < entries.tokens(); ++t) {
+  for_each_token(entries.tokens(), out.pace, [&](i64 t) {
     const i64 begin = entries.begin(t), end = entries.end(t);
     const std::size_t first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(end - begin);
     for (i64 i = begin; i < end; ++i) {
@@ -53,7 +53,7 @@ void NeuronBank::forward(const ParamSet& params, ConstMatrixView tokens, const E
       entries.fetch_in_second(t, i, u, v);
       put(v.row(entries[i].expert), act[i], entries[i].weight, entries[i].place, out);
     }
-  }
+  });
 }
 
 void NeuronBank::backward(ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, const BankTrace& trace, ConstMatrixView d_out,
@@ -62,7 +62,7 @@ void NeuronBank::backward(ParamSet& params, ConstMatrixView tokens, const Expert
   const ConstMatrixView u = params.value(u_), v = params.value(v_);
   const ByToken entries(rows, tokens.rows, d_x);
   std::vector<real> of_v(pre.size()), of_u(pre.size()), d_pre;  // by row: what the gradients of v and of u take of d_out and of the token
-  for (i64 t = 0; t < entries.tokens(); ++t) {
+  for_each_token(entries.tokens(), d_x.pace, [&](i64 t) {
     const i64 begin = entries.begin(t), end = entries.end(t);
     d_pre.resize(static_cast<std::size_t>(end - begin));
     for (i64 i = begin; i < end; ++i) {
@@ -80,7 +80,7 @@ void NeuronBank::backward(ParamSet& params, ConstMatrixView tokens, const Expert
       of_u[e.row] = d_pre[i - begin];
       put(u.row(e.expert), of_u[e.row], 1, e.place, d_x);
     }
-  }
+  });
   add_gradients(rows, of_v, d_out, params.row_grads(v_));
   add_gradients(rows, of_u, tokens, params.row_grads(u_));
 }

@@ -15,7 +15,7 @@ ValueBank::ValueBank(ParamSet& params, const std::string& prefix, i64 width, con
 void ValueBank::forward(const ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, BankTrace&, const Landing& out) const {
   const ConstMatrixView values = params.value(values_);
   const ByToken entries(rows, tokens.rows, out);
-  for (i64 t = 0; t < entries.tokens(); ++t) {
+  for_each_token(entries.tokens(), out.pace, [&](i64 t) {
     for (i64 i = entries.begin(t); i < entries.end(t); ++i) {
       entries.fetch_in_second(t, i, values, values);
       real* to = out.into.row(entries[i].place);
@@ -25,20 +25,20 @@ void ValueBank::forward(const ParamSet& params, ConstMatrixView tokens, const Ex
         ops::wide::copy(values.row(entries[i].expert), width_, to);
       }
     }
-  }
+  });
 }
 
 void ValueBank::backward(ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, const BankTrace&, ConstMatrixView d_out, const Landing& d_x,
                          std::span<real> d_weight) const {
   const ConstMatrixView values = params.value(values_);
   const ByToken entries(rows, tokens.rows, d_x);
-  for (i64 t = 0; t < entries.tokens(); ++t) {
+  for_each_token(entries.tokens(), d_x.pace, [&](i64 t) {
     for (i64 i = entries.begin(t); i < entries.end(t); ++i) {
       entries.fetch_in_second(t, i, values, values);
       d_weight[entries[i].row] = ops::rows::dot(values.row(entries[i].expert), d_out.row(t), width_);
       if (!d_x.add) std::fill_n(d_x.into.row(entries[i].place), width_, real{0});  // a constant does not depend on the token
     }
-  }
+  });
   add_gradients(rows, rows.weight, d_out, params.row_grads(values_));
 }
 

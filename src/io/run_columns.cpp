@@ -164,6 +164,10 @@ std::vector<Column<StepRecord>> step_columns(const RunDescription& run) {
                [](const R& s, Row& r) { r.add(s.between_bytes); }});
   c.push_back({{ranks + "messages", int64, {layers, run.ranks}, "1", "messages sent by each rank, forward and backward"},
                [](const R& s, Row& r) { r.add(s.messages); }});
+  c.push_back({{ranks + "shadows", int64, {layers, run.ranks}, "1", "experts of other ranks that each rank borrowed for its own tokens"},
+               [](const R& s, Row& r) { r.add(s.shadows); }});
+  c.push_back({{ranks + "shadow_bytes", int64, {layers, run.ranks}, "byte", "those of bytes that are weights of borrowed experts or their gradients"},
+               [](const R& s, Row& r) { r.add(s.shadow_bytes); }});
   add_rank_load_columns(run, ranks, c);
   add_layer_columns(run, "/routing/", c);
   return c;

@@ -36,6 +36,9 @@ MoeLayer::MoeLayer(ParamSet& params, Spec& moe, const MoeConfig& config, const s
       bank_(make_bank(params, config, prefix, width, map_, grid.expert_group().rank(), layer, model_layers)) {
   if (config.adapter.kind != AdapterConfig::Kind::none) adapter_.emplace(params, prefix + "adapter/", config.adapter, map_.experts(), width, model_layers);
   if (hyper) hyper_.emplace(params, prefix + "hyper/", *hyper, map_.experts(), width, moe_layer);
+  if (config.shadow.most > 0) {
+    shadows_.emplace(config.shadow, *bank_, config.expert_kind, width, config.expert_widths, map_, grid.expert_group(), layer * map_.experts());
+  }
 }
 
 routing::RoutingContext MoeLayer::routing_context(const StepContext& c, const routing::AttentionMaps& attention) const {
@@ -53,7 +56,10 @@ void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing:
   const routing::Assignment& assignment = trace.router->assignment;
   {  // 2 what travels
     PhaseTimes::Scope phase(context.times, Phase::plan);
-    trace.plan = exchanger_.make_plan(assignment, map_, context.lanes, x.cols);
+    trace.shadow = ShadowTrace();
+    if (shadows_ && context.training) shadows_->choose(assignment, context.lanes, trace.shadow);
+    trace.plan = exchanger_.make_plan(trace.shadow.rest_of(assignment), map_, context.lanes, x.cols);
+    if (shadows_) shadows_->add_traffic(trace.shadow, trace.plan);
     count_statistics(*trace.router, to_route, k_bins_, trace.statistics);
     trace.statistics.traffic = trace.plan.traffic;
   }
@@ -61,8 +67,8 @@ void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing:
   ConstMatrixView tokens;
   {  // 3 tokens to their experts
     PhaseTimes::Scope phase(context.times, Phase::exchange);
-    trip = exchanger_.start_forward(x, assignment, trace.plan, trace.arrived, y);
-    tokens = bank_->works_at_a_pace() ? trip->begin() : trip->arrive();
+    trip = exchanger_.start_forward(x, trace.shadow.rest_of(assignment), trace.plan, trace.arrived, y);
+    tokens = trip->begin();
   }
   {  // 4 what the experts make of them
     PhaseTimes::Scope phase(context.times, Phase::expert);
@@ -73,6 +79,7 @@ void MoeLayer::forward(const ParamSet& params, ConstMatrixView x, const routing:
     trip->leave({});
     trip->finish();
   }
+  if (shadows_) shadows_->forward(params, x, context, trace.shadow, y);  // and experts that came to the tokens
   if (hyper_) {  // and one more small expert, made from those that were not chosen
     PhaseTimes::Scope phase(context.times, Phase::expert);
     hyper_->forward(params, x, assignment, context, trace.hyper, y);
@@ -100,8 +107,8 @@ void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y
   ConstMatrixView d_out;
   {  // 5' the gradient of each token's output to the owners of its experts
     PhaseTimes::Scope phase(context.times, Phase::exchange);
-    trip = exchanger_.start_backward(d_y, assignment, trace.plan, d_x, d_weight);
-    d_out = bank_->works_at_a_pace() ? trip->begin() : trip->arrive();
+    trip = exchanger_.start_backward(d_y, trace.shadow.rest_of(assignment), trace.plan, d_x, d_weight);
+    d_out = trip->begin();
   }
   {  // 4' through the experts; the weights get their gradient here, where the activations are
     PhaseTimes::Scope phase(context.times, Phase::expert);
@@ -113,6 +120,7 @@ void MoeLayer::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView d_y
     trip->leave(d_row_weight);
     trip->finish();
   }
+  if (shadows_) shadows_->backward(params, x, d_y, context, trace.shadow, d_x, d_weight);
   context.look_after_messages();
   {  // 1' through the router, which adds its auxiliary losses
     PhaseTimes::Scope phase(context.times, Phase::router);

@@ -57,10 +57,6 @@ void sum_experts(ParamSet& params, const comm::ProcessGrid& grid) {
   }
 }
 
-constexpr i64 k_bucket_bytes = 2 << 20, k_slice_bytes = 32 << 10;
-
-i64 default_bucket(i64 ranks) { return std::max(k_bucket_bytes, ranks * k_slice_bytes) / static_cast<i64>(sizeof(real)); }
-
 }  // namespace
 
 void sync_gradients(ParamSet& params, const LaneLayout& lanes, const comm::ProcessGrid& grid) {
@@ -71,7 +67,7 @@ void sync_gradients(ParamSet& params, const LaneLayout& lanes, const comm::Proce
 }
 
 GradientSum::GradientSum(const comm::ProcessGrid& grid, const LaneLayout& lanes, PhaseTimes& times, i64 bucket)
-    : grid_(grid), channel_(grid.world().split(0, grid.world().rank())), times_(times), bucket_(bucket ? bucket : default_bucket(grid.world().size())), sums_(channel_, lanes) {}
+    : grid_(grid), channel_(grid.world().split(0, grid.world().rank())), times_(times), bucket_(bucket ? bucket : comm::LaneSums<real>::in_short_messages(grid.world())), sums_(channel_, lanes) {}
 
 void GradientSum::begin(ParamSet& params) {
   params_ = &params;

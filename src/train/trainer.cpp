@@ -155,14 +155,16 @@ std::vector<i64> Trainer::own_pairs() const {
 
 /// What each rank did, in one message.
 void Trainer::report_ranks(StepRecord& r) const {
-  constexpr std::size_t each = 5;
+  constexpr std::size_t each = 7;
   std::vector<i64> mine;
   for (std::size_t l = 0; l < r.layers.size(); ++l) {
     const model::BlockTrace& block = trace_.blocks[model_->moe_layers()[l]];
     const std::vector<i64>& experts = model_->blocks()[model_->moe_layers()[l]].moe()->expert_map().owned_by(grid_.expert_group().rank());
-    const double flops = rows_flops(block.moe.plan.at_experts, experts, facts_);
+    const model::ShadowTrace& shadow = block.moe.shadow;
+    const double flops = rows_flops(block.moe.plan.at_experts, experts, facts_) + rows_flops(shadow.plan.at_experts, shadow.borrowed, facts_);
     const exchange::Traffic& traffic = r.layers[l]->traffic;
-    mine.insert(mine.end(), {traffic.bytes(), traffic.messages(), traffic.between_bytes, block.moe.plan.rows(), std::bit_cast<i64>(flops)});
+    mine.insert(mine.end(), {traffic.bytes(), traffic.messages(), traffic.between_bytes, static_cast<i64>(shadow.borrowed.size()), shadow.bytes,
+                             block.moe.plan.rows() + shadow.plan.rows(), std::bit_cast<i64>(flops)});
   }
   const std::vector<i64> pairs = own_pairs();
   mine.insert(mine.end(), pairs.begin(), pairs.end());
@@ -172,8 +174,10 @@ void Trainer::report_ranks(StepRecord& r) const {
       r.bytes.push_back(all[at]);
       r.messages.push_back(all[at + 1]);
       r.between_bytes.push_back(all[at + 2]);
-      r.expert_rows.push_back(all[at + 3]);
-      r.expert_flops.push_back(std::bit_cast<double>(all[at + 4]));
+      r.shadows.push_back(all[at + 3]);
+      r.shadow_bytes.push_back(all[at + 4]);
+      r.expert_rows.push_back(all[at + 5]);
+      r.expert_flops.push_back(std::bit_cast<double>(all[at + 6]));
     }
   }
   const std::size_t counts = each * r.layers.size();

@@ -129,6 +129,8 @@ setting("data groups that do not divide the ranks", "parallel.data_groups=3", "d
 setting("more data groups than ranks", "parallel.data_groups=4", "data_groups", "4")
 setting("exchange.kind = local on 2 ranks", "exchange.kind=local", "exchange.kind = local", "all_to_all", ranks=(2,))
 setting("exchange.kind = dry_run on 2 ranks", "exchange.kind=dry_run", "exchange.kind = dry_run", "all_to_all", ranks=(2,))
+setting("experts of one row are not lent", ["moe.router=peer", "parallel.shadow=2"], "parallel.shadow = 2", "moe.router = peer")
+setting("lending where every token goes everywhere", ["exchange.kind=gather", "exchange.combine=owner", "parallel.shadow=1"], "parallel.shadow = 1", "exchange.kind = gather", "all_to_all", ranks=(2,))
 setting("--set without a value", "moe.k", "moe.k", "section.key=value")
 setting("--set without a section", "k=2", "k=2", "section.key=value")
 setting("--set with nothing", "=", "section.key=value")

@@ -66,7 +66,13 @@ compare dense "8" moe.preset=dense
 # More sub-keys than tokens choose from: experts without tokens, ranks whose experts have none.
 grep -v '^experts' tiny.ini >rows.ini
 config=rows.ini
-compare peer "2 3 8" moe.preset=peer moe.sub_keys=16 moe.heads=2 moe.k=3 moe.query_dim=8 moe.layers=1
+peer=(moe.preset=peer moe.sub_keys=16 moe.heads=2 moe.k=3 moe.query_dim=8 moe.layers=1)
+compare peer "2 3 8" "${peer[@]}"
+check "peer on 4 ranks, in three chunks of tokens" train chunks-peer 4 "${peer[@]}" exchange.kind=all_to_all exchange.chunks=3
+check "... gives the same bits" runs same peer-1 chunks-peer
+check "a gather for peer" train gather-peer 4 "${peer[@]}" exchange.combine=owner exchange.kind=gather exchange.chunks=1
+check "... and in five chunks of tokens" train gather-chunks-peer 4 "${peer[@]}" exchange.combine=owner exchange.kind=gather exchange.chunks=5
+check "... gives the same bits" runs same gather-peer gather-chunks-peer
 compare pkm "4" moe.preset=pkm moe.sub_keys=7 moe.heads=2 moe.k=4 moe.query_dim=8 moe.batch_norm=false train.sparse_adam=dense
 config=tiny.ini
 

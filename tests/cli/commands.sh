@@ -120,7 +120,7 @@ with h5py.File("run/run.h5", "r") as f:
     needed = """steps/step steps/task_loss steps/total_loss steps/learning_rate steps/grad_norm steps/tokens_per_second steps/seconds
         steps/auxiliary/balance steps/auxiliary/z routing/expert_tokens routing/expert_flops routing/imbalance routing/entropy routing/dropped
         ranks/2/bytes ranks/2/messages ranks/2/phase_seconds evaluation/loss evaluation/above_floor evaluation/alignment checkpoints/step samples/text
-        steps/exchange_bytes steps/between_bytes ranks/2/between_bytes steps/padding_tokens steps/flops_per_token evaluation/token_alignment evaluation/active_parameters evaluation/usage
+        steps/exchange_bytes steps/between_bytes ranks/2/between_bytes ranks/2/shadows ranks/2/shadow_bytes steps/padding_tokens steps/flops_per_token evaluation/token_alignment evaluation/active_parameters evaluation/usage
         routing/k_histogram routing/k_by_position routing/dropped_first_choices routing/unevenness routing/dead routing/overloaded routing/width_share"""
     bad += [f"{name} is missing" for name in needed.split() if name not in series]
     steps = f["steps/step"][()]

@@ -56,6 +56,17 @@ check "... each rank with each: the same bits" same_as_one flat 4 2 exchange.kin
 check "3 nodes of 2, 1 and 3 ranks, hierarchical in 3 chunks: the same bits" same_as_one uneven 3 2,1,3 exchange.kind=hierarchical exchange.chunks=3
 check "2 nodes of 1 rank, in 4 chunks: the same bits" same_as_one chunks 2 1 exchange.kind=all_to_all exchange.chunks=4
 check "2 nodes of 1 rank, whatever the model chooses: the same bits" same_as_one chosen 2 1
+check "2 nodes of 1 rank, which lend experts" train lent 2 1 exchange.kind=all_to_all exchange.chunks=4 parallel.shadow=4
+check "... agree closely" runs near 1e-2 one lent
+lending_saves() { "$PYTHON" - <<'EOP'
+import sys, h5py
+lent, chunks = (h5py.File(run + "/run.h5")["ranks/2"] for run in ("lent", "chunks"))
+fewer, borrowed = chunks["between_bytes"][()].sum() - lent["between_bytes"][()].sum(), lent["shadows"][()].sum()
+print(f"{borrowed} experts borrowed, {lent['shadow_bytes'][()].sum()} bytes of them, {fewer} bytes fewer in all")
+sys.exit(not (fewer > 0 and borrowed > 0 and lent["shadows"][()].max() <= 4 and chunks["shadow_bytes"][()].max() == 0))
+EOP
+}
+check "... and send less" lending_saves
 fact chosen >fact.txt
 check "... and the record says what, and what it rests on" says fact.txt '2 ranks on 2 nodes.*predicted.*hierarchical.*between nodes'
 check "4 nodes of 2 ranks, sums on the nodes" train sums 4 2 exchange.kind=hierarchical exchange.combine=owner exchange.chunks=1

@@ -55,7 +55,6 @@ TEST(CostModel, CutsWhatTravelsBetweenNodesIntoMoreChunksTheLongerItIs) {
 
 TEST(CostModel, CutsNothingWhereNothingLeavesANode) {
   EXPECT_EQ(best_chunks(k_machine, NodeLayout::of_size(8, 8), {1 << 20, 256, 4}, Combine::home, Kind::hierarchical), 1);
-  EXPECT_EQ(best_chunks(k_machine, NodeLayout::of_size(8, 1), {1 << 20, 256, 4}, Combine::owner, Kind::gather), 1);
 }
 
 TEST(NodeLayout, CountsNodesByTheirFirstRanks) {

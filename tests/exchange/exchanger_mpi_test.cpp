@@ -50,7 +50,10 @@ class Exchanging : public testing::TestWithParam<Case> {
     for (const ExpertPlacement rule : k_rules) {
       work(AllToAllExchanger(comm_, combine), rule);
       for (const i64 chunks : {2, 3, 64}) work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::needed, chunks), rule);
-      if (combine == Combine::owner) work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::all), rule);
+      for (const i64 chunks : {1, 3, 64}) work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::needed, chunks, ChunksOf::tokens), rule);
+      if (combine == Combine::home) continue;
+      work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::all), rule);
+      for (const i64 chunks : {2, 64}) work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::all, chunks, ChunksOf::tokens), rule);
     }
     std::size_t number = 0;
     for (const NodeLayout& nodes : node_layouts(comm_.size())) {
@@ -209,6 +212,16 @@ TEST_F(ChosenExchange, IsLocalOnOneRankAndSharesMemoryOnOneNode) {
       EXPECT_TRUE(test::contains(message, "all_to_all")) << message;
     }
   }
+}
+
+TEST_F(ChosenExchange, GathersInChunksOfTokensOnly) {
+  ExchangeConfig config;
+  config.kind = "gather";
+  config.combine = Combine::owner;
+  config.chunks = 3;
+  EXPECT_EQ(choose_exchange(config, world_, {512, 64, 2, ChunksOf::tokens}).chunks, 3);
+  const std::string message = test::message_of<UserError>([&] { choose_exchange(config, world_, {512, 64, 2}); });
+  EXPECT_TRUE(test::contains(message, "exchange.chunks = 3")) << message;
 }
 
 TEST_F(ChosenExchange, IsTheSameOnAllRanksAndSaysWhatItRestsOn) {

@@ -79,26 +79,40 @@ inline void pretend_expert(real* row, i64 width, i64 expert) {
 }
 
 /// The experts' part of a round trip, row by row: `work(row, expert)` changes a copy of the row that arrived, which then goes to its landing,
-/// weighted in a forward sum. Returns the rows as they arrived.
+/// weighted in a forward sum. At a pace they work expert by expert or token by token. Returns the rows as they arrived.
 template <class Work>
 Matrix pretend_experts(const experts::ExpertRows& rows, const std::vector<i64>& experts, ConstMatrixView tokens, const experts::Landing& landing, bool forward,
-                       Work work) {
+                       Work work, ChunksOf chunks_of = ChunksOf::experts) {
   Matrix seen(rows.rows(), tokens.cols);
   std::vector<real> row(static_cast<std::size_t>(tokens.cols));
-  for (const experts::ExpertRun& run : rows.runs) {
-    for (i64 r = run.begin; r < run.end; ++r) {
-      if (landing.pace) landing.pace->reach(r);
-      std::copy_n(tokens.row(rows.token[r]), tokens.cols, seen.row(r));
-      std::copy_n(seen.row(r), tokens.cols, row.begin());
-      work(r, row.data(), experts[run.expert]);
-      real* to = landing.into.row(landing.place[r]);
-      if (!landing.add) {
-        std::ranges::copy(row, to);
-      } else {
-        ops::vec::axpy(forward ? rows.weight[r] : real{1}, row.data(), to, tokens.cols);
-      }
+  const auto work_on = [&](i64 r, i64 expert) {
+    std::copy_n(tokens.row(rows.token[r]), tokens.cols, seen.row(r));
+    std::copy_n(seen.row(r), tokens.cols, row.begin());
+    work(r, row.data(), expert);
+    real* to = landing.into.row(landing.place[r]);
+    if (!landing.add) {
+      std::ranges::copy(row, to);
+    } else {
+      ops::vec::axpy(forward ? rows.weight[r] : real{1}, row.data(), to, tokens.cols);
     }
+  };
+  const auto for_each_row = [&](auto visit) {
+    for (const experts::ExpertRun& run : rows.runs) {
+      for (i64 r = run.begin; r < run.end; ++r) visit(r, experts[run.expert]);
+    }
+  };
+  if (landing.pace && chunks_of == ChunksOf::tokens) {
+    for (Range some = landing.pace->next(); some.count > 0; some = landing.pace->next()) {
+      for_each_row([&](i64 r, i64 expert) {
+        if (rows.token[r] >= some.begin && rows.token[r] < some.end()) work_on(r, expert);
+      });
+    }
+    return seen;
   }
+  for_each_row([&](i64 r, i64 expert) {
+    if (landing.pace) landing.pace->reach(r);
+    work_on(r, expert);
+  });
   return seen;
 }
 
@@ -108,6 +122,11 @@ struct Pass {
   Matrix rows, y, d_out, d_x;  // rows, d_out: as the experts saw them
   std::vector<real> d_weight;
 };
+
+/// Chunks of experts or of tokens, as the plan has them. A hierarchical exchange in one chunk serves both: here it is tokens.
+inline ChunksOf chunks_of(const ExchangePlan& plan) {
+  return plan.chunk_begin.empty() || (plan.nodes && plan.chunk_begin.size() == 2) ? ChunksOf::tokens : ChunksOf::experts;
+}
 
 inline Pass run(const Exchanger& exchanger, const routing::Assignment& a, const ExpertMap& map, i64 owner, const LaneLayout& lanes,
                 ConstMatrixView x, ConstMatrixView d_y, ConstMatrixView d_x_before) {
@@ -119,7 +138,7 @@ inline Pass run(const Exchanger& exchanger, const routing::Assignment& a, const 
   Kept kept;
   auto trip = exchanger.start_forward(x, a, p.plan, kept, p.y);
   ConstMatrixView arrived = trip->begin();
-  p.rows = pretend_experts(p.plan.at_experts, experts, arrived, trip->landing(), true, [&](i64, real* row, i64 e) { pretend_expert(row, x.cols, e); });
+  p.rows = pretend_experts(p.plan.at_experts, experts, arrived, trip->landing(), true, [&](i64, real* row, i64 e) { pretend_expert(row, x.cols, e); }, chunks_of(p.plan));
   trip->leave({});
   trip->finish();
 
@@ -131,7 +150,7 @@ inline Pass run(const Exchanger& exchanger, const routing::Assignment& a, const 
   p.d_out = pretend_experts(p.plan.at_experts, experts, arrived, trip->landing(), false, [&](i64 r, real* row, i64 e) {
     pretend_expert(row, x.cols, e);
     for (i64 j = 0; j < x.cols; ++j) d_row_weight[r] += row[j] * static_cast<real>(1 + e);  // stands for the gradient of the weight
-  });
+  }, chunks_of(p.plan));
   trip->leave(d_row_weight);
   trip->finish();
   for (i64 r = 0; r < p.plan.rows(); ++r) EXPECT_TRUE(test::same_bits(test::rows_of(kept.tokens, p.plan.at_experts.token[r], 1), test::rows_of(p.rows, r, 1)));

@@ -45,7 +45,7 @@ void compare(const Exchanger& exchanger, const DryRunExchanger& dry_run, const C
   Kept kept;
   Matrix y(x.rows(), x.cols()), d_x(x.rows(), x.cols());
   const auto experts_at_work = [&](RoundTrip& trip, const ExchangePlan& plan, bool forward) {
-    pretend_experts(plan.at_experts, map.owned_by(comm.rank()), trip.begin(), trip.landing(), forward, [](i64, real*, i64) {});
+    pretend_experts(plan.at_experts, map.owned_by(comm.rank()), trip.begin(), trip.landing(), forward, [](i64, real*, i64) {}, chunks_of(plan));
     const std::vector<real> d_row_weight(forward ? 0 : static_cast<std::size_t>(plan.rows()));
     trip.leave(d_row_weight);
     trip.finish();
@@ -96,6 +96,11 @@ TEST_P(TrafficOf, PlanDryRunAndMpiAgree) {
       compare(AllToAllExchanger(comm, combine, nodes), DryRunExchanger(nodes, combine, Kind::all_to_all), GetParam(), rule, comm);
       for (const i64 chunks : {2, 3}) {
         compare(AllToAllExchanger(comm, combine, nodes, Reach::needed, chunks), DryRunExchanger(nodes, combine, Kind::all_to_all, chunks), GetParam(), rule, comm);
+        compare(AllToAllExchanger(comm, combine, nodes, Reach::needed, chunks, ChunksOf::tokens),
+                DryRunExchanger(nodes, combine, Kind::all_to_all, chunks, ChunksOf::tokens), GetParam(), rule, comm);
+        if (combine == Combine::home) continue;
+        compare(AllToAllExchanger(comm, combine, nodes, Reach::all, chunks, ChunksOf::tokens), DryRunExchanger(nodes, combine, Kind::gather, chunks, ChunksOf::tokens),
+                GetParam(), rule, comm);
       }
       if (combine == Combine::owner) {
         compare(AllToAllExchanger(comm, combine, nodes, Reach::all), DryRunExchanger(nodes, combine, Kind::gather), GetParam(), rule, comm);

@@ -36,11 +36,12 @@ inline const Keys k_small_hyper = {{"hyper_embedding", "3"}, {"hyper_hidden", "4
 constexpr i64 k_tiny_vocab = 7;
 
 struct TinyModel {
-  TinyModel(comm::ProcessGrid over, const Keys& model_keys, const Keys& moe_keys, exchange::Combine combine = exchange::Combine::home)
+  TinyModel(comm::ProcessGrid over, const Keys& model_keys, const Keys& moe_keys, exchange::Combine combine = exchange::Combine::home, i64 shadows = 0)
       : grid(std::move(over)), model_spec(spec_of("model", model_keys)), moe_spec(spec_of("moe", moe_keys)) {
     exchanger = exchange::make_exchanger({"auto", combine, 0}, grid.expert_group());
     const ModelConfig config = ModelConfig::read(model_spec, k_tiny_vocab);
-    const MoeConfig moe = MoeConfig::read(moe_spec, config.layers);
+    MoeConfig moe = MoeConfig::read(moe_spec, config.layers);
+    moe.shadow = {shadows, combine, false};
     model = std::make_unique<LanguageModel>(params, config, moe_spec, moe, grid, *exchanger);
     params.allocate();
     params.initialise(5);

@@ -69,8 +69,8 @@ class KeepingSink : public MetricSink {
 
 /// Model, optimizer, source, store and sink over one grid; lanes fixed at eight.
 struct TinyRun {
-  TinyRun(comm::ProcessGrid over, const model::Keys& moe, model::Keys train_keys, i64 windows = 6)
-      : tiny(std::move(over), model::k_tiny_model, moe), source(windows) {
+  TinyRun(comm::ProcessGrid over, const model::Keys& moe, model::Keys train_keys, i64 windows = 6, i64 shadows = 0)
+      : tiny(std::move(over), model::k_tiny_model, moe, exchange::Combine::home, shadows), source(windows) {
     train_keys.emplace("batch_sequences", "12");
     train_keys.emplace("learning_rate", "0.01");
     train_keys.emplace("sample_tokens", "5");

@@ -19,8 +19,8 @@ class LinkBench {
   Timed timed();
   /// Bytes of rows on the busiest cable, the greater of its two directions, there and then home: no exchange takes less time than these.
   i64 bytes() const;
-  /// Of all nodes, forward and backward: what an exchange that sends each token once counts as leaving its node.
-  i64 counted_bytes() const;
+  /// Of all nodes, forward and backward: what an exchange in so many chunks that sends each token once counts as leaving its node.
+  i64 counted_bytes(i64 chunks) const;
 
  private:
   struct Volume {

@@ -24,6 +24,8 @@ class LaneSums {
   /// Waits until all sums are there.
   void finish();
   bool under_way() const { return !sums_.empty(); }
+  /// The longest vector whose messages need no permission of the receiver (messages.hpp): they move while both sides work.
+  static i64 in_short_messages(const Communicator& comm) { return comm.size() * k_piece / static_cast<i64>(sizeof(T)); }
 
  private:
   /// Slices of subtrees on their way to those who add them, then finished slices on their way to all.
@@ -36,7 +38,6 @@ class LaneSums {
 
   void send_slices(Sum& sum, const T* partials, i64 stride);
   void send_total(Sum& sum);
-  void look();
 
   const Communicator& comm_;
   const LaneLayout& lanes_;

@@ -13,10 +13,12 @@ enum class Reach { needed, all };
 class AllToAllExchanger : public Exchanger {
  public:
   /// `group` are the ranks that share out the experts; it must outlive this. `nodes` only tells which bytes count as leaving a node.
-  /// pre: where all ranks get all rows, combine = owner and chunks = 1.
-  AllToAllExchanger(const comm::Communicator& group, Combine combine, NodeLayout nodes, Reach reach = Reach::needed, i64 chunks = 1)
-      : group_(group), combine_(combine), nodes_(std::move(nodes)), reach_(reach), chunks_(chunks) {
-    PLEIAD_CHECK(reach == Reach::needed || (combine == Combine::owner && chunks == 1), "a gather with combine = home or in chunks");
+  /// `chunks_of` must suit the bank (ExpertBank::token_by_token). pre: where all ranks get all rows, combine = owner, and chunks are of tokens.
+  AllToAllExchanger(const comm::Communicator& group, Combine combine, NodeLayout nodes, Reach reach = Reach::needed, i64 chunks = 1,
+                    ChunksOf chunks_of = ChunksOf::experts)
+      : group_(group), combine_(combine), nodes_(std::move(nodes)), reach_(reach), chunks_(chunks), chunks_of_(chunks_of) {
+    PLEIAD_CHECK(reach == Reach::needed || combine == Combine::owner, "a gather with combine = home");
+    PLEIAD_CHECK(reach == Reach::needed || chunks == 1 || chunks_of == ChunksOf::tokens, "a gather in groups of experts");
   }
   /// Every rank on a node of its own.
   AllToAllExchanger(const comm::Communicator& group, Combine combine) : AllToAllExchanger(group, combine, NodeLayout::of_size(group.size(), 1)) {}
@@ -39,6 +41,7 @@ class AllToAllExchanger : public Exchanger {
   NodeLayout nodes_;
   Reach reach_;
   i64 chunks_;
+  ChunksOf chunks_of_;
   mutable Room room_;
 };
 

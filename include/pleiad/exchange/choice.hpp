@@ -10,6 +10,7 @@ namespace pleiad::exchange {
 struct ExchangeChoice {
   std::string kind;  ///< local, all_to_all, hierarchical, gather, dry_run
   i64 chunks = 1;
+  ChunksOf chunks_of = ChunksOf::experts;
   NodeLayout nodes = NodeLayout::of_size(1, 1);
   MachineCost machine;                  ///< measured where the model chose
   std::vector<Prediction> predictions;  ///< the fastest first; empty where it was not asked

@@ -30,7 +30,7 @@ struct Prediction {
 std::vector<Prediction> predict(const MachineCost& machine, const NodeLayout& nodes, const ExchangeLoad& load, Combine combine);
 
 /// In how many chunks to exchange, so that what travels between nodes does so while experts work: more hide more, and each takes its messages.
-/// 1 where nothing leaves a node, because inside a node it is the ranks themselves that move the rows, and for a gather.
+/// 1 where nothing leaves a node, because inside a node it is the ranks themselves that move the rows.
 i64 best_chunks(const MachineCost& machine, const NodeLayout& nodes, const ExchangeLoad& load, Combine combine, Kind kind);
 
 }  // namespace pleiad::exchange

@@ -9,8 +9,9 @@ namespace pleiad::exchange {
 class DryRunExchanger : public LocalExchanger {
  public:
   /// Pretends `nodes.ranks()` ranks.
-  /// pre: chunks is 1 if the kind is gather.
-  DryRunExchanger(NodeLayout nodes, Combine combine, Kind kind, i64 chunks = 1) : nodes_(std::move(nodes)), combine_(combine), kind_(kind), chunks_(chunks) {}
+  /// pre: chunks is 1 for a hierarchical exchange in chunks of tokens, and for a gather in chunks of experts.
+  DryRunExchanger(NodeLayout nodes, Combine combine, Kind kind, i64 chunks = 1, ChunksOf chunks_of = ChunksOf::experts)
+      : nodes_(std::move(nodes)), combine_(combine), kind_(kind), chunks_(chunks), chunks_of_(chunks_of) {}
   /// `plan.traffic` is the total over all pretended ranks, `plan.bytes_to` counts each pair of them.
   ExchangePlan make_plan(const routing::Assignment& a, const ExpertMap& map, const LaneLayout& lanes, i64 width) const override;
   /// What each pretended rank would send; the experts of `map` are dealt out among them by its rule. `bytes_to` as in the plan.
@@ -22,6 +23,7 @@ class DryRunExchanger : public LocalExchanger {
   Combine combine_;
   Kind kind_;
   i64 chunks_;
+  ChunksOf chunks_of_;
 };
 
 }  // namespace pleiad::exchange

@@ -8,6 +8,7 @@
 #include "pleiad/core/expert_map.hpp"
 #include "pleiad/core/lanes.hpp"
 #include "pleiad/core/spec.hpp"
+#include "pleiad/exchange/chunks.hpp"
 #include "pleiad/exchange/plan.hpp"
 #include "pleiad/routing/assignment.hpp"
 
@@ -28,7 +29,7 @@ class RoundTrip {
   /// Waits for the rows: [M,D], those that plan.at_experts speaks of. Valid until finish(), forward ones until the next trip with the same Kept.
   /// collective.
   virtual ConstMatrixView arrive() = 0;
-  /// The same in place of arrive(), for experts that ask for each row (Landing::pace): they may begin before all are there.
+  /// The same in place of arrive(), for experts that ask for rows where they are given a Landing::pace: they may begin before all are there.
   virtual ConstMatrixView begin() { return arrive(); }
   /// Where the experts are to put the results.
   virtual experts::Landing landing() = 0;
@@ -72,10 +73,11 @@ struct ExchangeConfig {
   static ExchangeConfig read(Spec& spec);
 };
 
-/// What travels in one layer and pass, as far as it is known before a run: tokens of a rank, experts per token.
+/// What travels in one layer and pass, as far as it is known before a run: tokens of a rank, experts per token, and how these work.
 struct ExchangeLoad {
   i64 tokens = 0, width = 0;
   double choices = 0;
+  ChunksOf chunks_of = ChunksOf::experts;
 };
 
 /// The exchanger of choose_exchange() (choice.hpp). `group` must outlive it. collective.

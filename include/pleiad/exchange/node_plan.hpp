@@ -31,6 +31,7 @@ struct PortMessages {
 struct NodePlan {
   // Tokens.
   i64 box_rows = 0;  // of all boxes of the node
+  Range near;        // of them, the box of what stays on the node
   std::vector<Put> put;
 
   // Results.

@@ -56,7 +56,7 @@ struct ExchangePlan {
 
   // Each rank with each: parcels in the order of chunks.
   Parcels out, in;
-  std::vector<i64> chunk_begin;          // [chunks+1] first expert-major row of each
+  std::vector<i64> chunk_begin;          // [chunks+1] first expert-major row of each; empty where chunks are of tokens
   std::vector<i64> sum_token;            // combine = owner: local token of each sum that comes back, by rank, then chunk
   std::vector<std::int32_t> sum_place;   // [R] combine = owner: where a row's result is added at the owner
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "pleiad/core/lanes.hpp"
 #include "pleiad/core/param.hpp"
 
 namespace pleiad::experts {
@@ -28,8 +29,10 @@ struct ExpertRows {
 class Pace {
  public:
   virtual ~Pace() = default;
-  /// All rows before `row` have their results. Returns when `row` and as many after it as are worked on together can be read.
+  /// Expert by expert: all rows before `row` have their results. Returns when `row` and as many after it as are worked on together can be read.
   virtual void reach(i64 row) = 0;
+  /// Token by token: those given before have their results. Some tokens that can be read now; none after the last.
+  virtual Range next() = 0;
 };
 
 /// Where results go: that of row r to into.row(place[r]). `add`: they are added there, in the order of the rows, forward ones times their
@@ -38,7 +41,7 @@ struct Landing {
   MatrixView into;
   std::span<const std::int32_t> place;  // [R]
   bool add = false;
-  Pace* pace = nullptr;  // told before each tile, by banks that work at a pace
+  Pace* pace = nullptr;  // to be asked before rows are read; without it all can be read
 };
 
 /// What forward leaves for backward.
@@ -49,8 +52,8 @@ struct BankTrace {
 class ExpertBank {
  public:
   virtual ~ExpertBank() = default;
-  /// Whether it asks for each row before reading it (Landing::pace): then it can begin before all have arrived.
-  virtual bool works_at_a_pace() const { return false; }
+  /// Whether it takes all rows of a token together (Pace::next) instead of all rows of an expert (Pace::reach).
+  virtual bool token_by_token() const { return false; }
   /// Results of all rows of `tokens` [.,D]. Local.
   virtual void forward(const ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, BankTrace& trace, const Landing& out) const = 0;
   /// Row r of d_out, d_out.row(rows.token[r]), is the gradient of the token's output, before weighting. Gives the gradient by row to `d_x` and

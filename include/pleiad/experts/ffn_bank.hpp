@@ -28,7 +28,6 @@ class FfnBank : public ExpertBank {
   FfnBank(ParamSet& params, const std::string& prefix, FeedForwardKind kind, i64 width, const std::vector<i64>& widths,
           const ExpertMap& map, i64 owner, i64 layer, i64 layers);
 
-  bool works_at_a_pace() const override { return true; }
   void forward(const ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, BankTrace& trace, const Landing& out) const override;
   void backward(ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, const BankTrace& trace, ConstMatrixView d_out, const Landing& d_x,
                 std::span<real> d_weight) const override;

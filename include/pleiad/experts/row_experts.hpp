@@ -45,6 +45,14 @@ class ByToken {
   Buffer<Entry> entries_;
 };
 
+/// Calls work(token) for all tokens, or for those that `pace` gives, as it gives them.
+template <class Work>
+void for_each_token(i64 tokens, Pace* pace, Work work) {
+  for (Range some = pace ? pace->next() : Range{0, tokens}; some.count > 0; some = pace ? pace->next() : Range{}) {
+    for (i64 t = some.begin; t < some.end(); ++t) work(t);
+  }
+}
+
 /// Of every expert that has rows: grads row += sum over its rows r, in order, of factor[r] * from.row(token[r]).
 void add_gradients(const ExpertRows& rows, std::span<const real> factor, ConstMatrixView from, SparseRows& grads);
 

@@ -9,6 +9,7 @@ class ValueBank : public ExpertBank {
  public:
   /// Parameter prefix + "values" [N,D], of which this rank holds its rows. pre: map deals out contiguous runs.
   ValueBank(ParamSet& params, const std::string& prefix, i64 width, const ExpertMap& map, i64 owner);
+  bool token_by_token() const override { return true; }
   void forward(const ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, BankTrace& trace, const Landing& out) const override;
   void backward(ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, const BankTrace& trace, ConstMatrixView d_out, const Landing& d_x,
                 std::span<real> d_weight) const override;

@@ -10,6 +10,7 @@
 #include "pleiad/model/context.hpp"
 #include "pleiad/model/hyper_expert.hpp"
 #include "pleiad/model/layer_statistics.hpp"
+#include "pleiad/model/shadow_experts.hpp"
 #include "pleiad/routing/registry.hpp"
 
 namespace pleiad::model {
@@ -28,6 +29,7 @@ struct MoeConfig {
   bool allow_noncausal = false;
   HyperConfig hyper;
   AdapterConfig adapter;
+  ShadowConfig shadow;
 
   /// Applies moe.preset, then reads the section. UserError for values that contradict each other.
   static MoeConfig read(Spec& moe, i64 model_layers);
@@ -40,6 +42,7 @@ struct MoeTrace {
   experts::BankTrace bank;
   HyperTrace hyper;
   AdapterTrace adapter;
+  ShadowTrace shadow;
   LayerStatistics statistics;
 };
 
@@ -88,6 +91,7 @@ class MoeLayer {
   std::unique_ptr<experts::ExpertBank> bank_;
   std::optional<HyperExpert> hyper_;
   std::optional<Adapter> adapter_;
+  std::optional<ShadowExperts> shadows_;
 };
 
 }  // namespace pleiad::model

@@ -14,8 +14,8 @@ void sync_gradients(ParamSet& params, const LaneLayout& lanes, const comm::Proce
 /// is through with it. Buckets do not look at parameters, so small models have few messages; every rank begins the same ones in the same order.
 class GradientSum : public model::BackwardListener {
  public:
-  /// Messages go over a communicator of their own, so they do not meet those of the exchange. `bucket`: numbers in one; 0: 2 MiB, with many ranks
-  /// more, so that a slice stays worth a message. grid, lanes and times must outlive this. collective.
+  /// Messages go over a communicator of their own, so they do not meet those of the exchange. `bucket`: numbers in one; 0: as many as go in
+  /// short messages. grid, lanes and times must outlive this. collective.
   GradientSum(const comm::ProcessGrid& grid, const LaneLayout& lanes, PhaseTimes& times, i64 bucket = 0);
 
   /// Before backward; `params` must stay where they are until finish().

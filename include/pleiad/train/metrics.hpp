@@ -20,6 +20,7 @@ struct StepRecord {
   std::vector<double> phase_seconds;  ///< [ranks x k_phase_count]
   std::vector<i64> bytes, messages;   ///< [MoE layers x ranks] sent by each rank, forward and backward
   std::vector<i64> between_bytes;     ///< [MoE layers x ranks] of these bytes, those that leave the rank's node
+  std::vector<i64> shadows, shadow_bytes;  ///< [MoE layers x ranks] experts that each rank borrowed; of bytes, those of their weights and gradients
   std::vector<i64> expert_rows;       ///< [MoE layers x ranks] rows that each rank's experts computed, forward
   std::vector<double> expert_flops;   ///< [MoE layers x ranks] and their floating-point operations
   /// [ranks x ranks] bytes from one to another, forward and backward, all layers; of pretended ranks in a dry run. Empty beyond
