@@ -76,7 +76,8 @@ std::vector<Configured> configured(const comm::Communicator& world, const BenchR
   if (!request.config.empty()) return {{"config", request.config, configuration(Config::load(world, request.config), request.settings)}};
   std::vector<Configured> all;
   for (const bench::ModelCase& c : bench::chosen_cases(request.kind, std::move(standard), request.cases)) {
-    all.push_back({c.name, c.what, configuration(configuration({}, c.settings), request.settings)});
+    const std::string changed = request.settings.empty() ? "" : fmt::format(" (changed: {})", fmt::join(request.settings, ", "));
+    all.push_back({c.name, c.what + changed, configuration(configuration({}, c.settings), request.settings)});
   }
   return all;
 }
@@ -86,6 +87,7 @@ Record record_of(const Configured& c, const BenchModel& model, const std::string
   r.name = c.name;
   r.what = fmt::format("{}, {}", what, c.what);
   r.library = ops::library_name(ops::chosen_library());
+  if (model.setup.grid.expert_group().size() > 1) r.exchange = model.setup.exchange_choice.in_words();
   r.threads = model.threads();
   r.seed = static_cast<i64>(model.run.train.seed);
   r.config = model.config.resolved();

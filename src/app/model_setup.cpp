@@ -50,7 +50,7 @@ exchange::ExchangeLoad expected_load(Config& config, const model::ModelConfig& m
   constexpr double k_choices = 2;  // of routers that do not know before
   const std::map<std::string, std::string> given = config.given();
   const auto batch = given.find("train.batch_sequences");
-  const i64 sequences = batch == given.end() ? k_sequences : Spec("train", {{"batch_sequences", batch->second}}).integer("batch_sequences", k_sequences, 1, i64{1} << 40, "");
+  const i64 sequences = batch == given.end() ? k_sequences : Spec("train", {{"batch_sequences", batch->second}}).integer("batch_sequences", k_sequences, 1, i64{1} << 40, "sequences in a global batch");
   const double choices = make_lone_router(config, model, moe)->selected_per_token();
   // As experts::ExpertBank::token_by_token, which is not there yet.
   const exchange::ChunksOf chunks_of = moe.bank == routing::Bank::feed_forward ? exchange::ChunksOf::experts : exchange::ChunksOf::tokens;
@@ -66,9 +66,10 @@ ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const Da
       exchange_config(exchange::ExchangeConfig::read(config.section("exchange"))),
       exchange_choice(choose_exchange(purpose == SetupFor::sizes ? exchange::ExchangeConfig{"auto"} : exchange_config, grid.expert_group(),
                                       moe_config.layers.empty() ? exchange::ExchangeLoad{} : expected_load(config, model_config, moe_config, world.size()))),
-      exchanger(make_exchanger(exchange_config, exchange_choice, grid.expert_group())) {
-  stall_seconds = config.section("parallel").number("stall_seconds", 600, 0, 1e9,
-                                                    "training ends with a message that says who is where when nothing has moved for so many seconds; 0: never");
+      exchanger(make_exchanger(exchange_config, exchange_choice, grid.expert_group())),
+      placement_config(train::PlacementConfig::read(config.section("parallel"))),
+      stall_seconds(config.section("parallel").number("stall_seconds", 600, 0, 1e9,
+                                                      "training ends with a message that says who is where when nothing has moved for so many seconds; 0: never")) {
   if (exchange_config.kind == "dry_run" && world.size() > 1) {
     user_error("exchange.kind = dry_run: works on 1 rank only, here are {}; allowed: auto, all_to_all, hierarchical, gather", world.size());
   }

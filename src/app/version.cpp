@@ -19,7 +19,7 @@ const std::vector<Command>& commands() {
       {"sweep", "many configurations: plan, run, status, rerun, collect", false, run_sweep},
       {"watch", "follow a run from any machine, without disturbing it", false, run_watch},
       {"report", "tables, plots and comparisons of runs and sweeps", false, run_report},
-      {"bench", "rates over roofs measured in the same run: gemm, layer, exchange, step", true, run_bench},
+      {"bench", "rates over roofs measured in the same run: gemm, layer, exchange, overlap, step", true, run_bench},
       {"verify", "compare with verification files of layers and models", true, run_verify},
   };
   return all;

@@ -52,6 +52,7 @@ std::string in_words(const Record& r) {
   const Spread time = r.times.subject_seconds(), ratio = r.ratio();
   std::string line = fmt::format("{} {}: {}; {}; {} rank{} x {} thread{}, {}", r.bench, r.name, r.what, shape_in_words(r), r.ranks,
                                  r.ranks == 1 ? "" : "s", r.threads, r.threads == 1 ? "" : "s", r.library);
+  if (!r.exchange.empty()) line += ", exchange " + r.exchange.substr(0, r.exchange.find(','));
   line += fmt::format("; median of {}: {:.4g} ms (quartiles {:.4g} to {:.4g}); {} of {} ({}): ratio {:.3f} (quartiles {:.3f} to {:.3f})", time.samples,
                       1e3 * time.median, 1e3 * time.lower, 1e3 * time.upper, rate_in_words(r.value(), r.subject.unit),
                       rate_in_words(r.roof_value(), r.roof.unit), r.roof.what, ratio.median, ratio.lower, ratio.upper);
@@ -68,7 +69,7 @@ std::string to_json(const Record& r, const Facts& facts) {
   for (const auto& [name, value] : facts) about[name] = value;
   const core::BuildInfo build = core::build_info();
   const Json j = {{"format", k_bench_format}, {"bench", r.bench}, {"case", r.name}, {"what", r.what}, {"ranks", r.ranks}, {"threads", r.threads},
-                  {"library", r.library}, {"numbers", k_real_name}, {"shape", shape}, {"seconds", json_of(r.times.subject_seconds())}, {"value", r.value()},
+                  {"library", r.library}, {"exchange", r.exchange}, {"numbers", k_real_name}, {"shape", shape}, {"seconds", json_of(r.times.subject_seconds())}, {"value", r.value()},
                   {"unit", r.subject.unit}, {"value_is", r.subject.what}, {"work", r.subject.work},
                   {"roof", {{"what", r.roof.what}, {"value", r.roof_value()}, {"unit", r.roof.unit}, {"work", r.roof.work}, {"seconds", json_of(r.times.roof_seconds())}}},
                   {"ratio", json_of(r.ratio())}, {"checks", checks}, {"passed", r.passed()}, {"figures", figures}, {"seed", r.seed},
@@ -106,11 +107,12 @@ auto each(const std::vector<Record>& records, F f) {
 
 void write_cases(io::H5File& file, const std::vector<Record>& all) {
   Table cases(file, "/cases/");
-  cases.texts("bench", each(all, &Record::bench), "gemm, layer, exchange or step");
+  cases.texts("bench", each(all, &Record::bench), "gemm, layer, exchange, overlap or step");
   cases.texts("name", each(all, &Record::name), "name of the case");
   cases.texts("what", each(all, &Record::what), "what was measured");
   cases.texts("shape", each(all, shape_in_words), "sizes");
   cases.texts("library", each(all, &Record::library), "library that multiplied the matrices");
+  cases.texts("exchange", each(all, &Record::exchange), "how tokens travelled and why so, empty where none do");
   cases.texts("config", each(all, &Record::config), "resolved configuration, empty where there is none");
   cases.numbers<i64>("ranks", each(all, &Record::ranks), "1", "MPI ranks");
   cases.numbers<i64>("threads", each(all, &Record::threads), "1", "threads of a matrix product of each rank");

@@ -39,14 +39,14 @@ void require_owner(const std::string& key, const std::string& kind, Combine comb
 ExchangeConfig ExchangeConfig::read(Spec& spec) {
   ExchangeConfig c;
   c.kind = spec.choice("kind", "auto", {"auto", "local", "all_to_all", "hierarchical", "gather", "dry_run"},
-                       "how tokens travel: each rank with each, once per node, all to all ranks; auto: local on one rank, else what takes least by a model measured "
+                       "how tokens travel: all_to_all: each rank with each; hierarchical: once per node; gather: all to all ranks; auto: local on one rank, else what takes least by a model measured "
                        "at the start (with combine = home all give the same bits; gather needs combine = owner)");
   c.combine = spec.choice("combine", "home", {"home", "owner"}, "where the rows of a token's experts are summed") == "home" ? Combine::home : Combine::owner;
   c.pretend_ranks = spec.integer("pretend_ranks", 8, 1, i64{1} << 20, "dry_run: number of ranks whose traffic is counted");
   c.pretend_per_node = spec.integer("pretend_per_node", 1, 1, i64{1} << 20, "dry_run: how many of them share a node");
   c.pretend_kind = kind_of(spec.choice("pretend_kind", "all_to_all", {"all_to_all", "hierarchical", "gather"}, "dry_run: how their tokens would travel"));
   const std::string chunks = spec.text("chunks", "auto", "parts in which rows travel while experts work, groups of the experts of a rank (peer, pkm: of tokens), 1 to 64; auto: by the model. The bits do not depend on it");
-  if (chunks != "auto") c.chunks = Spec("exchange", {{"chunks", chunks}}).integer("chunks", 1, 1, k_most_chunks, "");
+  if (chunks != "auto") c.chunks = Spec("exchange", {{"chunks", chunks}}).integer("chunks", 1, 1, k_most_chunks, "or auto");
   require_owner("kind", c.kind, c.combine);
   if (c.kind == "dry_run") require_owner("pretend_kind", name_of(c.pretend_kind), c.combine);
   return c;
@@ -106,7 +106,7 @@ std::string ExchangeChoice::in_words() const {
   std::string words = kind;
   if (kind == "local" || kind == "dry_run") return words;
   if (chunks > 1) words += fmt::format(" in {} chunks", chunks);
-  words += fmt::format(", {} ranks on {} node{}", nodes.ranks(), nodes.nodes(), nodes.nodes() == 1 ? "" : "s");
+  words += fmt::format(", {} rank{} on {} node{}", nodes.ranks(), nodes.ranks() == 1 ? "" : "s", nodes.nodes(), nodes.nodes() == 1 ? "" : "s");
   for (std::size_t i = 0; i < predictions.size(); ++i) {
     words += fmt::format("{}{} {:.3f} ms", i == 0 ? "; predicted for a layer, forward: " : ", ", name_of(predictions[i].kind), 1e3 * predictions[i].seconds);
   }

@@ -94,12 +94,13 @@ std::vector<Prediction> predict(const MachineCost& machine, const NodeLayout& no
   };
   std::vector<Prediction> all;
   all.push_back({Kind::all_to_all, each_with_each(to_rank)});
-  // Into boxes and out of them, and results out of theirs; ranks of a node meet five times (in the memory of the node a message has no bytes to move).
+  // Into boxes, where experts read them, and results of other nodes into theirs; ranks of a node meet five times (in the memory of the node a message has no bytes
+  // to move).
   const double there = to_node, back = home ? per_choice * here : to_node;
   const double meetings = here > 1 ? 5 * std::ceil(std::log2(here)) : 0;
   all.push_back({Kind::hierarchical, link(machine.between, k_messages * std::ceil(others / here), tokens * row * (there + back) * others * here) +
                                          machine.within.per_message * meetings +
-                                         machine.per_copied_byte * tokens * row * (there * (others + 1) + to_rank * ranks + (home ? per_choice : to_rank) * ranks + back * others)});
+                                         machine.per_copied_byte * tokens * row * (there * (others + 1) + back * others)});
   if (!home) all.push_back({Kind::gather, each_with_each(1) - machine.per_copied_byte * tokens * row * ranks});  // nothing is packed
   std::ranges::stable_sort(all, {}, &Prediction::seconds);
   return all;

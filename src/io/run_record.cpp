@@ -159,6 +159,9 @@ RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode 
     if (rows.count(group)) impl_->settle(*c, rows.at(group));
   }
   file.set_attribute("/", "ranks", run.ranks);
+  for (const auto& [name, value] : run.facts) {
+    if (name != "started") file.set_attribute("/", name, value);  // those of the part that runs now
+  }
   impl_->file.set_attribute("/", "finished_step", -1);
   impl_->file.start_swmr();
   impl_->file.flush();

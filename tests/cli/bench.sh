@@ -96,7 +96,7 @@ check "experts and exchange together are measured against each of them" says ove
     'exchange_ms' 'forward_over_slower' 'check numbers that differ from those of an exchange by itself: 0.0'
 check "rows that travel are measured against MPI" says exchange-2.txt '^exchange 2-of-8-owner.*byte/s of .*byte/s \(MPI_Alltoallv of the same counts' 'backward_ratio' 'ratio_to_others'
 check "the line says what, shape, ranks, threads, library, time, rate, roof, ratio, check" says layer-2.txt \
-    '^layer dense: forward and backward .*tokens 64, width 16, .*2 ranks x 1 thread, (openblas|onednn); median of 2: [0-9.]+ ms \(quartiles .*FLOP/s of .*FLOP/s \(one 48 x 48 x 48 product, openblas\): ratio [0-9.]+ \(quartiles .*; check .*, ok$'
+    '^layer dense: forward and backward .*tokens 64, width 16, .*2 ranks x 1 thread, (openblas|onednn)(, exchange [a-z_]+)?; median of 2: [0-9.]+ ms \(quartiles .*FLOP/s of .*FLOP/s \(one 48 x 48 x 48 product, openblas\): ratio [0-9.]+ \(quartiles .*; check .*, ok$'
 check "unequal widths are measured against equal ones" says layer-1.txt '^layer 64x256-hmoe.*\(the layer of equal widths'
 check "rows are measured against rows read at random" says rows-1.txt '^layer peer-million.*byte/s of .*byte/s \(rows of 16 numbers read at random from 4 MiB\)' 'triad'
 check "a step says its phases and shares" says step-2.txt 'attention_ms' 'expert_ms' 'optimizer_ms' 'products_share' 'record_share' 'statistics_ms' 'tokens_per_second'

@@ -112,6 +112,10 @@ check "sums at the owner in two chunks" train owner-chunks 4 "${gshard[@]}" exch
 check "... give the bits of one" runs same owner-4 owner-chunks
 check "sums on a node on 4 ranks" train node-4 4 "${gshard[@]}" exchange.combine=owner exchange.kind=hierarchical
 check "... agree closely with home" runs near 1e-2 gshard-1 node-4
+check "experts that change their rank every 5 steps" train moved-4 4 "${gshard[@]}" parallel.rebalance=always parallel.rebalance_every=5
+check "... give the same bits" runs same gshard-1 moved-4
+any_moved() { h5dump -d /placement/moved moved-4/run.h5 | grep -Eq '\(0\):.*[1-9]' || { h5dump -d /placement/moved moved-4/run.h5; return 1; }; }
+check "... and did change it" any_moved
 check "2 data groups of 2 ranks" train groups-4 4 "${gshard[@]}" parallel.data_groups=2
 check "... agree closely with 1 rank" runs near 1e-2 gshard-1 groups-4
 check "4 data groups of 1 rank" train groups4-4 4 "${gshard[@]}" parallel.data_groups=4

@@ -33,6 +33,7 @@ struct Figure {
 struct Record {
   std::string bench, name, what;      ///< gemm, 8x1024/in, what is measured
   std::string library;                ///< that multiplied the matrices
+  std::string exchange;               ///< how tokens travelled and why so; empty where none do
   i64 ranks = 1, threads = 1, seed = 0;
   std::vector<std::pair<std::string, i64>> shape;
   Contest times;

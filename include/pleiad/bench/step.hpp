@@ -1,6 +1,8 @@
 // A whole training step of a model by the trainer itself, on tokens made up in memory. Steps come in rounds of a few, the roof before and
 // after each round. Read next: src/train/trainer.cpp.
 #pragma once
+#include <cmath>
+
 #include "pleiad/bench/record.hpp"
 #include "pleiad/train/trainer.hpp"
 
@@ -19,7 +21,7 @@ class StepBench {
   /// Milliseconds by phase, shares of products, of metrics and of statistics, on rank 0. collective. pre: run().
   std::vector<Figure> figures();
   /// The loss must have fallen, as every step sees the same batch. On rank 0.
-  Check check() const { return {"loss of the last step over that of the first, of the same batch", last_loss_ / first_loss_, 1.0}; }
+  Check check() const { return {"loss of the last step over that of the first, of the same batch", last_loss_ / first_loss_, std::nextafter(1.0, 0.0)}; }
 
  private:
   /// One step that counts.
