@@ -43,7 +43,7 @@ void PhaseTimes::switch_to(Phase p) {
   }
   current_ = p;
   since_ = t;
-  whereabouts().move_to(static_cast<int>(p), block_);
+  if (p != Phase::count) whereabouts().move_to(static_cast<int>(p), block_);
 }
 
 void PhaseTimes::reset() {

@@ -55,7 +55,7 @@ ContentSum sum_of_share(const H5File& file, const std::string& dataset, const Sh
   }
   const i64 rows = shape[0], width = std::max<i64>(1, count_of(shape, 1));
   const Range mine = share(rows, ranks, rank);
-  const i64 most = std::max<i64>(1, k_piece_numbers / width), rounds = (share(rows, ranks, 0).count + most - 1) / most;  // rank 0 has the largest share
+  const i64 most = std::max<i64>(1, k_piece_numbers / width), largest = (rows + ranks - 1) / ranks, rounds = (largest + most - 1) / most;
   for (i64 round = 0; round < rounds; ++round) {
     const i64 begin = std::min(mine.begin + round * most, mine.end()), count = std::min(most, mine.end() - begin);
     values.resize(static_cast<std::size_t>(count * width));

@@ -193,7 +193,7 @@ case("split: --set of what it decides itself", "split dense --experts 4 --set mo
 case("split: --set of what would add parameters", "split dense --experts 4 --set moe.adapter=shared --out new.h5", "moe.adapter=shared", "split itself")
 case("split: --set of another section", "split dense --experts 4 --set model.width=3 --out new.h5", "model.width=3", "[moe]")
 case("split: --set of an unknown key", "split dense --experts 4 --set moe.p=0.5 --out new.h5", "moe.p", "unknown")
-case("split: a corpus", "split corpus.h5 --experts 4 --out new.h5", "corpus.h5", "pleiad-checkpoint/1")
+case("split: a corpus", "split corpus.h5 --experts 4 --out new.h5", "corpus.h5", "pleiad-checkpoint/2")
 case("sweep: no value", "eval run --sweep moe.k=", "--sweep moe.k=", "a,b,c")
 case("sweep: an empty value", "eval run --sweep moe.k=1,,2", "--sweep moe.k=1,,2", "a,b,c")
 case("sweep: no section", "eval run --sweep k=1,2", "--sweep k=1,2", "section.key")
@@ -230,7 +230,7 @@ for kind, (good, line) in FILES.items():
         case(f"{kind}: HDF5 of nobody", line.replace("FILE", "foreign.h5"), "foreign.h5", "format")
         other = "run/run.h5" if kind != "checkpoint" else "corpus.h5"
         case(f"{kind}: another of our formats", line.replace("FILE", other), other, "format", "/1")
-case("sample: a corpus for a checkpoint", "sample corpus.h5", "corpus.h5", "pleiad-checkpoint/1")
+case("sample: a corpus for a checkpoint", "sample corpus.h5", "corpus.h5", "pleiad-checkpoint/2")
 case("data info: a checkpoint", "data info run/checkpoints/step-0000000003.h5", "step-0000000003.h5", "pleiad-corpus/1")
 case("corpus with damaged content", "train --config tiny.ini --out new --set data.corpus=damaged.h5", "damaged.h5", "300")
 case("corpus without its tokens", "train --config tiny.ini --out new --set data.corpus=lacking.h5", "lacking.h5", "tokens")

@@ -251,7 +251,7 @@ check "--tokens 0 gives the prompt" says sample.txt '^only this$'
 for file in corpus.h5 bytes.h5 run/run.h5 run/checkpoints/step-0000000030.h5 "$PLEIAD_SOURCE/tests/golden/noisy_topk.h5" "$PLEIAD_SOURCE/tests/golden/model_switch.h5"; do
     check "inspect $(basename "$file")" pleiad_on 1 inspect "$file"
     cp last_check.log inspected.txt
-    check "... names its format" says inspected.txt ': format (pleiad|moe-golden)-[a-z]+/1' ' attributes' ' datasets'
+    check "... names its format" says inspected.txt ': format (pleiad|moe-golden)-[a-z]+/[12]' ' attributes' ' datasets'
 done
 pleiad_on 1 inspect run/run.h5 >inspect.txt
 check "inspect of a record tells the story" says inspect.txt '30 steps \(ended properly\)' 'task loss [0-9.]+ at first' '3 evaluations' 'tokens per expert of block 1' 'nat/token'

@@ -65,6 +65,11 @@ for change in "1 2" "4 3" "2 8" "3 1"; do
     check "... --resume DIR on $after ranks" pleiad_on "$after" train --resume "$run"
     check "... ends in the same bits, same records" runs same whole "$run"
 done
+check "stop at step 25, and the checkpoint of that step is damaged" pleiad_on 2 train --config tiny.ini --out hurt --stop-at 25
+printf 'x' | dd of=hurt/checkpoints/step-0000000025.h5 bs=1 seek=40000 conv=notrunc status=none
+passed_over() { pleiad_on 2 train --resume hurt >hurt.txt 2>&1 && says hurt.txt 'passed over a checkpoint: .*step-0000000025.h5.*damaged' 'going on from hurt/checkpoints/step-0000000020.h5'; }
+check "... a run passes over it and says so" passed_over
+check "... and ends in the same bits" runs same whole hurt
 check "stop between evaluations, at step 13" pleiad_on 2 train --config tiny.ini --out odd --stop-at 13
 check "... again at step 14, --config and --out with --resume" pleiad_on 1 train --config tiny.ini --out odd --resume --stop-at 14
 check "... to the end, --resume before the folder" pleiad_on 2 train --config tiny.ini --resume odd

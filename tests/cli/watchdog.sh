@@ -44,7 +44,13 @@ disturbed() {
     wait "$launcher"
     echo $? >"$name.code"
     echo $(($(date +%s) - begin)) >"$name.seconds"
-    if kill -0 "$pid" 2>/dev/null; then kill -9 "$pid"; echo "rank $rank is still there"; return 1; fi
+    for waited in 1 2 3 4 5; do
+        [[ $(ps -o stat= -p "$pid") == [!Z]* ]] || return 0 # gone, or only its exit code is left
+        sleep 1
+    done
+    kill -9 "$pid"
+    echo "rank $rank is still there"
+    return 1
 }
 in_time() { (($(cat "$1.seconds") <= 3 + 5)) || { echo "took $(cat "$1.seconds") s"; return 1; }; }
 once() { [[ $(grep -c "^pleiad: " "$1.log") == 1 ]] || { cat "$1.log"; return 1; }; }
