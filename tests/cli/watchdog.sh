@@ -71,7 +71,7 @@ check "... in time" in_time killed
 # A job that is stopped as a whole and goes on has lost nothing but time.
 suspended() {
     local launcher pids waited=0
-    "$MPIRUN" -n 2 "$PLEIAD" train --config tiny.ini --out suspended --set train.steps=3000 >suspended.log 2>&1 &
+    "$MPIRUN" -n 2 "$PLEIAD" train --config tiny.ini --out suspended --set train.steps=1000 >suspended.log 2>&1 &
     launcher=$!
     while [[ ! -e suspended/checkpoints/step-0000000050.h5 ]]; do
         sleep 0.1
