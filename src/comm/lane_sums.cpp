@@ -8,12 +8,6 @@ namespace {
 
 enum Tag : int { k_slice = 1, k_total };
 
-/// f(rank) for all others, each rank beginning behind itself, so that not all send to one at once.
-template <class F>
-void for_each_other(const Communicator& comm, F f) {
-  for (i64 i = 1; i < comm.size(); ++i) f((comm.rank() + i) % comm.size());
-}
-
 /// MPI looks at what it knows and then at the network, so the second look sees what the first one has found. More would be wasted where nothing comes:
 /// a look in vain may give the processor away.
 bool through(Messages& messages) { return messages.advance() || messages.advance(); }

@@ -316,15 +316,16 @@ Watchdog::Watchdog(const Communicator& world, double seconds, int exit_code) {
   std::vector<std::string> hosts = hosts_of(world);
   std::vector<Link> links;
   i64 job_and_port[2] = {0, 0};
-  std::uint64_t& job = reinterpret_cast<std::uint64_t&>(job_and_port[0]);
+  std::uint64_t job = 0;
   if (world.size() > 1) {
     int listening = -1, port = 0;
     if (world.root()) {
-      job = std::random_device{}() | static_cast<std::uint64_t>(std::random_device{}()) << 32;
+      job_and_port[0] = static_cast<i64>(std::random_device{}()) << 31 | std::random_device{}() >> 1;
       listening = listen_somewhere(port);
       job_and_port[1] = listening < 0 ? 0 : port;
     }
     broadcast<i64>(world, job_and_port);
+    job = static_cast<std::uint64_t>(job_and_port[0]);
     const Communicator node = world.node();
     const bool with_root = min_over<i64>(node, world.rank()) == 0;
     std::vector<std::string> addresses;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "home.hpp"
+
 #include "pleiad/comm/messages.hpp"
 #include "pleiad/exchange/local.hpp"
 #include "pleiad/ops/vec.hpp"
@@ -11,16 +13,6 @@ namespace pleiad::exchange {
 namespace {
 
 enum Tag : int { k_rows = 2, k_results, k_weights };
-/// How often messages are moved on before a tile. Once takes in about one piece of each connection and gives out as many as it takes; each time MPI may
-/// offer the core to others, who on a busy machine then have it for milliseconds.
-constexpr int k_looks = 4;
-
-/// How one direction of travel ends: forward sums weighted results, backward adds gradients and brings those of the weights.
-struct Home {
-  MatrixView sum;
-  std::span<real> d_weight;  // empty forward
-  bool forward;
-};
 
 class AllToAllTrip : public RoundTrip, public experts::Pace {
  public:
@@ -107,7 +99,11 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
   void finish() override {
     coming_.wait();
     sent_.wait();
-    by_entry_ ? sum_by_token() : sum_by_rank();
+    if (by_entry_) {
+      sum_at_home(home_, plan_, a_, home_.forward, [this](i64 slot) { return back(slot); });
+    } else {
+      sum_by_rank();
+    }
     const Range own = plan_.out.all(plan_.out.entries, group_.rank());
     const i64 own_there = plan_.in.all(plan_.in.entries, group_.rank()).begin;
     for (std::size_t i = 0; i < home_.d_weight.size(); ++i) {
@@ -177,17 +173,6 @@ class AllToAllTrip : public RoundTrip, public experts::Pace {
   const real* back(i64 slot) const {
     const Range own = plan_.out.all(here(), group_.rank());
     return slot >= own.begin && slot < own.end() ? room_.results.row(plan_.in.all(there(), group_.rank()).begin + slot - own.begin) : room_.returned.row(slot);
-  }
-
-  void sum_by_token() {
-    const HomeEntry *e = plan_.home.data(), *end = e + plan_.home.size();
-    for (i64 t = 0; t < home_.sum.rows; ++t) {
-      real* to = home_.sum.row(t);
-      if (home_.forward) std::fill_n(to, width_, real{0});
-      for (; e != end && e->token == t; ++e) {
-        home_.forward ? ops::vec::axpy(a_.weight[static_cast<std::size_t>(e->entry)], back(e->slot), to, width_) : ops::vec::add(back(e->slot), to, width_);
-      }
-    }
   }
 
   void sum_by_rank() {

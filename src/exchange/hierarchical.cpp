@@ -4,6 +4,8 @@
 #include <atomic>
 #include <thread>
 
+#include "home.hpp"
+
 #include "pleiad/comm/messages.hpp"
 #include "pleiad/core/whereabouts.hpp"
 #include "pleiad/exchange/chunks.hpp"
@@ -15,14 +17,6 @@ namespace pleiad::exchange {
 namespace {
 
 enum Tag : int { k_rows = 12, k_results, k_weights };
-constexpr int k_looks = 64;
-
-/// How one direction of travel ends: forward sums weighted results, backward adds gradients and brings those of the weights.
-struct Home {
-  MatrixView sum;
-  std::span<real> d_weight;  // empty forward
-  bool forward;
-};
 
 /// How many chunks each rank of a node has done with, by stage. The numbers only grow, from trip to trip, so nothing is ever reset.
 class Marks {
@@ -100,7 +94,6 @@ class HierarchicalTrip : public RoundTrip, public experts::Pace {
       const Waiting waiting("rows of other nodes");
       while (!is_here(entered_ + 1)) pass_time();
     }
-    // One look moves one piece of each connection; a tile takes thousands of times longer than these.
     for (int i = 0; entered_ == before && i < k_looks && !advance(); ++i) {
     }
   }
@@ -138,16 +131,8 @@ class HierarchicalTrip : public RoundTrip, public experts::Pace {
     coming_.wait();
     sent_.wait();
     if (several_nodes_) room_.results.meet();
-    const HomeEntry *e = plan_.home.data(), *end = e + plan_.home.size();
     const real* results = room_.results.as<real>();
-    for (i64 t = 0; t < home_.sum.rows; ++t) {
-      real* to = home_.sum.row(t);
-      if (home_.forward) std::fill_n(to, width_, real{0});
-      for (; e != end && e->token == t; ++e) {
-        const real* row = results + e->slot * width_;
-        home_.forward && by_entry_ ? ops::vec::axpy(a_.weight[static_cast<std::size_t>(e->entry)], row, to, width_) : ops::vec::add(row, to, width_);
-      }
-    }
+    sum_at_home(home_, plan_, a_, home_.forward && by_entry_, [&](i64 slot) { return results + slot * width_; });
     for (std::size_t i = 0; i < home_.d_weight.size(); ++i) home_.d_weight[i] = plan_.return_slot[i] < 0 ? 0 : weights()[plan_.return_slot[i]];
   }
 

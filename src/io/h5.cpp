@@ -264,7 +264,6 @@ H5File& H5File::operator=(H5File&& other) noexcept {
     id_ = std::move(other.id_);
     path_ = std::move(other.path_);
     comm_ = other.comm_;
-    sealed_ = other.sealed_;
     sums_ = std::move(other.sums_);
   }
   return *this;
@@ -275,7 +274,7 @@ H5File::~H5File() {
 }
 
 void H5File::close() {
-  if (sealed_) write_checksums();
+  if (sums_) write_checksums();
   together([&] {
     if (!id_.close()) user_error("cannot finish writing '{}': {}", path_, reason());
   });

@@ -201,7 +201,7 @@ void H5File::create_dataset(const std::string& dataset, ElementType type, const 
       if (chunked) set_chunks(list, chunk_of(shape, options.chunk_rows, bytes_of(type)), options.deflate);
     });
   });
-  if (sealed_) sums_[dataset];  // also if there is nothing to write
+  if (sums_) (*sums_)[dataset];  // also if there is nothing to write
   if (!options.units.empty()) set_attribute(dataset, "units", options.units);
   if (!options.description.empty()) set_attribute(dataset, "description", options.description);
 }

@@ -88,18 +88,18 @@ void find_datasets(const H5File& file, const std::string& group, std::vector<std
 
 void H5File::write_checksums() {
   std::vector<i64> sums;
-  for (const auto& [dataset, sum] : sums_) sums.push_back(sum.value());
+  for (const auto& [dataset, sum] : *sums_) sums.push_back(sum.value());
   // Of unsigned numbers this is the sum modulo 2^64; MPI's of signed ones is the same bits.
   if (comm_) comm::all_reduce_sum<i64>(*comm_, sums);
   auto sum = sums.begin();
-  for (const auto& [dataset, part] : sums_) set_attribute(dataset, k_checksum, *sum++);
+  for (const auto& [dataset, part] : *sums_) set_attribute(dataset, k_checksum, *sum++);
   set_attribute("/", k_checksum, sum_of_attributes(*this));
 }
 
 template <class T>
 void H5File::count_in(const std::string& dataset, const std::vector<Range>& rows, std::span<const T> values) {
-  if (!sealed_) return;
-  ContentSum& sum = sums_[dataset];  // on every rank, be its part nothing
+  if (!sums_) return;
+  ContentSum& sum = (*sums_)[dataset];  // on every rank, be its part nothing
   i64 all = 0, at = 0;
   for (const Range& r : rows) all += r.count;
   const i64 width = all > 0 ? static_cast<i64>(values.size()) / all : 0;
@@ -110,7 +110,7 @@ void H5File::count_in(const std::string& dataset, const std::vector<Range>& rows
 }
 
 void H5File::count_in(const std::string& dataset, const std::vector<std::string>& texts) {
-  if (sealed_) sums_[dataset] = comm_ && !comm_->root() ? ContentSum() : sum_of_texts(texts);
+  if (sums_) (*sums_)[dataset] = comm_ && !comm_->root() ? ContentSum() : sum_of_texts(texts);
 }
 
 void H5File::verify() const {

@@ -106,7 +106,7 @@ void ShadowExperts::add_traffic(ShadowTrace& trace, exchange::ExchangePlan& plan
     if (nodes_.node_of(to) != nodes_.node_of(group_.rank())) more.between_bytes += n;
     if (!plan.bytes_to.empty()) plan.bytes_to[to] += n;
   };
-  exchange::for_each_other(group_, [&](i64 r) {
+  comm::for_each_other(group_, [&](i64 r) {
     for (const i64 e : trace.lent) count(e, r, more.forward_bytes, more.forward_messages);
   });
   for (const i64 e : trace.borrowed) count(e, map_.owner(e), more.backward_bytes, more.backward_messages);
@@ -119,7 +119,7 @@ void ShadowExperts::lend_weights(const ParamSet& params, ShadowTrace& trace) con
   for (const i64 e : trace.lent) {
     for (const ParamId id : parameters_of(params, first_slot_ + e)) {
       const auto weights = params.value(id).flat();
-      exchange::for_each_other(group_, [&](i64 r) { messages.send(r, k_weights, {comm::part(weights.data(), static_cast<i64>(weights.size()))}); });
+      comm::for_each_other(group_, [&](i64 r) { messages.send(r, k_weights, {comm::part(weights.data(), static_cast<i64>(weights.size()))}); });
     }
   }
   for (std::size_t i = 0; i < trace.borrowed.size(); ++i) {

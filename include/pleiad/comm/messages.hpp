@@ -11,6 +11,12 @@
 
 namespace pleiad::comm {
 
+/// The ranks other than this one, each rank beginning with another, so that not all send to the same.
+template <class Work>
+void for_each_other(const Communicator& group, Work work) {
+  for (i64 step = 1; step < group.size(); ++step) work((group.rank() + step) % group.size());
+}
+
 /// Numbers that lie together, as part of a message.
 struct Part {
   const void* data = nullptr;

@@ -29,12 +29,6 @@ class NodeLayout {
   std::vector<std::vector<i64>> ranks_of_;
 };
 
-/// The ranks other than this one, each rank beginning with another, so that not all send to the same.
-template <class Work>
-void for_each_other(const comm::Communicator& group, Work work) {
-  for (i64 step = 1; step < group.size(); ++step) work((group.rank() + step) % group.size());
-}
-
 /// The nodes that the ranks of a group really are on. collective.
 NodeLayout nodes_of(const comm::Communicator& group);
 

@@ -48,7 +48,7 @@ class H5File {
   H5File& operator=(H5File&& other) noexcept;
   /// Every dataset that is written from here on gets a checksum as an attribute when the file is closed, and the attributes of the file one too. Each number
   /// of a dataset must be written once, by one rank.
-  void seal() { sealed_ = true; }
+  void seal() { sums_.emplace(); }
   /// UserError that names the first part of the file whose checksum is missing or does not agree. Every rank reads its share. collective.
   void verify() const;
   /// Most bytes of a rank in one transfer of rows or of a whole dataset (at least one row); larger ones go in pieces, because MPI counts
@@ -141,8 +141,7 @@ class H5File {
   H5Id id_;
   std::string path_;
   const comm::Communicator* comm_ = nullptr;
-  bool sealed_ = false;
-  std::map<std::string, ContentSum> sums_;  // of sealed files: this rank's part, by dataset
+  std::optional<std::map<std::string, ContentSum>> sums_;  // of sealed files: this rank's part, by dataset
   i64 piece_bytes_ = i64{1} << 30;
 };
 
