@@ -121,13 +121,17 @@ else()
   message(STATUS "SentencePiece not found: byte tokens only (Debian package libsentencepiece-dev)")
 endif()
 
-# oneDNN, with the OpenMP runtime that its threads come from. PLEIAD_ONEDNN=OFF builds without it.
+# oneDNN, with the OpenMP runtime that its threads come from. PLEIAD_ONEDNN=OFF builds without it. Not by its own CMake package: Debian's stops
+# the configuration where OpenCL's headers, which nothing here includes, are not installed.
 if(PLEIAD_ONEDNN)
-  find_package(dnnl CONFIG QUIET)
+  find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.hpp)
+  find_library(DNNL_LIBRARY dnnl)
+  mark_as_advanced(DNNL_INCLUDE_DIR DNNL_LIBRARY)
   find_package(OpenMP QUIET COMPONENTS CXX)
 endif()
-if(dnnl_FOUND AND OpenMP_CXX_FOUND)
-  pleiad_dependency(onednn DNNL::dnnl ${OpenMP_CXX_LIBRARIES})
+if(DNNL_INCLUDE_DIR AND DNNL_LIBRARY AND OpenMP_CXX_FOUND)
+  pleiad_dependency(onednn "${DNNL_LIBRARY}" ${OpenMP_CXX_LIBRARIES})
+  target_include_directories(pleiad_dep_onednn SYSTEM INTERFACE "${DNNL_INCLUDE_DIR}")
   target_compile_definitions(pleiad_dep_onednn INTERFACE PLEIAD_HAVE_ONEDNN=1)
   string(APPEND pleiad_optional " onednn")
 elseif(PLEIAD_ONEDNN)
