@@ -81,6 +81,11 @@ tell_ranks() {
 trap 'tell_ranks limit' USR1
 trap 'tell_ranks stop' TERM
 
+# When the job ends, in seconds since 1970: newer SLURMs say so by themselves. The run leaves in time (checkpoint.time_budget).
+if [[ -z ${SLURM_JOB_END_TIME:-} ]] && end=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%e 2>/dev/null) && end=$(date --date="$end" +%s 2>/dev/null); then
+    export SLURM_JOB_END_TIME=$end
+fi
+
 newest_checkpoint() { find "$run/checkpoints" -name 'step-*.h5' 2>/dev/null | sort | tail -n 1 || true; }
 
 # ---- the run ----
@@ -99,6 +104,8 @@ while :; do
 done
 launched=""
 if [[ -n $reminder ]]; then kill "$reminder" 2>/dev/null || true; fi
+# The run looks at the clock, too (checkpoint.time_budget), and may have left before the signal.
+if [[ -z $why && $code == 75 ]] && tail -n 20 "$run/output.txt" | grep -q 'stopped by its time budget'; then why=limit; fi
 # 138: the signal came before anybody was there to hear it. The run is as it was.
 if [[ -n $why && $code == 138 ]]; then code=75; fi
 echo "end $(date +%s) code=$code" >>"$run/attempts.txt"

@@ -9,23 +9,37 @@
 
 namespace pleiad::app {
 
-int run_train(const comm::Communicator& world, const Arguments& arguments) {
+namespace {
+
+/// Why there are no more steps, in words for a person; empty if all are done.
+std::string ending_of(train::PartEnd end, const TrainJob& job, i64 step, const TimeBudget& budget) {
+  const std::string go_on = fmt::format("'pleiad train --resume {}' goes on", job.request.out);
+  switch (end) {
+    case train::PartEnd::done: return "";
+    case train::PartEnd::stopped:
+      return fmt::format("stopped by {} after step {} of {} and saved; {}", budget.was_spent() ? fmt::format("its time budget ({})", budget.words()) : "a signal", step, job.last_step(), go_on);
+    case train::PartEnd::bad_numbers:
+      return fmt::format("ended after step {} of {} by numbers that are not finite; --set train.bad_numbers=skip or roll_back passes over such batches, a smaller train.learning_rate or train.grad_clip may avoid them", step, job.last_step());
+    case train::PartEnd::roll_back: return fmt::format("step {} is left: back to the newest checkpoint", step + 1);
+  }
+  return "";
+}
+
+/// One part of a run: until it ends, or must go back; `request` is then that of the next part.
+train::PartEnd run_part(const comm::Communicator& world, TrainRequest& request, std::optional<TimeBudget>& budget) {
   // What to do: configuration, data and model.
-  TrainRequest request;
-  if (!read_train_request(world, arguments, request)) return k_exit_ok;
-  settle_continue(world, request);
-  const StopSignal signals;
   TrainJob job(world, request);
   const train::TrainConfig& config = job.options.train;
   if (request.dry_run) {
     print_sizes(job.setup, config);
-    return k_exit_ok;
+    return train::PartEnd::done;
   }
   if (job.finished_before()) {
     if (world.root()) std::cout << fmt::format("{}: all {} steps are done\n", request.out, config.steps);
-    return k_exit_ok;
+    return train::PartEnd::done;
   }
   if (!request.resume) make_run_folder(world, request.out);
+  if (!budget) budget.emplace(job.options.time);
 
   // The state to start from, and where it is kept.
   train::Adam adam(config.adam, job.setup.params);
@@ -48,9 +62,32 @@ int run_train(const comm::Communicator& world, const Arguments& arguments) {
   trainer.balance(job.setup.placement_config, [&](const train::Owners& owners, ParamSet& fresh) -> const model::Model& {
     return job.setup.rebuild(owners, fresh, job.config, job.data.shape());
   });
-  trainer.run(state, job.last_step(), StopSignal::asked);
-  listeners.say_goodbye(state.step);
-  return state.step < job.last_step() ? k_exit_stopped : k_exit_ok;
+  const train::PartEnd end = trainer.run(state, job.last_step(), [&] { return StopSignal::asked() || budget->spent(); });
+  listeners.say_goodbye(state.step, ending_of(end, job, state.step, *budget));
+  if (end == train::PartEnd::roll_back) {
+    become_resumption(request);
+    request.data_cursor = state.data_cursor() + 1;
+    request.bad_steps = state.bad_steps;
+  }
+  return end;
+}
+
+}  // namespace
+
+int run_train(const comm::Communicator& world, const Arguments& arguments) {
+  TrainRequest request;
+  if (!read_train_request(world, arguments, request)) return k_exit_ok;
+  settle_continue(world, request);
+  const StopSignal signals;
+  std::optional<TimeBudget> budget;  // of all parts together
+  for (;;) {
+    switch (run_part(world, request, budget)) {
+      case train::PartEnd::done: return k_exit_ok;
+      case train::PartEnd::stopped: return k_exit_stopped;
+      case train::PartEnd::bad_numbers: return k_exit_bad_numbers;
+      case train::PartEnd::roll_back: break;
+    }
+  }
 }
 
 }  // namespace pleiad::app

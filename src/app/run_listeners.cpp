@@ -82,7 +82,7 @@ void RunListeners::greet() {
   }
 }
 
-void RunListeners::say_goodbye(i64 steps) {
+void RunListeners::say_goodbye(i64 steps, const std::string& ending) {
   const comm::Communicator& world = job_.setup.grid.world();
   const i64 memory = peak_memory(world);
   comm::agree_on(world, [&] {
@@ -97,7 +97,7 @@ void RunListeners::say_goodbye(i64 steps) {
   const model::MoeConfig& moe = job_.setup.moe_config;
   if (!job_.setup.model->moe_layers().empty() && !moe.citation.empty()) terminal_->say("please cite: " + moe.citation);
   terminal_->say(fmt::format("run record: {}/run.h5", job_.request.out));
-  if (steps < job_.last_step()) terminal_->say(fmt::format("stopped by a signal after step {} of {} and saved; 'pleiad train --resume {}' goes on", steps, job_.last_step(), job_.request.out));
+  if (!ending.empty()) terminal_->say(ending);
 }
 
 }  // namespace pleiad::app

@@ -9,7 +9,9 @@ RunOptions RunOptions::read(Config& config) {
   o.prompt = data.text("prompt", "", "start of the text samples; the start of the held-out part if empty");
   o.train = train::TrainConfig::read(config.section("train"), config.section("checkpoint"));
   o.train.read_metrics(config.section("metrics"));
-  o.keep = config.section("checkpoint").integer("keep", 3, 0, i64{1} << 30, "newest checkpoints to keep; 0: all");
+  Spec& checkpoint = config.section("checkpoint");
+  o.keep = checkpoint.integer("keep", 3, 0, i64{1} << 30, "newest checkpoints to keep; 0: all");
+  o.time = TimeBudgetConfig::read(checkpoint);
   return o;
 }
 

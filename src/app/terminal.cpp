@@ -128,6 +128,10 @@ void Terminal::on_checkpoint(i64 step, double seconds, i64 bytes) {
   say(fmt::format("checkpoint at step {}: {:.1f} MB in {:.2f} s", step, static_cast<double>(bytes) * 1e-6, seconds));
 }
 
+void Terminal::on_bad_numbers(const train::BadNumbers& bad, const std::string& then) {
+  say(fmt::format("step {}: {} is not finite, on rank {}; {}", bad.step, bad.where, bad.rank, then));
+}
+
 void Terminal::on_placement(const train::PlacementRecord& r) {
   if (r.moved == 0) {
     return say(fmt::format("placement at step {}: heaviest rank {:.2f} of the mean, could be {:.2f}; moving {} experts would take {:.2f} s and save {:.2f} s: left", r.step,

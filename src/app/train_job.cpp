@@ -57,7 +57,7 @@ Data open_data(const comm::Communicator& world, const TrainRequest& request, con
 
 /// Keys that may differ when a run is continued: where it runs and what it reports, not what it computes.
 bool may_change(const std::string& key) {
-  for (const char* prefix : {"parallel.", "exchange.", "checkpoint.", "metrics.", "train.eval_", "train.sample_", "train.steps", "data."}) {
+  for (const char* prefix : {"parallel.", "exchange.", "checkpoint.", "metrics.", "train.eval_", "train.sample_", "train.steps", "train.bad_", "data."}) {
     if (key.starts_with(prefix)) return true;
   }
   return false;
@@ -69,7 +69,7 @@ void require_same_run(const TrainJob& job) {
   for (const auto& [key, was] : Config::parse(job.origin.config, run).given()) {
     const auto it = now.find(key);
     if (it != now.end() && it->second != was && !may_change(key)) {
-      user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.eval_* and train.sample_* may change", run, key, it->second, was);
+      user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.bad_*, train.eval_* and train.sample_* may change", run, key, it->second, was);
     }
   }
   if (job.origin.info && job.origin.info->corpus_fingerprint != job.data.fingerprint()) {
@@ -124,10 +124,16 @@ io::CheckpointInfo set_start(TrainJob& job, train::TrainState& state) {
   } else if (job.request.resume) {
     io::load_checkpoint(job.setup.grid, origin.checkpoint, state.params, &state.adam);
     state.step = origin.info->step;
+    state.batches_passed_over = origin.info->batches_passed_over;
+    state.bad_steps = origin.info->bad_steps;
     info.init_checkpoint = origin.info->init_checkpoint;
     info.init_step = origin.info->init_step;
   } else {
     info.start_from(origin.checkpoint, origin.info->step);
+  }
+  if (job.request.data_cursor >= 0) {
+    state.batches_passed_over = job.request.data_cursor - state.step;
+    state.bad_steps = job.request.bad_steps;
   }
   return info;
 }

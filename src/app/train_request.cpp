@@ -55,17 +55,20 @@ bool read_train_request(const comm::Communicator& world, const Arguments& argume
   return true;
 }
 
+void become_resumption(TrainRequest& request) {
+  request.resume = true;
+  // What a run starts from was settled when it started.
+  if (!request.match.empty()) request.config.clear();
+  request.init.clear();
+  request.match.clear();
+}
+
 void settle_continue(const comm::Communicator& world, TrainRequest& request) {
   if (!request.go_on) return;
   const bool checkpoints = !io::newest_checkpoint(world, request.out + "/checkpoints").empty();
   std::error_code error;
   const i64 there = checkpoints || (world.root() && std::filesystem::exists(request.out + "/run.h5", error));
-  request.resume = comm::max_over<i64>(world, there) > 0;
-  if (!request.resume) return;
-  // What a run starts from was settled when it started.
-  if (!request.match.empty()) request.config.clear();
-  request.init.clear();
-  request.match.clear();
+  if (comm::max_over<i64>(world, there) > 0) become_resumption(request);
 }
 
 }  // namespace pleiad::app

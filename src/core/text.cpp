@@ -1,5 +1,7 @@
 #include "pleiad/core/text.hpp"
 
+#include <regex>
+
 namespace pleiad {
 
 std::string harmless(std::string text) {
@@ -14,6 +16,17 @@ std::string csv_field(const std::string& text) {
   std::string field = "\"";
   for (const char c : text) field += c == '"' ? "\"\"" : std::string(1, c);
   return field + "\"";
+}
+
+i64 seconds_of_time_limit(const std::string& time) {
+  std::smatch m;
+  const auto number = [&m](std::size_t i) { return m[i].matched ? std::stoll(m[i].str()) : 0; };
+  if (std::regex_match(time, m, std::regex(R"((\d{1,6})(?::(\d{1,2}))?)"))) return number(1) * 60 + number(2);
+  if (std::regex_match(time, m, std::regex(R"((\d{1,6}):(\d{1,2}):(\d{1,2}))"))) return number(1) * 3600 + number(2) * 60 + number(3);
+  if (std::regex_match(time, m, std::regex(R"((\d{1,4})-(\d{1,2})(?::(\d{1,2}))?(?::(\d{1,2}))?)"))) {
+    return number(1) * 86400 + number(2) * 3600 + number(3) * 60 + number(4);
+  }
+  return -1;
 }
 
 }  // namespace pleiad

@@ -268,6 +268,8 @@ i64 CheckpointFolder::save(const train::TrainState& state) {
   }
   comm::agree(grid_.world(), comm::broadcast(grid_.world(), problem));
   info_.step = state.step;
+  info_.batches_passed_over = state.batches_passed_over;
+  info_.bad_steps = state.bad_steps;
   info_.validation_loss = state.validation_loss;
   write_checkpoint(grid_, path, info_, state.params, &state.adam);
 
@@ -291,6 +293,8 @@ void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, co
   set_identity(file, k_checkpoint_format, adam ? "Pleiad checkpoint: weights, Adam moments and step; experts under their global number"
                                                : "Pleiad checkpoint: weights; experts under their global number");
   file.set_attribute("/", "step", info.step);
+  file.set_attribute("/", "batches_passed_over", info.batches_passed_over);
+  file.set_attribute("/", "bad_steps", info.bad_steps);
   if (info.validation_loss) file.set_attribute("/", "validation_loss", *info.validation_loss);
   file.set_attribute("/", "vocab", info.vocab);
   file.set_attribute("/", "corpus_fingerprint", info.corpus_fingerprint);
@@ -358,6 +362,8 @@ CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::s
     file.require_format(k_checkpoint_format);
     if (!file.has_attribute("/", "complete")) user_error("{}: the checkpoint is incomplete", path);
     info.step = file.integer("/", "step");
+    if (file.has_attribute("/", "batches_passed_over")) info.batches_passed_over = file.integer("/", "batches_passed_over");
+    if (file.has_attribute("/", "bad_steps")) info.bad_steps = file.integer("/", "bad_steps");
     if (file.has_attribute("/", "validation_loss")) info.validation_loss = file.number("/", "validation_loss");
     info.vocab = file.integer("/", "vocab");
     info.corpus_fingerprint = file.text("/", "corpus_fingerprint");
@@ -370,7 +376,9 @@ CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::s
       info.init_checkpoint = file.text("/", "init_checkpoint");
       info.init_step = file.integer("/", "init_step");
     }
-    if (info.step < 0) user_error("{}: step = {}: must not be negative", path, info.step);
+    for (const i64 count : {info.step, info.batches_passed_over, info.bad_steps}) {
+      if (count < 0) user_error("{}: step, batches_passed_over or bad_steps is {}: must not be negative", path, count);
+    }
   });
   return info;
 }

@@ -134,6 +134,7 @@ std::vector<Column<StepRecord>> step_columns(const RunDescription& run) {
        [](const R& s, Row& r) { r.add(s.loss.total); }},
       {{"/steps/learning_rate", float64, {}, "1", "learning rate of the update"}, [](const R& s, Row& r) { r.add(s.learning_rate); }},
       {{"/steps/grad_norm", float64, {}, "1", "L2 norm of the gradient before clipping"}, [](const R& s, Row& r) { r.add(s.grad_norm); }},
+      {{"/steps/skipped", int64, {}, "1", "1: no update was made, because loss or gradient was not finite"}, [](const R& s, Row& r) { r.add(i64{s.skipped}); }},
       {{"/steps/tokens", int64, {}, "token", "tokens of the global batch"}, [](const R& s, Row& r) { r.add(s.tokens); }},
       {{"/steps/seconds", float64, {}, "s", "wall time of the step on rank 0"}, [](const R& s, Row& r) { r.add(s.seconds); }},
       {{"/steps/tokens_per_second", float64, {}, "token/s", "tokens over seconds"},

@@ -6,6 +6,7 @@
 #include <regex>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/text.hpp"
 
 namespace pleiad::sweep {
 
@@ -74,18 +75,6 @@ std::string job_name(const Submission& s, const std::string& what) {
   return name;
 }
 
-/// Seconds of a time limit in SLURM's notation; negative if it is none.
-i64 seconds_of(const std::string& time) {
-  std::smatch m;
-  const auto number = [&m](std::size_t i) { return m[i].matched ? std::stoll(m[i].str()) : 0; };
-  if (std::regex_match(time, m, std::regex(R"((\d{1,6})(?::(\d{1,2}))?)"))) return number(1) * 60 + number(2);
-  if (std::regex_match(time, m, std::regex(R"((\d{1,6}):(\d{1,2}):(\d{1,2}))"))) return number(1) * 3600 + number(2) * 60 + number(3);
-  if (std::regex_match(time, m, std::regex(R"((\d{1,4})-(\d{1,2})(?::(\d{1,2}))?(?::(\d{1,2}))?)"))) {
-    return number(1) * 86400 + number(2) * 3600 + number(3) * 60 + number(4);
-  }
-  return -1;
-}
-
 void require_one_of(const char* option, const std::string& value, const std::vector<std::string>& allowed) {
   if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) user_error("--{} {}: must be one of {}", option, value, fmt::join(allowed, ", "));
 }
@@ -133,7 +122,7 @@ void check_slurm_options(const SlurmOptions& o) {
     }
     if (o.ranks_per_node % o.ranks_per_numa != 0) user_error("--ranks-per-node {}: must be a multiple of --ranks-per-numa {}", o.ranks_per_node, o.ranks_per_numa);
   }
-  const i64 limit = o.time.empty() ? 0 : seconds_of(o.time);
+  const i64 limit = o.time.empty() ? 0 : seconds_of_time_limit(o.time);
   if (limit < 0) user_error("--time {}: must be minutes, hours:minutes:seconds, days-hours, or another of sbatch's notations", o.time);
   if (limit > 0 && o.signal >= limit) user_error("--signal {}: must be less than the {} seconds of --time {}", o.signal, limit, o.time);
   if (o.signal > 65535) user_error("--signal {}: must be at most 65535 seconds", o.signal);

@@ -22,6 +22,9 @@ TrainConfig TrainConfig::read(Spec& t, Spec& checkpoint) {
   c.sample_tokens = t.integer("sample_tokens", 120, 0, 1 << 20, "tokens of a text sample; 0: none");
   c.adam = AdamConfig::read(t);
   c.schedule = Schedule::read(t, c.steps);
+  const std::string bad = t.choice("bad_numbers", "stop", {"stop", "skip", "roll_back"}, "what a step does whose loss or gradient is NaN or infinite: end the run, pass over its batch, or go back to the newest checkpoint and on with later batches");
+  c.bad_numbers = bad == "stop" ? BadNumberPolicy::stop : bad == "skip" ? BadNumberPolicy::skip : BadNumberPolicy::roll_back;
+  c.bad_steps_most = t.integer("bad_steps_most", 10, 1, big, "skip and roll_back: so many such steps end the run all the same");
   c.checkpoint_every = checkpoint.integer("every", 200, 0, big, "steps between checkpoints; 0: only at the end");
   return c;
 }
@@ -55,23 +58,25 @@ void Trainer::balance(const PlacementConfig& config, RebuildModel rebuild) {
   rebuild_ = std::move(rebuild);
 }
 
-void Trainer::run(TrainState& state, i64 last_step, const StopRequest& stop) {
+PartEnd Trainer::run(TrainState& state, i64 last_step, const StopRequest& stop) {
   state.params.allocate_grads(lanes_.my_lanes().count);
   stop_ = stop;
   part_begin_ = state.step;
   times_.note_intervals(is_traced(state.step + 1));
   while (state.step < last_step && !stopping_) {
-    step(state);
-    after_step(state, state.step == last_step);
+    if (!step(state)) return give_up(state);
+    if (!after_step(state, state.step == last_step)) return PartEnd::bad_numbers;
     if (balancer_ && !stopping_ && balancer_->due(state.step, last_step - state.step)) rebalance(state, last_step - state.step);
   }
+  return state.step < last_step ? PartEnd::stopped : PartEnd::done;
 }
 
 bool Trainer::is_traced(i64 step) const {
   return config_.trace_every > 0 && (step == part_begin_ + 2 || step % config_.trace_every == 0);
 }
 
-void Trainer::step(TrainState& state) {
+/// False if it has numbers that are not finite and is not to be passed over: the state is then that before the step.
+bool Trainer::step(TrainState& state) {
   step_begin_ = Stopwatch::now();
   whereabouts().begin_step(state.step + 1);
   state.validation_loss.reset();
@@ -79,7 +84,7 @@ void Trainer::step(TrainState& state) {
   model::Batch batch;
   {
     PhaseTimes::Scope phase(times_, Phase::data);
-    batch = source_.training(state.step, lanes_);
+    batch = source_.training(state.data_cursor(), lanes_);
   }
   model::StepContext context{grid_, lanes_, times_, config_.seed, state.step, true};
   context.listener = &gradients_;
@@ -94,13 +99,45 @@ void Trainer::step(TrainState& state) {
     norm = gradient_norm(state.params, grid_);
   }
   const double rate = config_.schedule.at(state.step);
-  {
+  const bool good = std::isfinite(norm) && std::isfinite(trace_.report.total);
+  if (!good && !passes_over(state, norm)) return false;
+  if (good) {
     PhaseTimes::Scope phase(times_, Phase::optimizer);
     state.adam.step(state.params, rate, clip_scale(norm, config_.grad_clip), state.step + 1);
     model_->update_buffers(state.params, context, trace_);
   }
   ++state.step;
   report(state, batch, rate, norm, watch.seconds());
+  return true;
+}
+
+/// Says where numbers that are not finite came from, and whether the run goes on with the next batch as if this one had not been.
+bool Trainer::passes_over(TrainState& state, double norm) {
+  PhaseTimes::Scope phase(times_, Phase::metrics);
+  bad_ = find_bad_numbers(state.params, *model_, trace_, grid_);
+  bad_.step = state.step + 1;
+  bad_.loss = trace_.report.total;
+  bad_.norm = norm;
+  const bool too_many = state.bad_steps + 1 >= config_.bad_steps_most;
+  const bool skip = config_.bad_numbers == BadNumberPolicy::skip && !too_many;
+  state.bad_steps += config_.bad_numbers != BadNumberPolicy::stop;
+  const bool back = config_.bad_numbers == BadNumberPolicy::roll_back && !too_many;
+  const std::string then = skip   ? "no update is made, on with the next batch"
+                           : back ? "back to the newest checkpoint, and on from there with the batches after this one"
+                           : config_.bad_numbers == BadNumberPolicy::stop
+                               ? "the run ends (train.bad_numbers = stop)"
+                               : fmt::format("the run ends: bad step {} (train.bad_steps_most)", config_.bad_steps_most);
+  for (MetricSink* sink : sinks_) sink->on_bad_numbers(bad_, then);
+  return skip;
+}
+
+/// After a step that was not made: saves the state before it, which is good unless its weights are what is not finite.
+PartEnd Trainer::give_up(TrainState& state) {
+  if (config_.bad_numbers == BadNumberPolicy::roll_back && state.bad_steps < config_.bad_steps_most) return PartEnd::roll_back;
+  const BadNumbers of_step = bad_;
+  save(state);
+  bad_ = of_step;
+  return PartEnd::bad_numbers;
 }
 
 void Trainer::report(const TrainState& state, const model::Batch& batch, double rate, double norm, double seconds) {
@@ -111,6 +148,7 @@ void Trainer::report(const TrainState& state, const model::Batch& batch, double 
   r.loss = trace_.report;
   r.learning_rate = rate;
   r.grad_norm = norm;
+  r.skipped = !(std::isfinite(norm) && std::isfinite(trace_.report.total));
   r.seconds = seconds;
   r.tokens = lanes_.tokens();
   const std::vector<PhaseInterval> intervals = times_.take_intervals();
@@ -232,7 +270,8 @@ std::vector<std::int32_t> Trainer::sample_text(const ParamSet& params) const {
   return text;
 }
 
-void Trainer::after_step(TrainState& state, bool last) {
+/// False if the state turns out to hold numbers that are not finite.
+bool Trainer::after_step(TrainState& state, bool last) {
   const auto due = [&](i64 every) { return last || (every > 0 && state.step % every == 0); };
   if (due(config_.eval_every)) {
     const EvalReport report = evaluate(*model_, state.params, source_, grid_, config_.lanes, config_.batch, config_.eval_windows, times_);
@@ -243,13 +282,24 @@ void Trainer::after_step(TrainState& state, bool last) {
     const Sample sample{state.step, samples_.prompt, sample_text(state.params)};
     for (MetricSink* sink : sinks_) sink->on_sample(sample);
   }
-  if (due(config_.checkpoint_every) || stopping_) {
-    for (MetricSink* sink : sinks_) sink->flush();
-    PhaseTimes::Scope phase(times_, Phase::checkpoint);
-    const Stopwatch watch;
-    const i64 bytes = store_.save(state);
-    for (MetricSink* sink : sinks_) sink->on_checkpoint(state.step, watch.seconds(), bytes);
+  return !(due(config_.checkpoint_every) || stopping_) || save(state);
+}
+
+/// False, and nothing is written, if the state holds numbers that are not finite: an update can overflow though loss and gradient did not.
+bool Trainer::save(const TrainState& state) {
+  for (MetricSink* sink : sinks_) sink->flush();
+  PhaseTimes::Scope phase(times_, Phase::checkpoint);
+  BadNumbers bad = find_bad_state(state.params, state.adam, grid_.world());
+  if (!bad.where.empty()) {
+    bad_ = bad;
+    bad_.step = state.step;
+    for (MetricSink* sink : sinks_) sink->on_bad_numbers(bad_, "the state is not saved and the run ends");
+    return false;
   }
+  const Stopwatch watch;
+  const i64 bytes = store_.save(state);
+  for (MetricSink* sink : sinks_) sink->on_checkpoint(state.step, watch.seconds(), bytes);
+  return true;
 }
 
 }  // namespace pleiad::train

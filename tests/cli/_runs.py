@@ -7,6 +7,7 @@ _runs.py near TOLERANCE A B   relative difference of losses over the whole curve
 _runs.py differ A B           the opposite of near 0: the weights are not the same bits
 _runs.py routing A EVERY      routing.h5 of A has every EVERY-th step, its entries add up, and they give the counts of run.h5
 _runs.py sampled FULL SOME    the steps of routing.h5 of SOME are the same entries in that of FULL
+_runs.py finite RUN           every checkpoint of RUN holds finite numbers only
 _runs.py traffic DRY REAL N   sent bytes and messages of a dry run on one rank equal the sum over the ranks of a real run on N
 """
 import glob
@@ -87,6 +88,15 @@ def same(a, b, only_common=False):
 
 def continued(a, b):
     return same(a, b, only_common=True)
+
+
+def finite(run):
+    problems = []
+    for path in glob.glob(os.path.join(run, "checkpoints", "step-*.h5")):
+        with h5py.File(path, "r") as file:
+            found = datasets(file, ["params", "adam"])
+        problems += [f"{path}: {name} is not finite" for name, value in found.items() if not np.all(np.isfinite(value))]
+    return problems
 
 
 def near(tolerance, a, b):
@@ -177,7 +187,7 @@ def main():
     if command == "differ":
         found = [] if differences("checkpoint", weights(arguments[0]), weights(arguments[1])) else ["the weights are the same bits"]
     else:
-        found = {"same": same, "continued": continued, "near": near, "traffic": traffic, "routing": routing, "sampled": sampled}[command](*arguments)
+        found = {"same": same, "continued": continued, "finite": finite, "near": near, "traffic": traffic, "routing": routing, "sampled": sampled}[command](*arguments)
     print("\n".join(found[:12]))
     return 1 if found else 0
 

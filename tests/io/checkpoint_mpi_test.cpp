@@ -254,7 +254,9 @@ TEST_F(Checkpoint, OfTheLeastLossStaysBesideTheNewest) {
   const std::vector<std::optional<double>> loss = {none, 3.0, 1.5, none, 2.0, 1.5, 1.0, none, none};
   const std::vector<std::vector<i64>> kept = {{0}, {0, 1}, {1, 2}, {2, 3}, {2, 3, 4}, {2, 4, 5}, {5, 6}, {6, 7}, {6, 7, 8}};
   for (i64 step = 0; step < 9; ++step) {
-    store.save({all.params, *all.adam, step, loss[step]});
+    train::TrainState state{all.params, *all.adam, step};
+    state.validation_loss = loss[step];
+    store.save(state);
     EXPECT_EQ(steps(), kept[step]) << "after step " << step;
   }
 }

@@ -1,6 +1,6 @@
 // The commands of the program: each parses its own arguments and returns the exit code. Exit codes: 0 done; 1 a comparison failed
-// (verify, bench); 2 the user can mend it; 3 an internal error; 75 stopped by a signal after saving, start it again; 76 ended by
-// the watchdog because nothing moved any more.
+// (verify, bench); 2 the user can mend it; 3 an internal error; 4 training gave numbers that are not finite; 75 stopped by a signal or its time
+// budget after saving, start it again; 76 ended by the watchdog because nothing moved any more.
 #pragma once
 #include <string>
 #include <vector>
@@ -11,7 +11,7 @@ namespace pleiad::app {
 
 using Arguments = std::vector<std::string>;
 
-inline constexpr int k_exit_ok = 0, k_exit_mismatch = 1, k_exit_user = 2, k_exit_internal = 3, k_exit_stopped = 75, k_exit_stalled = 76;
+inline constexpr int k_exit_ok = 0, k_exit_mismatch = 1, k_exit_user = 2, k_exit_internal = 3, k_exit_bad_numbers = 4, k_exit_stopped = 75, k_exit_stalled = 76;
 
 struct Command {
   std::string name, summary;

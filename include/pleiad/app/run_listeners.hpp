@@ -19,8 +19,8 @@ class RunListeners {
   std::vector<train::MetricSink*> sinks();
   /// What a person should know at the start. collective.
   void greet();
-  /// Closes the record of `steps` updates and sums up on the terminal. collective.
-  void say_goodbye(i64 steps);
+  /// Closes the record of `steps` updates and sums up on the terminal; `ending` says why there are no more, empty if all are done. collective.
+  void say_goodbye(i64 steps, const std::string& ending);
 
  private:
   void open_records(const io::RunDescription& run);

@@ -1,6 +1,6 @@
 // What every command reads of the sections that are not the model's: [data], [train] and [checkpoint].
 #pragma once
-#include "pleiad/app/config.hpp"
+#include "pleiad/app/time_budget.hpp"
 #include "pleiad/train/trainer.hpp"
 
 namespace pleiad::app {
@@ -9,6 +9,7 @@ struct RunOptions {
   std::string corpus, prompt;
   train::TrainConfig train;
   i64 keep = 3;
+  TimeBudgetConfig time;
   static RunOptions read(Config& config);
 };
 

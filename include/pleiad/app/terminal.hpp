@@ -26,6 +26,7 @@ class Terminal : public train::MetricSink {
   void on_evaluation(i64 step, const train::EvalReport& report) override;
   void on_sample(const train::Sample& sample) override;
   void on_checkpoint(i64 step, double seconds, i64 bytes) override;
+  void on_bad_numbers(const train::BadNumbers& bad, const std::string& then) override;
   void on_placement(const train::PlacementRecord& record) override;
   /// Seconds per phase over the run: least, mean and most over ranks, and share of the step.
   void phase_table();

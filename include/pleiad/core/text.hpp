@@ -1,6 +1,8 @@
-// Text on its way to a terminal or a table.
+// Text on its way to a terminal or a table, and from people.
 #pragma once
 #include <string>
+
+#include "pleiad/core/real.hpp"
 
 namespace pleiad {
 
@@ -8,5 +10,7 @@ namespace pleiad {
 std::string harmless(std::string text);
 /// A field of a CSV file (RFC 4180): in quotes where it holds a comma, a quote or a line end.
 std::string csv_field(const std::string& text);
+/// Seconds of a time limit in SLURM's notation: minutes, minutes:seconds, hours:minutes:seconds, days-hours and so on; -1 if it is none.
+i64 seconds_of_time_limit(const std::string& time);
 
 }  // namespace pleiad

@@ -26,6 +26,7 @@ struct CheckpointInfo {
   std::vector<std::string> labels = {};  ///< of a classifier
   std::string init_checkpoint = {};      ///< base name of the file its run started from; empty: random weights
   i64 init_step = 0;                     ///< updates that one had done
+  i64 batches_passed_over = 0, bad_steps = 0;  ///< as in train::TrainState
   /// Notes that the run starts from the weights in file `path`, which `updates` updates made.
   void start_from(const std::string& path, i64 updates);
 };

@@ -1,5 +1,6 @@
 // What a run reports, and to whom: io writes it to run.h5, app shows it on the terminal.
 #pragma once
+#include "pleiad/train/bad_numbers.hpp"
 #include "pleiad/train/evaluate.hpp"
 #include "pleiad/train/routing_snapshot.hpp"
 #include "pleiad/train/step_trace.hpp"
@@ -11,6 +12,7 @@ struct StepRecord {
   model::LossReport loss;       ///< before the update
   double learning_rate = 0;
   double grad_norm = 0;         ///< before clipping
+  bool skipped = false;         ///< no update was made, because these are not finite
   double seconds = 0;           ///< wall time of the step on rank 0
   i64 tokens = 0;               ///< of the global batch
   double flops = 0;             ///< forward and backward of the whole batch, kept assignments, multiply-add = 2
@@ -54,6 +56,8 @@ class MetricSink {
   virtual void on_sample(const Sample& sample) = 0;
   virtual void on_checkpoint(i64 step, double seconds, i64 bytes) = 0;
   virtual void on_placement(const PlacementRecord&) {}
+  /// `then`: what is done about it, in words.
+  virtual void on_bad_numbers(const BadNumbers&, const std::string& /*then*/) {}
   /// What was reported must survive a kill from here on; called before a checkpoint is written.
   virtual void flush() {}
 };

@@ -22,6 +22,8 @@ struct TrainConfig {
   i64 trace_every = 0;   ///< steps between those whose phases are traced, beside step 2 of each part; 0: none
   AdamConfig adam;
   Schedule schedule;
+  BadNumberPolicy bad_numbers = BadNumberPolicy::stop;
+  i64 bad_steps_most = 10;  ///< with so many bad steps a run stops, whatever the policy
   static TrainConfig read(Spec& train, Spec& checkpoint);
   void read_metrics(Spec& metrics);
 };
@@ -35,6 +37,9 @@ struct SamplePlan {
 /// Whether somebody wants this rank to stop; asked once per step.
 using StopRequest = std::function<bool()>;
 
+/// Why run() returned: all updates are done; somebody wanted it to stop; numbers that are not finite, and the run must end, or go back to its newest checkpoint.
+enum class PartEnd { done, stopped, bad_numbers, roll_back };
+
 class Trainer {
  public:
   /// All references must outlive the trainer. `sinks` is empty except on rank 0. collective.
@@ -46,18 +51,24 @@ class Trainer {
   void balance(const PlacementConfig& config, RebuildModel rebuild);
 
   /// Trains until `last_step` updates are done, evaluating, sampling and saving as configured; saves and evaluates at the end. If `stop` says
-  /// so on any rank, all stop at the same step edge, save, and leave the rest as if the run had been killed there; state.step tells. collective.
-  void run(TrainState& state, i64 last_step, const StopRequest& stop = {});
+  /// so on any rank, all stop at the same step edge, save, and leave the rest as if the run had been killed there; state.step tells. A step
+  /// whose loss or gradient is not finite changes no weight and is never saved. collective.
+  PartEnd run(TrainState& state, i64 last_step, const StopRequest& stop = {});
+  /// After PartEnd::bad_numbers or roll_back.
+  const BadNumbers& bad_numbers() const { return bad_; }
 
  private:
-  void step(TrainState& state);
+  bool step(TrainState& state);
+  bool passes_over(TrainState& state, double norm);
+  PartEnd give_up(TrainState& state);
   bool is_traced(i64 step) const;
   void report(const TrainState& state, const model::Batch& batch, double rate, double norm, double seconds);
   void gather_times(StepRecord& record);
   void report_layers(const model::Batch& batch, StepRecord& record) const;
   std::vector<i64> own_pairs() const;
   void report_ranks(StepRecord& record) const;
-  void after_step(TrainState& state, bool last);
+  bool after_step(TrainState& state, bool last);
+  bool save(const TrainState& state);
   void rebalance(TrainState& state, i64 left);
   std::vector<std::int32_t> sample_text(const ParamSet& params) const;
 
@@ -76,6 +87,7 @@ class Trainer {
   RebuildModel rebuild_;
   StopRequest stop_;
   bool stopping_ = false;  // the same on all ranks
+  BadNumbers bad_;
   model::ModelTrace trace_;
   i64 part_begin_ = 0;                         // updates done when this part of the run began
   const i64 epoch_ = epoch_of_stopwatch();     // once, so that a clock that is set does not tear intervals apart
