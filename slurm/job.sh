@@ -105,7 +105,7 @@ done
 launched=""
 if [[ -n $reminder ]]; then kill "$reminder" 2>/dev/null || true; fi
 # The run looks at the clock, too (checkpoint.time_budget), and may have left before the signal.
-if [[ -z $why && $code == 75 ]] && tail -n 20 "$run/output.txt" | grep -q 'stopped by its time budget'; then why=limit; fi
+if [[ -z $why && $code == 75 ]] && grep -q 'stopped by its time budget' <(tail -n 20 "$run/output.txt"); then why=limit; fi
 # 138: the signal came before anybody was there to hear it. The run is as it was.
 if [[ -n $why && $code == 138 ]]; then code=75; fi
 echo "end $(date +%s) code=$code" >>"$run/attempts.txt"
