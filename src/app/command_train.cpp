@@ -45,7 +45,7 @@ train::PartEnd run_part(const comm::Communicator& world, TrainRequest& request, 
   train::Adam adam(config.adam, job.setup.params);
   train::TrainState state{job.setup.params, adam, 0};
   const io::CheckpointInfo info = set_start(job, state);
-  io::CheckpointFolder store(job.setup.grid, request.out + "/checkpoints", job.options.keep, info);
+  io::CheckpointFolder store(job.setup.grid, request.out + "/checkpoints", job.options.keep, info, job.options.files);
 
   // Who listens.
   const RunLock lock(world, request.out);

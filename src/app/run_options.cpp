@@ -11,6 +11,8 @@ RunOptions RunOptions::read(Config& config) {
   o.train.read_metrics(config.section("metrics"));
   Spec& checkpoint = config.section("checkpoint");
   o.keep = checkpoint.integer("keep", 3, 0, i64{1} << 30, "newest checkpoints to keep; 0: all");
+  const std::string files = checkpoint.choice("files", "one", {"one", "per_node"}, "one file that all ranks write together, or for file systems where that is slow one of each node and one that names these");
+  o.files = files == "one" ? io::CheckpointFiles::one : io::CheckpointFiles::per_node;
   o.time = TimeBudgetConfig::read(checkpoint);
   return o;
 }

@@ -133,6 +133,14 @@ void H5File::verify() const {
   }
 }
 
+i64 H5File::content() const {
+  std::vector<std::string> datasets;
+  find_datasets(*this, "/", datasets);
+  std::uint64_t sum = 0;
+  for (const std::string& dataset : datasets) sum += std::bit_cast<std::uint64_t>(integer(dataset, k_checksum));
+  return std::bit_cast<i64>(sum);
+}
+
 template void H5File::count_in<float>(const std::string&, const std::vector<Range>&, std::span<const float>);
 template void H5File::count_in<double>(const std::string&, const std::vector<Range>&, std::span<const double>);
 template void H5File::count_in<std::int32_t>(const std::string&, const std::vector<Range>&, std::span<const std::int32_t>);

@@ -100,4 +100,20 @@ check "... also with sums at home" cables_agree flat hierarchical
 check "bench_nodes" bash "$PLEIAD_SOURCE/experiments/bench_nodes" --repeats 1 --json bench.json --set model.width=16 --set model.heads=2 --set model.seq_len=8
 check "... each token once per node, and what the cables make of it" test "$(grep -c '"bytes_over_least":{"value":1.0,.*"of_bandwidth":{"value":[0-9]' bench.json)" == 2
 check "... and what hides behind experts" test "$(grep -c '"over_slower":{"value":[0-9].*"backward_over_slower"' bench.json)" == 3
+
+# ---- checkpoints with a file of each node ----
+parted() { timeout -k 5 100 bash "$nodes" -n 3 -r 2,1,2 -- "$PLEIAD" train --config tiny.ini --out parted --set checkpoint.files=per_node --set checkpoint.every=3 --stop-at 6; }
+check "3 nodes of 2, 1 and 2 ranks save a file each" parted
+parts() { local files=(parted/checkpoints/step-0000000006.*.part-?.h5) && [[ ${#files[@]} == 3 && -s parted/checkpoints/step-0000000006.h5 ]] || { ls -l parted/checkpoints; return 1; }; }
+check "... which are there" parts
+cp -r parted lost
+lost() { rm lost/checkpoints/step-0000000006.*.part-1.h5 && pleiad_on 2 train --resume lost >lost.txt 2>&1 && says lost.txt 'passed over a checkpoint: .*part-1.h5' 'going on from lost/checkpoints/step-0000000003.h5'; }
+check "... a checkpoint without one of its parts is passed over" lost
+check "... to the same bits" runs continued one lost
+goes_on() { timeout -k 5 100 bash "$nodes" -n 2 -r 2 -- "$PLEIAD" train --resume parted --set checkpoint.files="$1" "${@:2}"; }
+check "... 2 nodes of 2 ranks go on" goes_on per_node --stop-at 8
+check "... and 1 rank to the end, in one file" pleiad_on 1 train --resume parted --set checkpoint.files=one
+check "... to the same bits" runs continued one parted
+none_left() { ! ls parted/checkpoints/step-0000000003.* 2>/dev/null; }
+check "... parts of checkpoints that are gone are gone" none_left
 finish

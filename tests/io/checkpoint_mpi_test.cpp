@@ -116,6 +116,112 @@ TEST_F(Checkpoint, OfOneRankIsReadByAllWithDataGroupsToo) {
   expect_part_of(back, one);
 }
 
+/// A checkpoint in parts, as if so many ranks were on each node.
+std::string save_in_parts(State& s, const std::string& folder, i64 ranks_per_node, i64 step = 3) {
+  const comm::Communicator& world = s.grid.world();
+  const comm::Communicator node = world.split(world.rank() / ranks_per_node, world.rank());
+  const std::string path = fmt::format("{}/step-{:010d}.h5", folder, step);
+  write_checkpoint(s.grid, path, {step, {}, 7, "", Tokenizer(), "x"}, s.params, &*s.adam, &node);
+  return path;
+}
+
+std::vector<std::string> parts_in(const std::string& folder) {
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().filename().string().find(".part-") != std::string::npos) found.push_back(entry.path().string());
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+TEST_F(Checkpoint, InPartsIsReadByEachAloneAndByAllAndGoesOnInTheSameBits) {
+  for (const i64 each : {1, 2, 3}) {
+    State all(test::grid_of_all(), true), truth(test::grid_of_me(), true), alone(test::grid_of_me(), false), again(test::grid_of_all(), false);
+    const std::string folder = at(fmt::format("parts_{}", each));
+    if (comm_.root()) std::filesystem::create_directory(folder);
+    comm::barrier(comm_);
+    const std::string path = save_in_parts(all, folder, each);
+    EXPECT_EQ(static_cast<i64>(parts_in(folder).size()), (comm_.size() + each - 1) / each);
+    verify_checkpoint(comm_, path);
+    load_checkpoint(alone.grid, path, alone.params, &*alone.adam);
+    load_checkpoint(again.grid, path, again.params, &*again.adam);
+    expect_part_of(alone, truth);
+    expect_part_of(again, truth);
+    for (i64 number = 4; number <= 6; ++number) {
+      for (State* s : {&truth, &alone, &again}) s->update(number);
+    }
+    expect_part_of(alone, truth);
+    expect_part_of(again, truth);
+  }
+}
+
+TEST_F(Checkpoint, InPartsOfAnotherSaveOrDamagedOrMissingIsRefused) {
+  State all(test::grid_of_all(), true);
+  const std::string path = save_in_parts(all, folder_, 1), part = parts_in(folder_).front(), kept = part + ".kept";
+  comm::barrier(comm_);
+  const auto problem_with = [&](auto change) {
+    if (comm_.root()) {
+      std::filesystem::copy_file(part, kept, std::filesystem::copy_options::overwrite_existing);
+      change();
+    }
+    comm::barrier(comm_);
+    const std::string problem = test::problem_on_all(comm_, [&] { load_checkpoint(all.grid, path, all.params, &*all.adam); });
+    if (comm_.root()) std::filesystem::rename(kept, part);
+    comm::barrier(comm_);
+    return problem;
+  };
+  const auto expect_refused = [&](const char* why, auto change) {
+    const std::string problem = problem_with(change);
+    EXPECT_MENTIONS(problem, part);
+    EXPECT_MENTIONS(problem, why);
+  };
+  EXPECT_EQ(problem_with([] {}), "");
+  expect_refused("No such file", [&] { std::filesystem::remove(part); });
+  expect_refused("", [&] { std::filesystem::resize_file(part, 300); });
+  expect_refused("damaged", [&] {
+    H5File file = H5File::open_append(part);
+    file.write_rows<real>("/params/u", {{0, 1}}, std::vector<real>{77});
+    file.close();
+  });
+  // Whole, but not what was saved.
+  expect_refused("not the file that the checkpoint was saved with", [&] {
+    H5File file = H5File::open_append(part);
+    const std::vector<real> values(static_cast<std::size_t>(file.shape("/params/u")[0]), real{1});
+    file.write_rows<real>("/params/u", {{0, static_cast<i64>(values.size())}}, values);
+    ContentSum sum;
+    sum.add<real>(0, values);
+    file.set_attribute("/params/u", "checksum", sum.value());
+    file.close();
+  });
+}
+
+TEST_F(Checkpoint, PartsOfCheckpointsThatAreGoneGoToo) {
+  State all(test::grid_of_all(), true);
+  const std::string folder = at("kept");
+  CheckpointFolder store(all.grid, folder, 2, {0, {}, 7, "", Tokenizer(), "x"}, CheckpointFiles::per_node);
+  i64 size = 0;
+  for (i64 step = 0; step < 5; ++step) {
+    size = store.save({all.params, *all.adam, step});
+    EXPECT_EQ(static_cast<i64>(parts_in(folder).size()), std::min<i64>(step + 1, 2)) << "all ranks are on one node";
+  }
+  EXPECT_GT(size, 0);
+  store.save({all.params, *all.adam, 4});  // again: other parts take their place
+  const std::vector<std::string> parts = parts_in(folder);
+  ASSERT_EQ(parts.size(), 2U);
+  comm::barrier(comm_);
+  // What a kill between the parts and the checkpoint leaves, and a foreign file.
+  if (comm_.root()) {
+    std::filesystem::copy_file(parts[0], folder + "/step-0000000009.0123456789abcdef.part-0.h5");
+    std::ofstream(folder + "/step-0000000004.notes.txt") << "mine";
+  }
+  comm::barrier(comm_);
+  std::vector<std::string> passed_over;
+  EXPECT_EQ(newest_whole_checkpoint(comm_, folder, passed_over), folder + "/step-0000000004.h5");
+  store.save({all.params, *all.adam, 5});
+  EXPECT_EQ(parts_in(folder).size(), 2U);
+  EXPECT_TRUE(std::filesystem::exists(folder + "/step-0000000004.notes.txt"));
+}
+
 TEST_F(Checkpoint, HoldsMomentsOfTouchedRowsAscending) {
   State all(test::grid_of_all(), true);
   const H5File file = open_for_all(comm_, save(all, folder_));

@@ -31,10 +31,15 @@ struct CheckpointInfo {
   void start_from(const std::string& path, i64 updates);
 };
 
+/// One file, which all ranks write together; or for file systems where that is slow one of each node with its experts, and one that names these.
+enum class CheckpointFiles { one, per_node };
+
 class CheckpointFolder : public train::CheckpointStore {
  public:
-  /// Saves step-N.h5 into `folder` (made on demand) and keeps the newest `keep` of them and the one with the least held-out loss. grid must outlive this.
-  CheckpointFolder(const comm::ProcessGrid& grid, std::string folder, i64 keep, CheckpointInfo info);
+  /// Saves step-N.h5 into `folder` (made on demand) and keeps the newest `keep` of them and the one with the least held-out loss. grid must outlive
+  /// this. collective.
+  CheckpointFolder(const comm::ProcessGrid& grid, std::string folder, i64 keep, CheckpointInfo info,
+                   CheckpointFiles files = CheckpointFiles::one);
   i64 save(const train::TrainState& state) override;
 
  private:
@@ -42,10 +47,15 @@ class CheckpointFolder : public train::CheckpointStore {
   std::string folder_;
   i64 keep_;
   CheckpointInfo info_;
+  std::optional<comm::Communicator> node_;  // of per_node
 };
 
-/// One checkpoint file, without moments if `adam` is null; info.step is its step. Replaces `path` only once it is whole. collective.
-void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, const CheckpointInfo& info, ParamSet& params, train::Adam* adam);
+/// One checkpoint, without moments if `adam` is null; info.step is its step. With `node`, the ranks that share a file for their experts, it has parts, beside
+/// `path`. Replaces `path` only once it is whole. collective.
+void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, const CheckpointInfo& info, ParamSet& params, train::Adam* adam,
+                      const comm::Communicator* node = nullptr);
+/// UserError on all ranks unless all its checksums agree, parts included. collective.
+void verify_checkpoint(const comm::Communicator& comm, const std::string& path);
 /// Path of the newest checkpoint in a folder; empty if there is none. Local.
 std::string newest_checkpoint(const std::string& folder);
 /// Path of the newest checkpoint in a folder; empty if there is none. Rank 0 looks, all get the answer. collective.

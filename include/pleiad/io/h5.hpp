@@ -51,6 +51,8 @@ class H5File {
   void seal() { sums_.emplace(); }
   /// UserError that names the first part of the file whose checksum is missing or does not agree. Every rank reads its share. collective.
   void verify() const;
+  /// Sum, modulo 2^64, of the checksums of all datasets. pre: sealed and closed when it was written.
+  i64 content() const;
   /// Most bytes of a rank in one transfer of rows or of a whole dataset (at least one row); larger ones go in pieces, because MPI counts
   /// bytes in an int. The same on all ranks. For tests; 1 GiB.
   void set_piece_bytes(i64 bytes) { piece_bytes_ = bytes; }

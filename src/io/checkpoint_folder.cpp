@@ -1,0 +1,150 @@
+// The folder of a run's checkpoints: which are there, which stay.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <set>
+#include <sstream>
+
+#include "checkpoint_parts.hpp"
+#include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/collectives.hpp"
+#include "pleiad/io/checkpoint_h5.hpp"
+
+namespace pleiad::io {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Ascending by step.
+std::vector<fs::path> checkpoints_in(const std::string& folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && name.ends_with(".h5") && !detail::is_part(name)) files.push_back(entry.path());
+  }
+  std::ranges::sort(files);  // numbers are zero-padded
+  return files;
+}
+
+/// The held-out loss that a checkpoint says its weights have; infinite if none was measured or the file cannot be read.
+double loss_of(const fs::path& path) {
+  try {
+    const H5File file = H5File::open(path.string());
+    if (file.has_attribute("/", "validation_loss")) return file.number("/", "validation_loss");
+  } catch (const UserError&) {
+  }
+  return std::numeric_limits<double>::infinity();
+}
+
+/// Removes all but the newest `keep` and the best.
+void remove_old(const std::vector<fs::path>& all, i64 keep) {
+  if (keep == 0 || static_cast<i64>(all.size()) <= keep) return;
+  std::vector<double> loss;
+  for (const fs::path& path : all) loss.push_back(loss_of(path));
+  const std::size_t best = static_cast<std::size_t>(std::ranges::min_element(loss) - loss.begin());
+  for (std::size_t i = 0; i + static_cast<std::size_t>(keep) < all.size(); ++i) {
+    if (i != best || std::isinf(loss[i])) fs::remove(all[i]);  // its parts: remove_left_over()
+  }
+}
+
+/// The parts that a checkpoint names, as paths; none if it cannot be read.
+std::vector<std::string> parts_of(const fs::path& path) {
+  try {
+    return detail::Parts::of(H5File::open(path.string())).files();
+  } catch (const UserError&) {
+    return {};
+  }
+}
+
+/// Removes what kills during earlier saves left behind, and parts that no checkpoint names. Those of a checkpoint that cannot be read stay.
+void remove_left_over(const std::string& folder) {
+  std::set<std::string> named;
+  for (const fs::path& path : checkpoints_in(folder)) {
+    for (const std::string& part : parts_of(path)) named.insert(fs::path(part).filename().string());
+  }
+  std::vector<fs::path> gone;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const bool unfinished = entry.path().extension().string() == temporary_name("");
+    // STEM.SAVE.part-K.h5
+    const fs::path owner = entry.path().parent_path() / (name.substr(0, name.find('.')) + ".h5");
+    const bool orphan = detail::is_part(name) && !named.count(name) && (!fs::exists(owner) || !parts_of(owner).empty());
+    if (unfinished || orphan) gone.push_back(entry.path());
+  }
+  for (const fs::path& path : gone) fs::remove(path);
+}
+
+}  // namespace
+
+CheckpointFolder::CheckpointFolder(const comm::ProcessGrid& grid, std::string folder, i64 keep, CheckpointInfo info, CheckpointFiles files)
+    : grid_(grid), folder_(std::move(folder)), keep_(keep), info_(std::move(info)) {
+  if (files == CheckpointFiles::per_node) node_.emplace(grid.world().node());
+}
+
+i64 CheckpointFolder::save(const train::TrainState& state) {
+  const comm::Communicator& world = grid_.world();
+  const std::string path = fmt::format("{}/step-{:010d}.h5", folder_, state.step);
+  // What rank 0 does in the folder, as an error of all.
+  const auto in_folder = [&](auto action) {
+    comm::agree_on(world, [&] {
+      try {
+        if (world.root()) action();
+      } catch (const fs::filesystem_error& e) {
+        user_error("{}: {}", folder_, e.code().message());
+      }
+    });
+  };
+  in_folder([&] {
+    fs::create_directories(folder_);
+    remove_left_over(folder_);
+  });
+  info_.step = state.step;
+  info_.batches_passed_over = state.batches_passed_over;
+  info_.bad_steps = state.bad_steps;
+  info_.validation_loss = state.validation_loss;
+  write_checkpoint(grid_, path, info_, state.params, &state.adam, node_ ? &*node_ : nullptr);
+
+  i64 size = 0;
+  in_folder([&] {
+    size = static_cast<i64>(fs::file_size(path));
+    for (const std::string& part : parts_of(path)) size += static_cast<i64>(fs::file_size(part));
+    remove_old(checkpoints_in(folder_), keep_);  // only once the new one is safe
+    remove_left_over(folder_);
+  });
+  return comm::max_over<i64>(world, size);
+}
+
+std::string newest_checkpoint(const std::string& folder) {
+  const std::vector<fs::path> all = checkpoints_in(folder);
+  return all.empty() ? "" : all.back().string();
+}
+
+std::string newest_checkpoint(const comm::Communicator& comm, const std::string& folder) {
+  return comm::broadcast(comm, comm.root() ? newest_checkpoint(folder) : "");
+}
+
+std::string newest_whole_checkpoint(const comm::Communicator& comm, const std::string& folder, std::vector<std::string>& passed_over) {
+  std::string list;
+  if (comm.root()) {
+    for (const fs::path& path : checkpoints_in(folder)) list += path.string() + "\n";
+  }
+  std::istringstream in(comm::broadcast(comm, list));
+  std::vector<std::string> all;
+  for (std::string path; std::getline(in, path);) all.push_back(path);
+  for (; !all.empty(); all.pop_back()) {
+    try {
+      read_checkpoint_info(comm, all.back());
+      verify_checkpoint(comm, all.back());
+      return all.back();
+    } catch (const UserError& e) {
+      passed_over.push_back(e.what());
+    }
+  }
+  if (!passed_over.empty()) user_error("{}; no older checkpoint is whole", passed_over.front());
+  return "";
+}
+
+}  // namespace pleiad::io
