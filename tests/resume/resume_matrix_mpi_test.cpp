@@ -47,7 +47,6 @@ std::vector<Variant> variants() {
       if (value == "dense") experts = false;
       v.moe[key] = value;
     }
-    if (v.name.starts_with("hmoe")) v.moe.erase("expert_width"), v.moe["mean_width"] = "4";
     if (!experts) v.moe.erase("experts"), v.moe.erase("expert_width");
     if (v.name == "dense") v.moe.erase("layers");
     all.push_back(v);
