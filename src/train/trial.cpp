@@ -1,0 +1,50 @@
+#include "pleiad/train/trial.hpp"
+
+#include <algorithm>
+
+#include "pleiad/core/memory.hpp"
+
+namespace pleiad::train {
+
+TrialMemory try_step(const TrainConfig& config, const model::Model& model, TrainState& state, BatchSource& source, const comm::ProcessGrid& grid, i64 sequences,
+                     i64 windows) {
+  const Stopwatch watch;
+  return_freed_memory();
+  forget_peak();
+  TrialMemory m;
+  m.sequences = sequences;
+  m.before = process_memory().resident;
+  const i64 in_use = heap_in_use();
+  const LaneLayout lanes(config.lanes, sequences, model.config().seq_len, grid.world().size(), grid.world().rank());
+  PhaseTimes times;  // not those of the run
+  GradientSum gradients(grid, lanes, times);
+  model::ModelTrace trace;
+  const model::Batch batch = source.training(state.data_cursor(), lanes);
+  model::StepContext context{grid, lanes, times, config.seed, state.step, true};
+  context.listener = &gradients;
+  state.params.zero_grads();
+  model.forward(state.params, batch, context, trace);
+  gradients.begin(state.params);
+  model.backward(state.params, batch, context, trace);
+  gradients.finish();
+  m.kept = heap_in_use() - in_use;
+  m.step = process_memory().peak;
+  // As in the loop, while the trace of the step is there.
+  if (windows > 0) evaluate(model, state.params, source, grid, config.lanes, sequences, windows, times);
+  m.whole = process_memory().peak;
+  m.shared = process_memory().shared;
+  m.seconds = watch.seconds();
+  return m;
+}
+
+TrialMemory extended(const TrialMemory& one, const TrialMemory& two, i64 sequences) {
+  if (two.sequences == one.sequences) return two;
+  const double rest = static_cast<double>(sequences - two.sequences) / static_cast<double>(two.sequences - one.sequences);
+  const auto line = [&](i64 TrialMemory::*of) { return two.*of + static_cast<i64>(rest * static_cast<double>(std::max<i64>(two.*of - one.*of, 0))); };
+  TrialMemory m = two;
+  m.sequences = sequences;
+  for (i64 TrialMemory::*of : {&TrialMemory::step, &TrialMemory::whole, &TrialMemory::kept, &TrialMemory::shared}) m.*of = line(of);
+  return m;
+}
+
+}  // namespace pleiad::train
