@@ -86,7 +86,16 @@ double draws(const TrainJob& job, i64 steps) {
   return 0;
 }
 
-/// Trials of one and two sequences per lane, or of the batch itself where it has no more, extended to the batch.
+/// Sequences of a second trial after one of a sequence per lane that took so long: the batch, or half of it, where that is a matter of seconds.
+i64 worth_trying(const train::TrainConfig& config, double seconds_of_first) {
+  constexpr double k_patience = 3;
+  for (const i64 sequences : {config.batch, config.batch / 2}) {
+    if (seconds_of_first * static_cast<double>(sequences) < k_patience * static_cast<double>(config.lanes)) return std::max(sequences, 2 * config.lanes);
+  }
+  return 2 * config.lanes;
+}
+
+/// Trials of one sequence per lane and of more, extended to the batch; of the batch itself where it has no more than two per lane.
 train::TrialMemory try_batch(TrainJob& job, train::TrainState& state) {
   const train::TrainConfig& config = job.options.train;
   const ModelSetup& setup = job.setup;
@@ -101,8 +110,9 @@ train::TrialMemory try_batch(TrainJob& job, train::TrainState& state) {
   };
   if (batch <= 2 * config.lanes) return attempt(batch);
   const train::TrialMemory one = attempt(config.lanes);
-  before(one, 2 * config.lanes);
-  const train::TrialMemory two = attempt(2 * config.lanes);
+  const i64 more = worth_trying(config, comm::max_over<double>(setup.grid.world(), one.seconds));
+  before(one, more);
+  const train::TrialMemory two = attempt(more);
   train::TrialMemory all = train::extended(one, two, batch);
   all.seconds = one.seconds + two.seconds;
   // An evaluation has at most as many sequences at once as there are windows.

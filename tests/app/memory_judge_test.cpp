@@ -57,9 +57,17 @@ TEST(MemoryJudge, DistinctRows) {
 
 TEST(MemoryJudge, ParametersAreCountedAsTheyAreKept) {
   ParamSet params;
-  params.add({.name = "a", .shape = {64, 32}});
-  params.add({.name = "e", .shape = {16, 16}, .owner = Owner::expert, .expert = 0, .slot = 0, .family = "e"});
-  params.add({.name = "r", .shape = {1000, 16}, .owner = Owner::expert, .own_rows = 500, .family = "r"});
+  ParamInfo dense, expert, rows;
+  dense.name = "a";
+  dense.shape = {64, 32};
+  expert.name = expert.family = "e";
+  expert.shape = {16, 16};
+  expert.owner = rows.owner = Owner::expert;
+  expert.expert = expert.slot = 0;
+  rows.name = rows.family = "r";
+  rows.shape = {1000, 16};
+  rows.own_rows = 500;
+  for (const ParamInfo& p : {dense, expert, rows}) params.add(p);
   params.allocate();
   params.allocate_grads(4);
   train::Adam adam({}, params);

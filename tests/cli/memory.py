@@ -20,7 +20,7 @@ checks = p.Checks()
 CORPUS = "corpus.h5"
 checks.report("a small corpus", [r for r in [p.pleiad(["data", "synth", "--out", CORPUS, "--tokens", 60000, "--document", 128, "--seed", 5])] if r.code])
 
-BASE = {"data.corpus": CORPUS, "model.width": 192, "model.layers": 3, "model.heads": 4, "model.seq_len": 64, "moe.experts": 8, "moe.expert_width": 128,
+BASE = {"data.corpus": CORPUS, "model.width": 256, "model.layers": 4, "model.heads": 4, "model.seq_len": 64, "moe.experts": 8, "moe.expert_width": 128,
         "train.steps": 3, "train.batch_sequences": 32, "train.lanes": 4, "train.eval_windows": 32, "train.sample_tokens": 4, "train.warmup_steps": 1}
 WITHOUT = {"moe.experts", "moe.expert_width"}  # of variants with widths of their own
 SHAPES = {
@@ -28,7 +28,7 @@ SHAPES = {
     "attention": {"moe.preset": "switch", "model.seq_len": 512, "train.batch_sequences": 12, "train.eval_windows": 8, "model.width": 64},
     "experts": {"moe.preset": "gshard", "moe.experts": 16, "moe.expert_width": 1024, "model.layers": 2, "model.seq_len": 32},
     "few_windows": {"moe.preset": "gshard", "train.eval_windows": 3},
-    "small_batch": {"moe.preset": "gshard", "train.batch_sequences": 6},
+    "small_batch": {"moe.preset": "gshard", "train.batch_sequences": 7, "train.eval_windows": 14, "model.seq_len": 256},
 }
 PICKED = ["dense", "gshard", "hmoe_topp", "hypermoe", "damoe", "peer"]
 
