@@ -67,6 +67,7 @@ bool read_bench_request(const comm::Communicator& world, const std::string& kind
   for (const char* instead : {"config", "shape"}) {
     if (values.count(instead) && !r.cases.empty()) user_error("--case {}: does not go with --{}, which is measured in place of the standard cases", r.cases.front(), instead);
   }
+  if (!r.json.empty() && r.json == r.out) user_error("--out {}: is the file of --json too; give each its own", r.out);
   if (!r.json.empty()) require_new_file(world, "--json", r.json);
   if (!r.out.empty()) require_new_file(world, "--out", r.out);
   return true;

@@ -190,16 +190,17 @@ int bench_step(const comm::Communicator& world, const BenchRequest& request, Ben
 }
 
 /// What --list prints.
-int list_cases(const comm::Communicator& world, const std::string& kind) {
-  if (!world.root()) return k_exit_ok;
-  const auto print = [](const auto& cases) {
-    for (const auto& c : cases) std::cout << fmt::format("{:<16} {}\n", c.name, c.what);
+int list_cases(const comm::Communicator& world, const BenchRequest& request) {
+  const auto print = [&](const auto& cases) {
+    for (const auto& c : bench::chosen_cases(request.kind, cases, request.cases)) {
+      if (world.root()) std::cout << fmt::format("{:<16} {}\n", c.name, c.what);
+    }
   };
-  if (kind == "gemm") print(bench::product_cases());
-  if (kind == "layer") print(bench::layer_cases());
-  if (kind == "exchange") print(bench::exchange_cases());
-  if (kind == "overlap") print(bench::overlap_cases());
-  if (kind == "step") print(bench::step_cases());
+  if (request.kind == "gemm") print(bench::product_cases());
+  if (request.kind == "layer") print(bench::layer_cases());
+  if (request.kind == "exchange") print(bench::exchange_cases());
+  if (request.kind == "overlap") print(bench::overlap_cases());
+  if (request.kind == "step") print(bench::step_cases());
   return k_exit_ok;
 }
 
@@ -217,7 +218,7 @@ int run_bench(const comm::Communicator& world, const Arguments& arguments) {
   if (it == benches.end()) user_error("bench {}: must be gemm, layer, exchange, overlap or step", what.empty() ? "(nothing)" : what);
   BenchRequest request;
   if (!read_bench_request(world, what, {arguments.begin() + 1, arguments.end()}, request)) return k_exit_ok;
-  if (request.list) return list_cases(world, what);
+  if (request.list) return list_cases(world, request);
   BenchResults results(world, request);
   return it->second(world, request, results);
 }

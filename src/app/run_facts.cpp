@@ -28,13 +28,13 @@ std::string first_line_of_cpuinfo() {
 std::vector<std::pair<std::string, std::string>> environment_facts(const comm::Communicator& world) {
   char host[256] = "unknown";
   gethostname(host, sizeof(host) - 1);
-  const std::vector<char> all = comm::all_gather_v<char>(world, std::span<const char>((std::string(host) + " ").c_str(), std::strlen(host) + 1));
+  const std::vector<char> all = comm::all_gather_v<char>(world, std::span<const char>((" " + std::string(host)).c_str(), std::strlen(host) + 1));
   char date[64] = "";
   const std::time_t now = std::time(nullptr);
   std::strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));
   const core::BuildInfo build = core::build_info();
   std::vector<std::pair<std::string, std::string>> facts = {
-      {"started", date},         {"hosts", std::string(all.begin(), all.end()).substr(0, 8192)},
+      {"started", date},         {"hosts", std::string(all.begin() + 1, all.end()).substr(0, 8192)},
       {"cpu", first_line_of_cpuinfo()}, {"mpi", comm::mpi_description()},
       {"blas", ops::products_description()}, {"hdf5", io::h5_description()},
       {"compiler", std::string(build.compiler)}, {"build_type", std::string(build.build_type)},

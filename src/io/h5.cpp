@@ -7,6 +7,7 @@
 #include "h5_detail.hpp"
 
 #include <fcntl.h>
+#include <semaphore.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -144,6 +145,11 @@ void check_writable(const std::string& path, bool create) {
   ::close(fd);
 }
 
+/// Open MPI makes a semaphore for every file that several ranks of a node open, named after the file's last name, and takes it for a moment. A rank that is killed
+/// in that moment leaves it taken, and whoever opens a file of that name on this node later, its own run in the next attempt or any other, waits for ever. It guards
+/// a file pointer that we never use, so what others left, or have, can go. Without one, or with another MPI, this does nothing.
+void forget_semaphore(const std::string& path) { ::sem_unlink(("/OMPIO_" + std::filesystem::path(path).filename().string()).c_str()); }
+
 H5Id access_list(const comm::Communicator* comm, H5F_libver_t oldest) {
   H5Id list = plist_id(H5Pcreate(H5P_FILE_ACCESS));
   H5Pset_libver_bounds(list.get(), oldest, H5F_LIBVER_LATEST);
@@ -242,6 +248,7 @@ H5File H5File::create(const comm::Communicator& comm, const std::string& path) {
   comm::agree_on(comm, [&] { check_writable(path, false); });
   H5Id id;
   comm::agree_on(comm, [&] {
+    forget_semaphore(path);
     const H5Id access = access_list(&comm, H5F_LIBVER_V18);
     id = H5Id(need(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "create", "", path), H5Fclose);
   });
@@ -252,6 +259,7 @@ H5File H5File::open(const comm::Communicator& comm, const std::string& path) {
   open_for_all(comm, path);
   H5Id id;
   comm::agree_on(comm, [&] {
+    forget_semaphore(path);
     const H5Id access = access_list(&comm, H5F_LIBVER_V18);
     id = H5Id(need(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), "open", "", path), H5Fclose);
   });

@@ -58,10 +58,32 @@ def differences(what, left, right):
     return problems
 
 
+def add_parts(found, file, folder):
+    """What lies in files of the nodes (checkpoint.files = per_node) as if it lay in one."""
+    parts = []
+    for name in file["parts/files"].asstr()[()]:
+        with h5py.File(os.path.join(folder, name), "r") as part:
+            parts.append(datasets(part, ["params", "adam"]))
+    pieces = datasets(file, ["parts/pieces"])
+    for family, table in pieces.items():
+        family = family[len("parts/pieces/"):]
+        for name in (f"{group}/{family}" for group in ("params", "adam/first", "adam/second") if f"{group}/{family}" in parts[0]):
+            found[name] = np.zeros(max(begin + count for _, begin, count, _ in table), parts[0][name].dtype)
+            for part, begin, count, at in table:
+                found[name][begin:begin + count] = parts[part][name][at:at + count]
+        rows = f"adam/rows/{family}"
+        if f"{rows}/row" in parts[0]:
+            order = np.argsort(np.concatenate([part[f"{rows}/row"] for part in parts]))
+            for name in ("row", "update", "first", "second"):
+                found[f"{rows}/{name}"] = np.concatenate([part[f"{rows}/{name}"] for part in parts])[order]
+
+
 def weights(run):
     path = newest(run)
     with h5py.File(path, "r") as file:
         found = datasets(file, ["params", "adam", "expert_offset"])
+        if "parts" in file:
+            add_parts(found, file, os.path.dirname(path))
         found["step"] = np.asarray(file.attrs["step"])
         return found
 

@@ -5,7 +5,10 @@
 #include "support/problem.hpp"
 #include "support/temporary_folder.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <semaphore.h>
+#include <unistd.h>
 
 namespace pleiad::io {
 namespace {
@@ -113,6 +116,21 @@ TEST_F(H5MpiTest, ErrorsOfOneRankAreErrorsOfAll) {
   EXPECT_MENTIONS(problem_of([&] { f.read<float>("/y"); }), "cannot open '/y'");
   EXPECT_MENTIONS(problem_of([&] { f.text("/", "format"); }), "is missing");
   f.close();
+}
+
+// What is left where Open MPI took its semaphore for a file and was killed: a run that goes on saves under the same name and must not wait for it.
+TEST_F(H5MpiTest, ARankThatWasKilledWhileItOpenedTheFileHoldsUpNobody) {
+  for (const char* action : {"create", "open"}) {
+    const std::string name = comm::broadcast(comm_, fmt::format("taken-{}-{}.h5", action, getpid()));
+    if (std::string(action) == "open") H5File::create(comm_, at(name)).close();
+    sem_t* semaphore = comm_.root() ? sem_open(("/OMPIO_" + name).c_str(), O_CREAT, 0644, 0) : SEM_FAILED;
+    EXPECT_EQ(semaphore != SEM_FAILED, comm_.root());
+    comm::barrier(comm_);
+    std::string(action) == "open" ? H5File::open(comm_, at(name)).close() : H5File::create(comm_, at(name)).close();
+    if (!comm_.root()) continue;
+    sem_close(semaphore);
+    sem_unlink(("/OMPIO_" + name).c_str());
+  }
 }
 
 TEST_F(H5MpiTest, BadFilesAreOneError) {
