@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "pleiad/app/dry_run_report.hpp"
+#include "pleiad/app/memory_check.hpp"
 #include "pleiad/app/run_folder.hpp"
 #include "pleiad/app/run_listeners.hpp"
 #include "pleiad/app/stop_signal.hpp"
@@ -32,19 +33,21 @@ train::PartEnd run_part(const comm::Communicator& world, TrainRequest& request, 
   const train::TrainConfig& config = job.options.train;
   if (request.dry_run) {
     print_sizes(job.setup, config);
+    show_memory(job);
     return train::PartEnd::done;
   }
   if (job.finished_before()) {
     if (world.root()) std::cout << fmt::format("{}: all {} steps are done\n", request.out, config.steps);
     return train::PartEnd::done;
   }
-  if (!request.resume) make_run_folder(world, request.out);
   if (!budget) budget.emplace(job.options.time);
 
   // The state to start from, and where it is kept.
   train::Adam adam(config.adam, job.setup.params);
   train::TrainState state{job.setup.params, adam, 0};
   const io::CheckpointInfo info = set_start(job, state);
+  predict_memory(job, state);  // nothing is written before
+  if (!request.resume) make_run_folder(world, request.out);
   io::CheckpointFolder store(job.setup.grid, request.out + "/checkpoints", job.options.keep, info, job.options.files);
 
   // Who listens.

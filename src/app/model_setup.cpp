@@ -68,6 +68,7 @@ ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const Da
                                       moe_config.layers.empty() ? exchange::ExchangeLoad{} : expected_load(config, model_config, moe_config, world.size()))),
       exchanger(make_exchanger(exchange_config, exchange_choice, grid.expert_group())),
       placement_config(train::PlacementConfig::read(config.section("parallel"))),
+      memory_check(config.section("parallel").choice("memory_check", "refuse", {"refuse", "warn", "none"}, "a run whose predicted memory its nodes do not have is refused, or begins with a note; none: nothing is tried and predicted")),
       stall_seconds(config.section("parallel").number("stall_seconds", 600, 0, 1e9,
                                                       "training ends with a message that says who is where when nothing has moved for so many seconds; 0: never")) {
   if (exchange_config.kind == "dry_run" && world.size() > 1) {

@@ -1,6 +1,5 @@
 #include "pleiad/app/run_facts.hpp"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -89,12 +88,6 @@ io::RunDescription describe_run(const TrainJob& job, const io::CheckpointInfo& s
     run.has_floor = corpus->has_entropy();
   }
   return run;
-}
-
-i64 peak_memory(const comm::Communicator& world) {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return comm::sum_over<i64>(world, i64{1024} * usage.ru_maxrss);
 }
 
 }  // namespace pleiad::app

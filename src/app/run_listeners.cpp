@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "pleiad/app/memory_check.hpp"
 #include "pleiad/app/run_facts.hpp"
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/io/run_marker.hpp"
@@ -65,6 +66,7 @@ std::vector<train::MetricSink*> RunListeners::sinks() {
 
 void RunListeners::greet() {
   const ParameterCount n = count_parameters(job_.setup);
+  const io::MemoryRecord memory = memory_record(job_.setup.grid.world(), job_.memory);
   if (!terminal_) return;
   const TrainRequest& request = job_.request;
   const train::TrainConfig& config = job_.options.train;
@@ -72,6 +74,7 @@ void RunListeners::greet() {
   terminal_->say(fmt::format("{} {:.2f} M parameters on {} rank{}, {} tokens a step, {} to {} of {} steps", request.resume ? "continuing" : "training",
                              static_cast<double>(n.total) * 1e-6, ranks, ranks == 1 ? "" : "s", config.batch * job_.setup.model_config.seq_len, first_step_,
                              job_.last_step(), config.steps));
+  if (job_.memory.tried) terminal_->say(forecast_in_words(memory, job_.memory_seconds));
   if (!request.init.empty()) terminal_->say(fmt::format("starting from the weights of {} (step {})", job_.origin.checkpoint, job_.origin.info->step));
   if (const std::string note = Data::note(*job_.source); !note.empty()) terminal_->say("note: " + note);
   for (const std::string& problem : job_.origin.passed_over) terminal_->say("note: passed over a checkpoint: " + problem);
@@ -84,7 +87,7 @@ void RunListeners::greet() {
 
 void RunListeners::say_goodbye(i64 steps, const std::string& ending) {
   const comm::Communicator& world = job_.setup.grid.world();
-  const i64 memory = peak_memory(world);
+  const io::MemoryRecord memory = memory_record(world, job_.memory);
   comm::agree_on(world, [&] {
     if (!record_) return;
     record_->finish(steps, memory);
@@ -93,7 +96,7 @@ void RunListeners::say_goodbye(i64 steps, const std::string& ending) {
   if (!terminal_) return;
   live_->finish();
   terminal_->phase_table();
-  terminal_->say(fmt::format("memory: {:.2f} GiB at the peak, all ranks together", static_cast<double>(memory) / static_cast<double>(i64{1} << 30)));
+  terminal_->say(outcome_in_words(memory));
   const model::MoeConfig& moe = job_.setup.moe_config;
   if (!job_.setup.model->moe_layers().empty() && !moe.citation.empty()) terminal_->say("please cite: " + moe.citation);
   terminal_->say(fmt::format("run record: {}/run.h5", job_.request.out));

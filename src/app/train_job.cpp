@@ -1,6 +1,7 @@
 #include "pleiad/app/train_job.hpp"
 
 #include "pleiad/app/match.hpp"
+#include "pleiad/app/memory_check.hpp"
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/error.hpp"
@@ -90,7 +91,10 @@ TrainJob::TrainJob(const comm::Communicator& world, const TrainRequest& asked)
   config.finish();
   source = data.source(setup.model_config.seq_len, options.train.seed, io::Split::validation);
   if (request.resume) require_same_run(*this);
-  if (!request.dry_run || !request.init.empty()) setup.params.allocate();
+  if (!request.dry_run || !request.init.empty()) {
+    require_room_for_parameters(setup, options.train);
+    setup.params.allocate();
+  }
   if (!request.init.empty()) io::load_checkpoint(setup.grid, origin.checkpoint, setup.params, nullptr);
 }
 

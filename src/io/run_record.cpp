@@ -208,12 +208,20 @@ RunSoFar RunRecord::so_far() const {
   return s;
 }
 
-void RunRecord::finish(i64 step, i64 peak_memory) {
+void RunRecord::finish(i64 step, const MemoryRecord& memory) {
   // In SWMR mode no attribute can be written: close and open once more.
   impl_->series.clear();
   impl_->file.close();
   H5File file = H5File::open_append(copy_to_change(impl_->path));
-  file.set_attribute("/", "peak_memory_bytes", peak_memory);
+  file.set_attribute("/", "peak_memory_bytes", memory.peak_of_all_ranks());
+  const i64 ranks = static_cast<i64>(memory.peak.size());
+  const auto write = [&](const char* name, const std::vector<i64>& bytes, const char* description) {
+    const std::string dataset = fmt::format("/memory/{}/{}", ranks, name);
+    if (file.exists(dataset)) file.write_rows<i64>(dataset, {{0, ranks}}, bytes);
+    else file.write<i64>(dataset, bytes, {ranks}, {"bytes", description});
+  };
+  write("predicted_memory", memory.predicted, "most resident memory of each rank, predicted before the first step; of the newest part of the run on so many ranks");
+  write("peak_memory", memory.peak, "most resident memory of each rank, measured; of the newest part of the run on so many ranks");
   file.set_attribute("/", "finished_step", step);
   file.close();
   publish(temporary_name(impl_->path), impl_->path);

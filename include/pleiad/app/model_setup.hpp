@@ -37,6 +37,7 @@ struct ModelSetup {
   std::unique_ptr<exchange::Exchanger> exchanger;
   ParamSet params;
   train::PlacementConfig placement_config;
+  std::string memory_check;  ///< refuse, warn or none (app/memory_check.hpp)
   double stall_seconds = 0;  ///< for the watchdog (comm/watchdog.hpp)
   std::unique_ptr<model::Model> model;
 };

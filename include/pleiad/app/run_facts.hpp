@@ -13,7 +13,4 @@ io::RunDescription describe_setup(const ModelSetup& setup, const Config& config,
 /// `saved`: what the run's checkpoints say of it. The environment of all ranks; collective.
 io::RunDescription describe_run(const TrainJob& job, const io::CheckpointInfo& saved);
 
-/// Largest resident memory of all ranks so far, summed, in bytes. collective.
-i64 peak_memory(const comm::Communicator& world);
-
 }  // namespace pleiad::app

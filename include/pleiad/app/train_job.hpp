@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "pleiad/app/data_setup.hpp"
+#include "pleiad/app/memory_judge.hpp"
 #include "pleiad/app/run_options.hpp"
 #include "pleiad/app/train_request.hpp"
 
@@ -40,6 +41,8 @@ struct TrainJob {
   Data data;
   ModelSetup setup;
   std::unique_ptr<train::BatchSource> source;
+  MemoryForecast memory = {};  ///< of this rank, once it is predicted (app/memory_check.hpp)
+  double memory_seconds = 0;   ///< that it took to find out
 };
 
 /// Sets the weights, moments and step that the job begins with and returns what its checkpoints say of it. `state` is that of the job's

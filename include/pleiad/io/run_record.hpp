@@ -1,6 +1,7 @@
 // run.h5: everything a run measured, format pleiad-run/1 (docs/file_format.md). Written by rank 0 alone through the serial driver,
 // in SWMR mode, so that a kill leaves it readable and others may follow it.
 #pragma once
+#include <numeric>
 #include <memory>
 
 #include "pleiad/io/run_columns.hpp"
@@ -20,6 +21,12 @@ struct RunSoFar {
   std::optional<double> above_floor;
 };
 
+/// Bytes of each rank.
+struct MemoryRecord {
+  std::vector<i64> predicted, peak;
+  i64 peak_of_all_ranks() const { return std::accumulate(peak.begin(), peak.end(), i64{0}); }
+};
+
 class RunRecord : public train::MetricSink {
  public:
   /// A new record. UserError if it cannot be written.
@@ -36,8 +43,8 @@ class RunRecord : public train::MetricSink {
   void flush() override;
   /// What the file holds at this moment.
   RunSoFar so_far() const;
-  /// Marks the run as finished after `step` updates, notes the memory it took (bytes, all ranks) and closes the file.
-  void finish(i64 step, i64 peak_memory);
+  /// Marks the run as finished after `step` updates, notes the memory it took and closes the file.
+  void finish(i64 step, const MemoryRecord& memory);
 
  private:
   struct Impl;
