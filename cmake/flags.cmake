@@ -36,6 +36,9 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   list(APPEND pleiad_warnings -Wno-restrict -Wno-error=maybe-uninitialized -Wno-error=array-bounds -Wno-error=stringop-overflow
        -Wno-error=stringop-overread)
 endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  list(APPEND pleiad_warnings -Wno-pass-failed)  # the fuzzers are not about speed
+endif()
 if(PLEIAD_WERROR)
   list(PREPEND pleiad_warnings -Werror)
 endif()

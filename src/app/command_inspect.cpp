@@ -33,6 +33,11 @@ void print_tree(const io::H5File& file, const std::string& group, int depth) {
   }
 }
 
+/// UserError unless two columns of a table, or what else must have as many entries, have.
+void require_as_many(const io::H5File& file, const char* what, std::size_t found, std::size_t needed) {
+  if (found != needed) user_error("'{}' is damaged: {} has {} entries and not {}", file.path(), what, found, needed);
+}
+
 void print_run(const io::H5File& file) {
   const std::vector<i64> step = file.read<i64>("/steps/step");
   const i64 finished = file.integer("/", "finished_step");
@@ -42,6 +47,7 @@ void print_run(const io::H5File& file) {
   }
   const std::vector<double> loss = file.read<double>("/steps/task_loss"), seconds = file.read<double>("/steps/seconds");
   const std::vector<i64> tokens = file.read<i64>("/steps/tokens");
+  require_as_many(file, "/steps/task_loss", loss.size(), step.size());
   double time = 0;
   i64 all_tokens = 0;
   for (const double s : seconds) time += std::isnan(s) ? 0 : s;
@@ -51,16 +57,22 @@ void print_run(const io::H5File& file) {
   const std::vector<double> held_out = file.read<double>("/evaluation/loss");
   if (!held_out.empty()) {
     std::cout << fmt::format("  {} evaluations, the last: {:.4f} nat/token", held_out.size(), held_out.back());
-    if (file.exists("/evaluation/above_floor")) std::cout << fmt::format(", {:.4f} above the floor", file.read<double>("/evaluation/above_floor").back());
+    if (file.exists("/evaluation/above_floor")) {
+      const std::vector<double> above = file.read<double>("/evaluation/above_floor");
+      require_as_many(file, "/evaluation/above_floor", above.size(), held_out.size());
+      std::cout << fmt::format(", {:.4f} above the floor", above.back());
+    }
     std::cout << "\n";
   }
   if (!file.exists("/routing/expert_tokens")) return;
   const io::Shape shape = file.shape("/routing/expert_tokens");
+  const std::vector<i64> block = file.read<i64>("/layers/block");
+  if (shape.size() != 3 || shape[0] == 0 || shape != file.shape("/routing/expert_flops")) user_error("'{}' is damaged: /routing has no steps of layers of experts", file.path());
+  require_as_many(file, "/layers/block", block.size(), static_cast<std::size_t>(shape[1]));
   std::vector<i64> load(static_cast<std::size_t>(shape[1] * shape[2]));
   file.read_rows<i64>("/routing/expert_tokens", {{shape[0] - 1, 1}}, load);
   std::vector<double> flops(load.size());
   file.read_rows<double>("/routing/expert_flops", {{shape[0] - 1, 1}}, flops);
-  const std::vector<i64> block = file.read<i64>("/layers/block");
   for (i64 l = 0; l < shape[1]; ++l) {
     const std::span<const i64> mine(load.data() + l * shape[2], static_cast<std::size_t>(std::min<i64>(shape[2], 16)));
     std::cout << fmt::format("  tokens per expert of block {} in the last step: {}{}\n", block[l], fmt::join(mine, " "), shape[2] > 16 ? " ..." : "");
@@ -89,6 +101,9 @@ void print_bench(const io::H5File& file) {
   const auto kind = texts("bench"), name = texts("name"), library = texts("library"), unit = texts("value_unit"), roof_is = texts("roof_is"), roof_unit = texts("roof_unit");
   const auto value = numbers("value"), roof = numbers("roof_value"), ratio = numbers("ratio");
   const auto passed = file.read<std::uint8_t>("/cases/passed");
+  for (const auto& texts_of : {kind, library, unit, roof_is, roof_unit}) require_as_many(file, "a text of /cases", texts_of.size(), name.size());
+  for (const auto& numbers_of : {value, roof, ratio}) require_as_many(file, "a number of /cases", numbers_of.size(), name.size());
+  require_as_many(file, "/cases/passed", passed.size(), name.size());
   for (std::size_t i = 0; i < name.size(); ++i) {
     std::cout << fmt::format("  {} {}, {}: {} of {} ({}), ratio {:.3f}, checks {}\n", kind[i], name[i], library[i], bench::rate_in_words(value[i], unit[i]),
                              bench::rate_in_words(roof[i], roof_unit[i]), roof_is[i], ratio[i], passed[i] ? "ok" : "FAILED");

@@ -1,7 +1,5 @@
 #include "pleiad/app/config.hpp"
 
-#include <boost/program_options.hpp>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -12,10 +10,10 @@
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/text.hpp"
+#include "pleiad/io/small_file.hpp"
 
 namespace pleiad::app {
-
-namespace options = boost::program_options;
 
 namespace {
 
@@ -34,21 +32,31 @@ Spec& Config::section(const std::string& name) {
 }
 
 std::vector<IniEntry> parse_ini(const std::string& text, const std::string& name) {
+  const auto trimmed = [](std::string_view s) {
+    const std::size_t begin = s.find_first_not_of(" \t\r"), end = s.find_last_not_of(" \t\r");
+    return begin == std::string_view::npos ? std::string_view() : s.substr(begin, end - begin + 1);
+  };
   std::vector<IniEntry> entries;
   std::set<std::string> seen;
-  try {
-    // Some editors begin a file with the mark of its encoding.
-    std::istringstream in(text.starts_with("\xEF\xBB\xBF") ? text.substr(3) : text);
-    const auto parsed = options::parse_config_file(in, options::options_description(), true);
-    for (const auto& option : parsed.options) {
-      const std::string& key = option.string_key;
-      if (!seen.insert(key).second) user_error("{}: {} is given twice", name, key);
-      const std::size_t dot = key.find('.');
-      if (dot == std::string::npos) user_error("{}: '{}' stands before the first [section]", name, key);
-      entries.push_back({key.substr(0, dot), key.substr(dot + 1), option.value.empty() ? "" : option.value.front()});
+  std::string section;
+  // Some editors begin a file with the mark of its encoding.
+  std::istringstream in(text.starts_with("\xEF\xBB\xBF") ? text.substr(3) : text);
+  std::string whole;
+  for (i64 number = 1; std::getline(in, whole); ++number) {
+    const std::string_view line = trimmed(std::string_view(whole).substr(0, whole.find('#')));
+    const std::size_t equals = line.find('=');
+    if (line.empty()) continue;
+    if (line.front() == '[' && line.back() == ']') {
+      section = line.substr(1, line.size() - 2);
+      continue;
     }
-  } catch (const options::error& e) {
-    user_error("{}: {}; a line is '[section]', 'key = value' or a comment after '#'", name, e.what());
+    if (equals == std::string_view::npos) {
+      user_error("{} line {}: '{}'{}; a line is '[section]', 'key = value' or a comment after '#'", name, number, harmless(std::string(line.substr(0, 80))), line.size() > 80 ? " ..." : "");
+    }
+    const std::string key(trimmed(line.substr(0, equals)));
+    if (section.empty()) user_error("{}: '{}' stands before the first [section]", name, key);
+    if (!seen.insert(section + "." + key).second) user_error("{}: {}.{} is given twice", name, section, key);
+    entries.push_back({section, key, std::string(trimmed(line.substr(equals + 1)))});
   }
   return entries;
 }
@@ -62,9 +70,10 @@ Config Config::parse(const std::string& text, const std::string& name) {
 Config Config::load(const comm::Communicator& comm, const std::string& path) {
   std::string text, problem;
   if (comm.root()) {
-    std::ifstream in(path);
     std::ostringstream all;
-    if (!in || !(all << in.rdbuf())) problem = fmt::format("config {}: cannot be read ({})", path, errno ? std::strerror(errno) : "not a file with text");
+    std::ifstream in;
+    if (io::is_pipe_or_device(path)) problem = fmt::format("config {}: is a pipe or a device; a file is needed", path);
+    else if (in.open(path); !in || !(all << in.rdbuf())) problem = fmt::format("config {}: cannot be read ({})", path, errno ? std::strerror(errno) : "not a file with text");
     text = all.str();
   }
   comm::agree(comm, comm::broadcast(comm, problem));

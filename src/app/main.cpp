@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <iostream>
 #include <thread>
@@ -12,6 +13,7 @@
 #include "pleiad/comm/error.hpp"
 #include "pleiad/core/clock.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/io/h5.hpp"
 #include "pleiad/ops/gemm.hpp"
 
 namespace {
@@ -116,6 +118,8 @@ int main(int argc, char** argv) {
     const comm::Communicator errors = comm::Communicator::world();
     try {
       ops::set_product_threads(1);
+      io::exit_on_broken_files(app::k_exit_user, world.rank());
+      std::signal(SIGXFSZ, SIG_IGN);  // a file at its size limit is an error of the call that writes it, which says so
       code = run(world, errors, app::Arguments(argv + 1, argv + argc));
     } catch (const std::exception& e) {
       char host[256] = "?";

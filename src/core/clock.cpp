@@ -7,6 +7,7 @@
 namespace pleiad {
 
 std::string duration(double seconds) {
+  if (!(seconds >= 0 && seconds < 1e15)) return fmt::format("{:g} s", seconds);
   const i64 s = static_cast<i64>(seconds + 0.5);
   if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
   if (s >= 60) return fmt::format("{}:{:02}", s / 60, s % 60);

@@ -11,6 +11,8 @@ namespace pleiad {
 
 namespace {
 
+constexpr i64 k_longest_list = i64{1} << 24;
+
 std::string_view trim(std::string_view s) {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
   while (!s.empty() && (s.back() == ' ' || s.back() == '\t' || s.back() == '\r')) s.remove_suffix(1);
@@ -141,7 +143,7 @@ std::vector<i64> Spec::integers(const std::string& key, const std::vector<i64>& 
       i64 copies = 1, value = 0;
       if (times != std::string_view::npos && !parse_whole(item.substr(0, times), copies)) bad();
       if (!parse_whole(times == std::string_view::npos ? item : item.substr(times + 1), value)) bad();
-      if (value < low || value > high || copies < 1 || copies > (i64{1} << 24)) bad();
+      if (value < low || value > high || copies < 1 || copies > k_longest_list - static_cast<i64>(values.size())) bad();
       values.insert(values.end(), static_cast<std::size_t>(copies), value);
     }
   }
@@ -166,7 +168,7 @@ std::vector<double> Spec::numbers(const std::string& key, const std::vector<doub
 
 void Spec::finish() const {
   for (const auto& [key, value] : given_) {
-    const bool known = std::any_of(resolved_.begin(), resolved_.end(), [&](const Entry& e) { return e.key == key; });
+    const bool known = std::any_of(resolved_.begin(), resolved_.end(), [&key = key](const Entry& e) { return e.key == key; });
     if (known || preset_.count(key)) continue;
     std::vector<std::string> names;
     for (const Entry& e : resolved_) names.push_back(e.key);

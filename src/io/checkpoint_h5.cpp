@@ -361,9 +361,9 @@ void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, Par
     if (p.owner == Owner::replicated) dense.insert(p.name);
   }
   for (const auto& [name, family] : families) experts.insert(name);
-  require_families(file, families);
   const std::vector<Section> sections = sections_of(params, adam);
   for (const Section& s : sections) read_dense(file, s, params);
+  require_families(file, families);  // another width of the model shows in the parameters above, which say more
   const auto read_the_experts = [&] {
     for (const Section& s : sections) read_experts(file, parts, s, params, families);
     for (const ParamInfo& p : params.infos()) {

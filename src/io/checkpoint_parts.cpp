@@ -63,7 +63,8 @@ std::string part_name(const std::string& path, std::uint64_t save, i64 k) { retu
 bool is_part(const std::string& name, const std::string& of) {
   static const std::regex pattern(R"((.+)\.[0-9a-f]{16}\.part-[0-9]{1,9}\.h5)");
   std::smatch m;
-  return name.find('/') == std::string::npos && std::regex_match(name, m, pattern) && (of.empty() || m[1].str() == stem_of(of));
+  // A longer one is no file name, and regex_match would need a stack as deep as it is long.
+  return name.size() < 256 && name.find('/') == std::string::npos && std::regex_match(name, m, pattern) && (of.empty() || m[1].str() == stem_of(of));
 }
 
 void write_parts(H5File& checkpoint, const std::vector<std::string>& names, const std::vector<i64>& content, const PieceTable& pieces) {

@@ -9,6 +9,7 @@
 #include "pleiad/core/build_info.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/checksum.hpp"
+#include "pleiad/io/small_file.hpp"
 
 namespace pleiad::io {
 
@@ -59,6 +60,7 @@ std::string read_text_file(const std::string& path, const std::string& out, std:
   const fs::file_status status = fs::status(path, problem);
   if (!fs::exists(status)) user_error("text file '{}' does not exist", path);
   if (fs::is_directory(status)) user_error("text file '{}' is a folder; name the files in it", path);
+  if (is_pipe_or_device(path)) user_error("text file '{}' is a pipe or a device; a file is needed", path);
   if (fs::equivalent(path, out, problem)) user_error("output '{}' is one of the text files", out);
   std::ifstream in(path, std::ios::binary);
   if (!in) user_error("text file '{}' cannot be read", path);

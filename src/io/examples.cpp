@@ -76,7 +76,7 @@ Texts read_pairs(const PairFiles& files, const std::string& out, std::vector<Tex
 std::vector<std::string> label_names(const Texts& train) {
   std::vector<std::string> names = train.label;
   std::ranges::sort(names);
-  names.erase(std::ranges::unique(names).begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
   return names;
 }
 

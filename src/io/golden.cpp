@@ -77,11 +77,7 @@ void GoldenFile::read_hyper_sizes(const std::string& prefix, Spec& moe) const {
   const std::string shared = prefix.empty() ? "/params/hyper/" : "/params/hyper_shared/";
   const std::vector<i64> layers = prefix.empty() ? std::vector<i64>{} : integers("moe_layers");
   const std::string own = layers.empty() ? "/params/hyper/" : fmt::format("/params/blocks/{}/ffn/hyper/", layers.front());
-  const auto extent = [&](const std::string& dataset, std::size_t axis) {
-    const Shape shape = file_.shape(dataset);
-    if (shape.size() <= axis) user_error("{}: {} has {} extents", file_.path(), dataset, shape.size());
-    return fmt::format("{}", shape[axis]);
-  };
+  const auto extent = [&](const std::string& dataset, std::size_t axis) { return fmt::format("{}", file_.extent(dataset, axis)); };
   moe.set("hyper", "true");
   moe.set("hyper_embedding", extent(own + "sel_w1", 1));
   moe.set("hyper_hidden", extent(own + "sel_w1", 0));
@@ -212,7 +208,9 @@ void GoldenFile::write_results(const std::string& path, const GoldenResults& res
       try {
         out.set_attribute("/", name, file_.number("/", name));
       } catch (const UserError&) {
-        out.set_attribute("/", name, file_.text("/", name));
+        const std::string text = file_.text("/", name);
+        if (text.size() > 10000) user_error("{}: attribute {} has {} bytes; at most 10000 are allowed", file_.path(), name, text.size());
+        out.set_attribute("/", name, text);
       }
     }
   }

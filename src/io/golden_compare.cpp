@@ -109,7 +109,7 @@ std::vector<GoldenComparison> compare(const GoldenFile& golden, const GoldenResu
     // Routing lists of one model layer are compared together, entries sorted.
     if (path.starts_with("step0/routing_") && (path.ends_with("/expert") || path.ends_with("/weight"))) {
       const std::string list = path.substr(0, path.rfind('/') + 1);
-      const auto sorted = [&](const std::vector<double>& offset, std::vector<double> expert, std::vector<double> weight) {
+      const auto sorted = [&path = path](const std::vector<double>& offset, std::vector<double> expert, std::vector<double> weight) {
         sort_tokens(offset, expert, weight);
         return path.ends_with("/expert") ? expert : weight;
       };

@@ -43,6 +43,7 @@ void silence() {
   static const int no_locks = setenv("HDF5_USE_FILE_LOCKING", "FALSE", 1);
   static_cast<void>(no_locks);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  distrust_files();
 }
 
 std::string reason() {
@@ -93,21 +94,6 @@ H5Id space_of(const Shape& shape) {
   return space_id(H5Screate_simple(static_cast<int>(shape.size()), extents(shape).data(), nullptr));
 }
 
-i64 believable_count(hid_t dataset, i64 element_bytes, const std::string& name, const std::string& file) {
-  if (H5Sget_simple_extent_type(space_id(H5Dget_space(dataset)).get()) == H5S_NULL)
-    user_error("'{}' of '{}' holds no value", name, file);
-  const Shape shape = shape_of(dataset);
-  std::error_code ignored;
-  const auto file_bytes = static_cast<i64>(std::filesystem::file_size(file, ignored));
-  const i64 limit = std::max(i64{64} << 20, 1100 * std::max<i64>(file_bytes, 0));
-  const i64 count = count_of(shape);
-  if (count < 0 || count > limit / element_bytes) {
-    user_error("'{}' of '{}' claims shape {}, more than a file of {} bytes can hold", name, file, in_words(shape),
-               file_bytes);
-  }
-  return count;
-}
-
 H5Id make_dataset(hid_t file, const std::string& name, const std::string& path, hid_t type, const H5Id& space,
                   const std::function<void(hid_t)>& layout) {
   const H5Id links = plist_id(H5Pcreate(H5P_LINK_CREATE)), list = plist_id(H5Pcreate(H5P_DATASET_CREATE));
@@ -131,8 +117,10 @@ void check_readable(const std::string& path) {
   struct stat status = {};
   if (::stat(path.c_str(), &status) != 0) system_error("open", path);
   if (S_ISDIR(status.st_mode)) user_error("cannot open '{}': it is a folder, an HDF5 file is needed", path);
+  if (!S_ISREG(status.st_mode)) user_error("cannot open '{}': it is a pipe or a device, an HDF5 file is needed", path);
   if (::access(path.c_str(), R_OK) != 0) system_error("open", path);
   silence();
+  const Reading reading(path.c_str());
   if (H5Fis_hdf5(path.c_str()) <= 0) {
     user_error("'{}' ({} bytes) is not an HDF5 file", path, static_cast<i64>(status.st_size));
   }
@@ -208,20 +196,21 @@ H5File H5File::create(const std::string& path, bool for_swmr) {
 
 H5File H5File::open(const std::string& path) {
   check_readable(path);
+  const Reading reading(path.c_str());
   std::string why;
   for (int attempt = 0; attempt < 5; ++attempt) {
     // For a moment at its beginning and at its end a run has the file for itself alone.
     if (attempt > 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
     const H5Id access = access_list(nullptr, H5F_LIBVER_EARLIEST);
     hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
-    if (id >= 0) return {H5Id(id, H5Fclose), path, nullptr};
+    if (id >= 0) return {H5Id(id, H5Fclose), path, nullptr, true};
     // Perhaps a run is writing it. If following it fails too, the first reason is the one to tell. Only then: in SWMR
     // mode HDF5 reads damaged blocks again and again, and sleeps in between, in the hope that the writer mends them.
     why = reason();
     if (why.find("already open") == std::string::npos) break;
     H5Pset_metadata_read_attempts(access.get(), 20);
     id = H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access.get());
-    if (id >= 0) return {H5Id(id, H5Fclose), path, nullptr};
+    if (id >= 0) return {H5Id(id, H5Fclose), path, nullptr, true};
   }
   user_error("cannot open '{}': {}", path, why);
 }
@@ -229,6 +218,7 @@ H5File H5File::open(const std::string& path) {
 H5File H5File::open_append(const std::string& path) {
   check_readable(path);
   check_writable(path, false);
+  const Reading reading(path.c_str());
   const H5Id access = access_list(nullptr, H5F_LIBVER_LATEST);
   const auto open_it = [&] { return H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()); };
   hid_t id = open_it();
@@ -236,7 +226,7 @@ H5File H5File::open_append(const std::string& path) {
     mend(path);
     id = need(open_it(), "open", "", path);
   }
-  return {H5Id(id, H5Fclose), path, nullptr};
+  return {H5Id(id, H5Fclose), path, nullptr, true};
 }
 
 H5File H5File::create(const comm::Communicator& comm, const std::string& path) {
@@ -259,11 +249,12 @@ H5File H5File::open(const comm::Communicator& comm, const std::string& path) {
   open_for_all(comm, path);
   H5Id id;
   comm::agree_on(comm, [&] {
+    const Reading reading(path.c_str());
     forget_semaphore(path);
     const H5Id access = access_list(&comm, H5F_LIBVER_V18);
     id = H5Id(need(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), "open", "", path), H5Fclose);
   });
-  return {std::move(id), path, &comm};
+  return {std::move(id), path, &comm, true};
 }
 
 H5File& H5File::operator=(H5File&& other) noexcept {
@@ -272,6 +263,7 @@ H5File& H5File::operator=(H5File&& other) noexcept {
     id_ = std::move(other.id_);
     path_ = std::move(other.path_);
     comm_ = other.comm_;
+    found_ = other.found_;
     sums_ = std::move(other.sums_);
   }
   return *this;
@@ -279,6 +271,8 @@ H5File& H5File::operator=(H5File&& other) noexcept {
 
 H5File::~H5File() {
   if (comm_) id_.release();
+  const Reading reading(found_ ? path_.c_str() : nullptr);
+  id_.close();
 }
 
 void H5File::close() {
@@ -298,10 +292,14 @@ void H5File::start_swmr() {
 }
 
 void H5File::together(const std::function<void()>& action) const {
-  if (comm_)
-    comm::agree_on(*comm_, action);
-  else
+  const auto watched = [&] {
+    const Reading reading(found_ ? path_.c_str() : nullptr);
     action();
+  };
+  if (comm_)
+    comm::agree_on(*comm_, watched);
+  else
+    watched();
 }
 
 void H5File::require_format(const std::string& expected) const {
@@ -329,6 +327,7 @@ bool H5File::exists(const std::string& object) const {
 bool H5File::is_group(const std::string& object) const {
   H5O_info_t info = {};
   together([&] {
+    require_walkable(id_.get(), object, path_);
     need(H5Oget_info_by_name2(id_.get(), object.c_str(), &info, H5O_INFO_BASIC, H5P_DEFAULT), "find", object, path_);
   });
   return info.type == H5O_TYPE_GROUP;
@@ -353,6 +352,7 @@ Shape H5File::shape(const std::string& dataset) const {
   together([&] {
     const H5Id id = open_dataset(id_.get(), dataset, path_);
     shape = shape_of(id.get());
+    believable_count(id.get(), static_cast<i64>(H5Tget_size(type_id(H5Dget_type(id.get())).get())), dataset, path_);
   });
   return shape;
 }

@@ -191,6 +191,12 @@ const char* element_type_name(ElementType type) {
 
 // ---- datasets ----
 
+i64 H5File::extent(const std::string& dataset, std::size_t axis) const {
+  const Shape all = shape(dataset);
+  if (all.size() <= axis) user_error("'{}' of '{}' has shape {}; at least {} extents are needed", dataset, path_, in_words(all), axis + 1);
+  return all[axis];
+}
+
 void H5File::create_dataset(const std::string& dataset, ElementType type, const Shape& shape,
                             const DatasetOptions& options) {
   PLEIAD_CHECK(count_of(shape) >= 0, "dataset '{}' of shape {}", dataset, in_words(shape));

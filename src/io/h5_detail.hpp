@@ -37,18 +37,14 @@ inline H5Id plist_id(hid_t id) {
   return {id, H5Pclose};
 }
 
-inline H5Id open_dataset(hid_t file, const std::string& dataset, const std::string& path) {
-  return {need(H5Dopen2(file, dataset.c_str(), H5P_DEFAULT), "open", dataset, path), H5Dclose};
-}
-
 /// float32, uint8, string, ... or "other".
 std::string name_of(hid_t type);
 /// h5py stores flags as an enum; HDF5 turns it into its integer.
 inline bool is_integer(hid_t type) {
-  return H5Tget_class(type) == H5T_INTEGER || H5Tget_class(type) == H5T_ENUM;
+  return (H5Tget_class(type) == H5T_INTEGER || H5Tget_class(type) == H5T_ENUM) && H5Tget_size(type) <= 8;
 }
 inline bool is_number(hid_t type) {
-  return is_integer(type) || H5Tget_class(type) == H5T_FLOAT;
+  return is_integer(type) || (H5Tget_class(type) == H5T_FLOAT && H5Tget_size(type) <= 16);
 }
 
 inline std::vector<hsize_t> extents(const Shape& shape) {
@@ -64,8 +60,29 @@ i64 count_of(const Shape& shape, std::size_t first = 0);
 /// the same bytes.
 H5Id make_dataset(hid_t file, const std::string& name, const std::string& path, hid_t type, const H5Id& space,
                   const std::function<void(hid_t)>& layout);
+
+// ---- what a file is not trusted with (h5_trust.cpp) ----
+
+/// From here on no link to another file is followed and no filter is loaded, in this process.
+void distrust_files();
+/// UserError if it is missing, if its numbers lie in another file, or if its chunks are larger than the file can hold.
+H5Id open_dataset(hid_t file, const std::string& dataset, const std::string& path);
 /// Number of elements, if memory may be taken for them: a file cannot hold more than deflate's best ratio (1032) makes
 /// of it.
 i64 believable_count(hid_t dataset, i64 element_bytes, const std::string& name, const std::string& file);
+/// UserError unless a walk through the file may go on at this object: no link that can lead back, no other name of it, not too deep.
+void require_walkable(hid_t file, const std::string& object, const std::string& path);
+
+/// While it lives, HDF5 reads this file; see exit_on_broken_files() in h5.hpp. No path: it writes, which is no matter of trust.
+class Reading {
+ public:
+  explicit Reading(const char* path);
+  ~Reading();
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+
+ private:
+  const char* before_;
+};
 
 }  // namespace pleiad::io::detail

@@ -53,7 +53,8 @@ ContentSum sum_of_share(const H5File& file, const std::string& dataset, const Sh
     if (rank == 0) sum.add<T>(0, values);
     return sum;
   }
-  const i64 rows = shape[0], width = std::max<i64>(1, count_of(shape, 1));
+  if (count_of(shape) == 0) return sum;
+  const i64 rows = shape[0], width = count_of(shape, 1);
   const Range mine = share(rows, ranks, rank);
   const i64 most = std::max<i64>(1, k_piece_numbers / width), largest = (rows + ranks - 1) / ranks, rounds = (largest + most - 1) / most;
   for (i64 round = 0; round < rounds; ++round) {

@@ -52,7 +52,7 @@ RunSummary read_run_summary(const H5File& file, const std::string& in) {
   s.name = folder.filename().string();
   if (s.name.empty()) s.name = folder.parent_path().filename().string();
   if (file.exists("/layers/block") && file.has_attribute("/", "router")) s.router = file.text("/", "router");
-  s.steps = file.shape("/steps/step").at(0);
+  s.steps = file.extent("/steps/step", 0);
   s.finished = file.integer("/", "finished_step") >= 0;
   s.causal = !file.has_attribute("/", "causal") || file.integer("/", "causal") != 0;
   if (file.has_attribute("/", "parameters_total")) s.parameters = file.number("/", "parameters_total");

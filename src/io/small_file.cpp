@@ -1,6 +1,7 @@
 #include "pleiad/io/small_file.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,8 +18,13 @@ namespace {
 
 /// 0, or the error number.
 int read_once(const std::string& path, std::string& text) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return errno;
+  struct stat status = {};
+  if (::fstat(file, &status) != 0 || (!S_ISREG(status.st_mode) && !path.starts_with("/proc/"))) {
+    ::close(file);
+    return EINVAL;
+  }
   text.clear();
   char buffer[65536];
   ssize_t count = 0;
@@ -29,6 +35,11 @@ int read_once(const std::string& path, std::string& text) {
 }
 
 }  // namespace
+
+bool is_pipe_or_device(const std::string& path) {
+  struct stat status = {};
+  return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+}
 
 bool read_whole(const std::string& path, std::string& text) {
   // ESTALE: the file was replaced while a network file system still had the old one open.

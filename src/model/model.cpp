@@ -10,15 +10,6 @@
 
 namespace pleiad::model {
 
-const char* task_name(Task task) { return task == Task::lm ? "lm" : task == Task::seq2seq ? "seq2seq" : "classifier"; }
-
-Task task_from(const std::string& name, const std::string& where) {
-  for (const Task t : {Task::lm, Task::seq2seq, Task::classifier}) {
-    if (name == task_name(t)) return t;
-  }
-  user_error("{} = {}: must be one of lm, seq2seq, classifier", where, name);
-}
-
 std::unique_ptr<Model> make_model(Task task, i64 classes, ParamSet& params, const ModelConfig& config, Spec& moe, const MoeConfig& moe_config,
                                   const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger) {
   if (task == Task::classifier) return std::make_unique<Classifier>(params, config, classes, moe, moe_config, grid, exchanger);

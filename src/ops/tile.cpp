@@ -12,7 +12,13 @@ template <bool second>
 Wide zip(Wide a, Wide b) {
   WidePlaces from;
   for (i64 i = 0; i < k_wide; ++i) from[i] = (second ? k_wide / 2 : 0) + i / 2 + i % 2 * k_wide;
+#ifdef __clang__  // has no shuffle by a vector; built for the fuzzers only
+  Wide zipped;
+  for (i64 i = 0; i < k_wide; ++i) zipped[i] = from[i] < k_wide ? a[from[i]] : b[from[i] - k_wide];
+  return zipped;
+#else
   return __builtin_shuffle(a, b, from);
+#endif
 }
 
 /// A square of k_wide: zipping row i with row i + k_wide / 2 turns it once log2(k_wide) times done.

@@ -17,7 +17,7 @@ std::string most_used_ranks(const io::H5File& file, const std::string& group) {
   std::string best;
   i64 most = 0;
   for (const std::string& ranks : file.exists(group) ? file.list(group) : std::vector<std::string>{}) {
-    const i64 rows = file.exists(group + "/" + ranks + "/step") ? file.shape(group + "/" + ranks + "/step").at(0) : 0;
+    const i64 rows = file.exists(group + "/" + ranks + "/step") ? file.extent(group + "/" + ranks + "/step", 0) : 0;
     if (rows > most) {
       most = rows;
       best = ranks;
@@ -30,7 +30,7 @@ std::string most_used_ranks(const io::H5File& file, const std::string& group) {
 std::vector<std::vector<double>> phase_times(const RunData& d, const std::string& ranks, std::size_t phases) {
   const std::string dataset = "/ranks/" + ranks + "/phase_seconds";
   const std::vector<double> sums = read_sum(d.file, dataset);
-  const double rows = static_cast<double>(d.file.shape(dataset).at(0));
+  const double rows = static_cast<double>(d.file.extent(dataset, 0));
   std::vector<std::vector<double>> times;
   for (std::size_t r = 0; (r + 1) * phases <= sums.size(); ++r) {
     times.emplace_back(sums.begin() + static_cast<std::ptrdiff_t>(r * phases), sums.begin() + static_cast<std::ptrdiff_t>((r + 1) * phases));

@@ -14,7 +14,7 @@ namespace {
 constexpr i64 k_columns = 100;
 
 /// Experts listed in the record (up to 4,096); 0 if it lists none.
-i64 listed_experts(const RunData& d) { return d.file.exists("/routing/expert_tokens") ? d.file.shape("/routing/expert_tokens").at(2) : 0; }
+i64 listed_experts(const RunData& d) { return d.file.exists("/routing/expert_tokens") ? d.file.extent("/routing/expert_tokens", 2) : 0; }
 
 std::string not_listed(const RunData& d) {
   return fmt::format("The record does not list single experts: there are {:.0f}, more than 4,096.", d.run.experts);
@@ -74,8 +74,8 @@ bool add_rank_lines(const RunData& d, Figure& f, Panel& p, const std::string& na
   i64 most = 0;
   for (const std::string& ranks : d.file.exists("/ranks") ? d.file.list("/ranks") : std::vector<std::string>{}) {
     const std::string dataset = "/ranks/" + ranks + "/" + name;
-    if (ranks == "1" || !d.file.exists(dataset) || d.file.shape(dataset).at(0) <= most) continue;
-    most = d.file.shape(dataset)[0];
+    if (ranks == "1" || !d.file.exists(dataset) || d.file.extent(dataset, 0) <= most) continue;
+    most = d.file.extent(dataset, 0);
     group = "/ranks/" + ranks;
   }
   if (group.empty()) return false;

@@ -26,7 +26,7 @@ std::string trimmed(const std::string& text) {
 /// Number of experts in a layer and their mean width, from the tables of the record or, beyond the experts it lists, the configuration.
 void read_experts(const io::H5File& file, Run& run) {
   if (!file.exists("/layers/block")) return;
-  run.moe_layers = file.shape("/layers/block").at(0);
+  run.moe_layers = file.extent("/layers/block", 0);
   const std::string router = run.value("moe.router");
   if (router == "peer" || router == "pkm") {
     run.experts = number_or_zero(run.value("moe.sub_keys")) * number_or_zero(run.value("moe.sub_keys"));

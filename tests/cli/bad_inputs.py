@@ -74,6 +74,10 @@ setting("empty value", "model.width=", "model.width", "whole number")
 setting("text for a number", "train.learning_rate=fast", "train.learning_rate = fast", "number")
 setting("nan for a number", "train.learning_rate=nan", "train.learning_rate = nan", "number")
 setting("infinity for a number", "moe.balance_loss=inf", "moe.balance_loss = inf", "number")
+setting("a number beyond all numbers", "train.learning_rate=1e999", "train.learning_rate = 1e999", "number")
+setting("2^63 for a whole number", "train.seed=9223372036854775808", "train.seed = 9223372036854775808", "whole number")
+setting("a power of ten for a whole number", "train.steps=1e3", "train.steps = 1e3", "whole number")
+setting("a list without end", "moe.expert_widths=" + ",".join(["16777216x8"] * 8), "moe.expert_widths", "comma-separated")
 setting("negative learning rate", "train.learning_rate=-1", "train.learning_rate = -1", "from 0")
 setting("text for a truth value", "moe.renormalize=maybe", "moe.renormalize = maybe", "true or false")
 setting("unknown choice", "moe.router=topq", "moe.router = topq", "topk", "noisy_topk", "dense")
@@ -144,6 +148,22 @@ case("config: key outside a section", "train --config nosection.ini --out new", 
 case("config: unknown section", "train --config section.ini --out new", "training", "sections are")
 case("config: is an HDF5 file", "train --config corpus.h5 --out new", "corpus.h5")
 case("config on one rank only needs rank 0", "train --config none.ini --out new", "none.ini", ranks=(2,))
+
+case("config: one long line", "train --config long.ini --out new", "long.ini line 1", "key = value")
+case("config: a line that took Boost's messages for ever", "train --config percent.ini --out new", "percent.ini line 1", "key = value")
+
+# ---- what only looks like a file: pipes must not hang, links are followed to where they lead ----
+for odd, says in (("fifo", "pipe"), ("/dev/null", "device"), ("dangling", "No such file"), ("loop", "symbolic links"), ("link_to_folder", "link_to_folder")):
+    case(f"config: {odd}", f"train --config {odd} --out new", odd, says if odd != "dangling" else "dangling")
+    case(f"corpus: {odd}", f"train --config tiny.ini --out new --set data.corpus={odd}", odd, says)
+    case(f"inspect: {odd}", f"inspect {odd}", odd, says)
+    case(f"verify: {odd}", f"verify {odd}", odd, says)
+    if odd != "link_to_folder":
+        case(f"eval: {odd}", f"eval {odd}", odd, says)
+        case(f"init: {odd}", f"train --init {odd} --out new", odd, says)
+        case(f"data build: {odd}", f"data build --out new.h5 {odd}", odd)
+        case(f"report: {odd}", f"report {odd}", odd)
+        case(f"resume: {odd}", f"train --resume {odd}", odd)
 
 # ---- arguments ----
 case("no such command", "tarin --config tiny.ini", "tarin", "train, eval")
@@ -378,10 +398,22 @@ def make_files(folder):
     write("twice.ini", TINY.replace("steps = 3", "steps = 3\nsteps = 4"))
     write("nosection.ini", "steps = 4\n" + TINY)
     write("section.ini", TINY.replace("[train]", "[training]"))
+    write("long.ini", "word " * 100000 + "\n")
+    write("percent.ini", "[%%%%%%%%invalid_line%%%%%%%%%%%%%%%%%'%%%%%%%%%%%%%\n")
+    write("crlf.ini", TINY.replace("\n", "\r\n"))
+    write("mark.ini", "\ufeff" + TINY)
+    os.mkfifo(path("fifo"))
+    os.symlink("nowhere", path("dangling"))
+    os.symlink("loop", path("loop"))
+    os.symlink("folder", path("link_to_folder"))
     write("nocorpus.ini", TINY.replace("corpus = corpus.h5", ""))
     os.makedirs(path("folder"))
     must("data", "build", "--out", "corpus.h5", "text.txt")
     must("data", "build", "--out", "other.h5", "other.txt")
+    os.makedirs(path("a folder of \u00fc \u96ea"))
+    os.symlink("../corpus.h5", path("a folder of \u00fc \u96ea/a corpus \u00e9.h5"))
+    shutil.copy(path("tiny.ini"), path("a folder of \u00fc \u96ea/tiny \u00e4.ini"))
+    os.symlink("run", path("link_to_run"))
     must("train", "--config", "tiny.ini", "--out", "run")
     must("train", "--config", "tiny.ini", "--set", "moe.preset=dense", "--set", "moe.layers=none", "--out", "dense")
     write("good.tsv", "a good text\tyes\na bad one\tno\nanother\tyes\nthe last\tno\n")
@@ -489,6 +521,19 @@ def good_inputs(checks, folder):
     """What looks odd and is right."""
     with open(os.path.join(folder, "blank.txt"), "w", encoding="utf-8") as file:
         file.write(" \n\t" * 2000)
+    odd = "a folder of \u00fc \u96ea"
+    for what, arguments in (
+            ("a configuration and a run folder with spaces and other letters", ["train", "--config", f"{odd}/tiny \u00e4.ini", "--out", f"{odd}/my run \u00f6", "--set", f"data.corpus={odd}/a corpus \u00e9.h5"]),
+            ("... evaluated", ["eval", f"{odd}/my run \u00f6"]),
+            ("... resumed", ["train", "--resume", f"{odd}/my run \u00f6"]),
+            ("... reported", ["report", f"{odd}/my run \u00f6", "--csv", f"{odd}/table \u00f1.csv"]),
+            ("... inspected", ["inspect", f"{odd}/my run \u00f6/run.h5", f"{odd}/a corpus \u00e9.h5"]),
+            ("a link to a run", ["eval", "link_to_run"]),
+            ("a configuration with CRLF line ends", ["train", "--config", "crlf.ini", "--out", "crlf"]),
+            ("a configuration that begins with a byte order mark", ["train", "--config", "mark.ini", "--out", "mark"]),
+            ("minus nothing is nothing", ["train", "--config", "tiny.ini", "--out", "minus", "--set", "train.weight_decay=-0"])):
+        result = pleiad(arguments, cwd=folder)
+        checks.report(what, [] if result.code == 0 and not result.err else [str(result)])
     for what, arguments, env in (
             ("a corpus of white space only is fine", "data build --out blank.h5 blank.txt", None),
             ("... and can be trained on", "train --config tiny.ini --out blank --set data.corpus=blank.h5", None),

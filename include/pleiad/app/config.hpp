@@ -1,4 +1,4 @@
-// The configuration: an INI file and --set overrides, parsed by Boost.Program_options into one Spec per section. Components read
+// The configuration: an INI file and --set overrides, parsed into one Spec per section. Components read
 // their section themselves; this file knows sections, not keys.
 #pragma once
 #include <map>

@@ -69,11 +69,14 @@ class H5File {
   void require_format(const std::string& expected) const;
 
   bool exists(const std::string& object) const;
+  /// What walks through a file asks: UserError for what could lead it in circles (a link, a group of several names) or endlessly deep.
   bool is_group(const std::string& object) const;
   /// Names in a group, sorted.
   std::vector<std::string> list(const std::string& group = "/") const;
-  /// Extents of a dataset; empty for a scalar.
+  /// Extents of a dataset; empty for a scalar. UserError if they claim more than the file can hold.
   Shape shape(const std::string& dataset) const;
+  /// One of them. UserError if there are not so many.
+  i64 extent(const std::string& dataset, std::size_t axis) const;
   /// float32, int64, string, ... or "other".
   std::string type_name(const std::string& dataset) const;
 
@@ -124,8 +127,8 @@ class H5File {
 
  private:
   friend class H5Series;
-  H5File(H5Id id, std::string path, const comm::Communicator* comm)
-      : id_(std::move(id)), path_(std::move(path)), comm_(comm) {}
+  H5File(H5Id id, std::string path, const comm::Communicator* comm, bool found = false)
+      : id_(std::move(id)), path_(std::move(path)), comm_(comm), found_(found) {}
   // Runs an action; in a parallel file a UserError of one rank becomes one of all.
   void together(const std::function<void()>& action) const;
   // `type` is the HDF5 type in memory; no rows means all of them (written by rank 0 alone).
@@ -143,6 +146,7 @@ class H5File {
   H5Id id_;
   std::string path_;
   const comm::Communicator* comm_ = nullptr;
+  bool found_ = false;  // opened, not created: anybody may have made it
   std::optional<std::map<std::string, ContentSum>> sums_;  // of sealed files: this rank's part, by dataset
   i64 piece_bytes_ = i64{1} << 30;
 };
@@ -173,6 +177,10 @@ class H5Series {
 
 /// Serial read-only handles on every rank; a file that any rank cannot open is one UserError on all. collective.
 H5File open_for_all(const comm::Communicator& comm, const std::string& path);
+
+/// HDF5 may crash in a file whose own structures are damaged. From here on such a crash, while it reads a file that was found, ends the process
+/// with one sentence that names the file and exit code `code`; `rank`, of the world, is 0 where there is one process (ADR 0010).
+void exit_on_broken_files(int code, std::int64_t rank);
 
 /// Version of the library and whether it is the parallel build, one line.
 std::string h5_description();

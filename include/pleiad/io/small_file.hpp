@@ -10,4 +10,7 @@ bool read_whole(const std::string& path, std::string& text);
 /// Written beside and renamed. `durable`: also survives a power cut (fsync). UserError if it cannot be written.
 void replace_whole(const std::string& path, const std::string& text, bool durable);
 
+/// Whether it is there and is neither a regular file nor a folder: reading it could wait for ever, or never end.
+bool is_pipe_or_device(const std::string& path);
+
 }  // namespace pleiad::io
