@@ -39,7 +39,7 @@ TEST_F(Followed, ARunEndsAndIsResumedWhileReadersHoldItsRecord) {
   record.flush();
   hold();
   record.on_step(step(2));
-  record.finish(2, 100);
+  record.finish(2, {{90}, {100}});
   EXPECT_EQ(H5File::open(path_).integer("/", "finished_step"), 2);
 
   hold();
@@ -50,12 +50,12 @@ TEST_F(Followed, ARunEndsAndIsResumedWhileReadersHoldItsRecord) {
   resumed.on_step(step(3));
   resumed.flush();
   hold();
-  resumed.finish(3, 100);
+  resumed.finish(3, {{90}, {100}});
   EXPECT_EQ(H5File::open(path_).read<double>("/steps/task_loss"), (std::vector<double>{1, 2, 3}));
 }
 
 TEST_F(Followed, AReaderWaitsForTheMomentsInWhichItsWriterIsAlone) {
-  { RunRecord(path_, {}, none_).finish(0, 0); }
+  { RunRecord(path_, {}, none_).finish(0, {{0}, {0}}); }
   const pid_t child = ::fork();
   if (child == 0) {
     H5File alone = H5File::open_append(path_);
