@@ -1,37 +1,25 @@
 #include "pleiad/comm/collectives.hpp"
 
-#include <limits>
+#include <algorithm>
 #include <numeric>
 
 #include "pleiad/comm/datatype.hpp"
 #include "pleiad/comm/error.hpp"
+#include "pleiad/comm/limit.hpp"
+#include "pleiad/comm/messages.hpp"
 
 namespace pleiad::comm {
 
 namespace {
 
-int narrow(i64 count, const char* what) {
-  PLEIAD_CHECK(count >= 0 && count <= std::numeric_limits<int>::max(), "{}: {} elements do not fit one MPI message", what, count);
-  return static_cast<int>(count);
-}
-
-struct CountsAndPlaces {
-  std::vector<int> counts, places;
-  CountsAndPlaces(std::span<const i64> rows, const char* what) {
-    i64 at = 0;
-    for (const i64 n : rows) {
-      counts.push_back(narrow(n, what));
-      places.push_back(narrow(at, what));
-      at += n;
-    }
-  }
-};
+enum Tag : int { k_rows = 31 };
 
 template <class T>
 void all_reduce(const Communicator& comm, std::span<T> values, MPI_Op op) {
   if (comm.size() == 1) return;
-  PLEIAD_MPI(MPI_Allreduce, MPI_IN_PLACE, values.data(), narrow(static_cast<i64>(values.size()), "all_reduce"), mpi_type<T>(), op,
-             comm.native());
+  for_each_call(static_cast<i64>(values.size()), [&](i64 begin, i64 count) {
+    PLEIAD_MPI(MPI_Allreduce, MPI_IN_PLACE, values.data() + begin, static_cast<int>(count), mpi_type<T>(), op, comm.native());
+  });
 }
 
 }  // namespace
@@ -68,8 +56,9 @@ T min_over(const Communicator& comm, T value) {
 
 template <class T>
 void broadcast(const Communicator& comm, std::span<T> values, i64 root) {
-  PLEIAD_MPI(MPI_Bcast, values.data(), narrow(static_cast<i64>(values.size()), "broadcast"), mpi_type<T>(), static_cast<int>(root),
-             comm.native());
+  for_each_call(static_cast<i64>(values.size()), [&](i64 begin, i64 count) {
+    PLEIAD_MPI(MPI_Bcast, values.data() + begin, static_cast<int>(count), mpi_type<T>(), static_cast<int>(root), comm.native());
+  });
 }
 
 std::string broadcast(const Communicator& comm, const std::string& text, i64 root) {
@@ -81,30 +70,48 @@ std::string broadcast(const Communicator& comm, const std::string& text, i64 roo
   return out;
 }
 
+namespace {
+
+/// all_gather_v() where each[r] is known. Ranks pass on one after the other what is too much for one call.
+template <class T>
+std::vector<T> gather(const Communicator& comm, std::span<const T> values, std::span<const i64> each) {
+  const i64 total = std::accumulate(each.begin(), each.end(), i64{0});
+  std::vector<T> all(static_cast<std::size_t>(total));
+  std::vector<i64> begin(each.size());
+  std::exclusive_scan(each.begin(), each.end(), begin.begin(), i64{0});
+  if (total > most_per_call) {
+    std::ranges::copy(values, all.begin() + begin[static_cast<std::size_t>(comm.rank())]);
+    for (std::size_t r = 0; r < each.size(); ++r) {
+      broadcast(comm, std::span<T>(all.data() + begin[r], static_cast<std::size_t>(each[r])), static_cast<i64>(r));
+    }
+    return all;
+  }
+  const std::vector<int> counts(each.begin(), each.end()), places(begin.begin(), begin.end());
+  PLEIAD_MPI(MPI_Allgatherv, values.data(), static_cast<int>(values.size()), mpi_type<T>(), all.data(), counts.data(), places.data(), mpi_type<T>(), comm.native());
+  return all;
+}
+
+}  // namespace
+
 template <class T>
 std::vector<T> all_gather(const Communicator& comm, std::span<const T> values) {
-  std::vector<T> all(values.size() * static_cast<std::size_t>(comm.size()));
-  const int count = narrow(static_cast<i64>(values.size()), "all_gather");
-  PLEIAD_MPI(MPI_Allgather, values.data(), count, mpi_type<T>(), all.data(), count, mpi_type<T>(), comm.native());
-  return all;
+  return gather(comm, values, std::vector<i64>(static_cast<std::size_t>(comm.size()), static_cast<i64>(values.size())));
 }
 
 template <class T>
 std::vector<T> all_gather_v(const Communicator& comm, std::span<const T> values, std::vector<i64>* counts) {
   const i64 mine = static_cast<i64>(values.size());
-  const std::vector<i64> each = all_gather<i64>(comm, std::span<const i64>(&mine, 1));
-  const CountsAndPlaces from(each, "all_gather_v");
-  std::vector<T> all(static_cast<std::size_t>(std::accumulate(each.begin(), each.end(), i64{0})));
-  PLEIAD_MPI(MPI_Allgatherv, values.data(), narrow(mine, "all_gather_v"), mpi_type<T>(), all.data(), from.counts.data(),
-             from.places.data(), mpi_type<T>(), comm.native());
-  if (counts) *counts = each;
+  std::vector<i64> each = all_gather<i64>(comm, std::span<const i64>(&mine, 1));
+  std::vector<T> all = gather(comm, values, each);
+  if (counts) *counts = std::move(each);
   return all;
 }
 
 std::vector<i64> all_to_all_counts(const Communicator& comm, std::span<const i64> send, i64 each) {
   PLEIAD_CHECK(static_cast<i64>(send.size()) == comm.size() * each, "{} counts for {} ranks", send.size(), comm.size());
   std::vector<i64> recv(send.size());
-  const int n = narrow(each, "all_to_all_counts");
+  PLEIAD_CHECK(each <= most_per_call, "{} counts for each rank", each);
+  const int n = static_cast<int>(each);
   PLEIAD_MPI(MPI_Alltoall, send.data(), n, MPI_INT64_T, recv.data(), n, MPI_INT64_T, comm.native());
   return recv;
 }
@@ -112,10 +119,17 @@ std::vector<i64> all_to_all_counts(const Communicator& comm, std::span<const i64
 template <class T>
 void all_to_all_rows(const Communicator& comm, const T* send, std::span<const i64> send_rows, T* recv,
                      std::span<const i64> recv_rows, i64 width) {
-  const RowType row(mpi_type<T>(), width);
-  const CountsAndPlaces out(send_rows, "all_to_all_rows"), in(recv_rows, "all_to_all_rows");
-  PLEIAD_MPI(MPI_Alltoallv, send, out.counts.data(), out.places.data(), row.native(), recv, in.counts.data(), in.places.data(),
-             row.native(), comm.native());
+  Messages messages(comm);
+  const T* own = nullptr;
+  for (i64 r = 0; r < comm.size(); send += send_rows[r++] * width) {
+    if (r == comm.rank()) own = send;
+    else if (send_rows[r] * width > 0) messages.send(r, k_rows, {part(send, send_rows[r] * width)});
+  }
+  for (i64 r = 0; r < comm.size(); recv += recv_rows[r++] * width) {
+    if (r == comm.rank()) std::copy_n(own, recv_rows[r] * width, recv);
+    else if (recv_rows[r] * width > 0) messages.receive(r, k_rows, {part(recv, recv_rows[r] * width)});
+  }
+  messages.wait();
 }
 
 #define PLEIAD_INSTANTIATE(T)                                                                  \

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "pleiad/comm/error.hpp"
+#include "pleiad/comm/limit.hpp"
 
 namespace pleiad::comm {
 
@@ -18,10 +19,10 @@ class PartsType {
     for (const Part& p : parts) {
       MPI_Aint at = 0;
       if (p.bytes) PLEIAD_MPI(MPI_Get_address, p.data, &at);
-      for (i64 done = 0; done < p.bytes; done += k_most) {
-        bytes.push_back(static_cast<int>(std::min(k_most, p.bytes - done)));
-        places.push_back(at + done);
-      }
+      for_each_call(p.bytes, [&](i64 begin, i64 count) {
+        bytes.push_back(static_cast<int>(count));
+        places.push_back(at + begin);
+      });
     }
     PLEIAD_MPI(MPI_Type_create_hindexed, static_cast<int>(bytes.size()), bytes.data(), places.data(), MPI_BYTE, &handle_);
     PLEIAD_MPI(MPI_Type_commit, &handle_);
@@ -30,8 +31,6 @@ class PartsType {
   PartsType& operator=(const PartsType&) = delete;
   ~PartsType() { MPI_Type_free(&handle_); }
   MPI_Datatype native() const { return handle_; }
-
-  static constexpr i64 k_most = i64{1} << 30;
 
  private:
   MPI_Datatype handle_ = MPI_DATATYPE_NULL;
@@ -45,7 +44,7 @@ const Part* only_part(std::initializer_list<Part> parts) {
     if (only->bytes && only != &p) return nullptr;
     only = &p;
   }
-  return only->bytes <= PartsType::k_most ? only : nullptr;
+  return only->bytes <= most_per_call ? only : nullptr;
 }
 
 /// work(data, bytes, whether the first)

@@ -1,9 +1,11 @@
 #include "pleiad/comm/shared_memory.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <exception>
 
 #include "pleiad/comm/error.hpp"
+#include "pleiad/core/poison.hpp"
 
 namespace pleiad::comm {
 
@@ -39,6 +41,9 @@ void SharedMemory::reserve(i64 bytes) {
   PLEIAD_MPI(MPI_Win_shared_query, window_, 0, &size, &unit, &mine);
   PLEIAD_MPI(MPI_Win_lock_all, MPI_MODE_NOCHECK, window_);
   data_ = static_cast<std::byte*>(mine);
+  if (!poison_new_memory) return;
+  if (node_.root()) std::memset(data_, 0xff, static_cast<std::size_t>(capacity_));
+  meet();
 }
 
 void SharedMemory::meet() const {

@@ -1,6 +1,9 @@
 #include "pleiad/core/matrix.hpp"
 
+#include <cstring>
 #include <new>
+
+#include "pleiad/core/poison.hpp"
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -15,6 +18,7 @@ void* allocate_aligned(std::size_t bytes) {
   const std::size_t size = (bytes + unit - 1) / unit * unit;
   void* memory = std::aligned_alloc(unit, size);
   if (!memory) throw std::bad_alloc();
+  if (poison_new_memory) std::memset(memory, 0xff, size);
 #ifdef __linux__
   if (unit == k_large_page) madvise(memory, size, MADV_HUGEPAGE);  // a wish: without it all is the same, but slower
 #endif

@@ -63,6 +63,13 @@ for rank in 2 0; do
     check "... and a message that names it and says where it and others were" says "stopped-$rank.log" "^pleiad: rank $rank \(host .*\) was last heard of .* s ago, last in step [0-9]+, (block [01], )?phase [a-z_]+" 'parallel.stall_seconds = 3'
     check "... once" once "stopped-$rank"
 done
+loops() {
+    local begin=$SECONDS
+    exits 76 timeout -k 5 30 "$MPIRUN" -n 4 "${PLEIAD%/bin/*}/tests/bin/test_comm_mpi" --gtest_filter='*ARankThatLoopsForEver' --gtest_also_run_disabled_tests >loops.log 2>&1 || { cat loops.log; return 1; }
+    ((SECONDS - begin <= 3 + 5)) || { echo "took $((SECONDS - begin)) s"; return 1; }
+}
+check "a rank that computes for ever ends the job in time" loops
+check "... and is named, with who waits for it" says loops.log '^pleiad: .*rank 1 \(host .*\) .*step 7, block 1, phase expert' 'MPI_Barrier' 'parallel.stall_seconds = 3'
 check "the run can go on" pleiad_on 2 train --resume stopped-2 --stop-at 120 --set parallel.stall_seconds=0
 check "a rank is killed" disturbed killed 1 KILL
 check "... the job ends, not well" test "$(cat killed.code)" -ne 0

@@ -1,7 +1,6 @@
-// Ownership of communicators and datatypes, the process grid, and errors that all ranks agree on.
+// Ownership of communicators, the process grid, and errors that all ranks agree on.
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
-#include "pleiad/comm/datatype.hpp"
 #include "pleiad/comm/error.hpp"
 #include "pleiad/comm/grid.hpp"
 #include "pleiad/core/error.hpp"
@@ -10,33 +9,25 @@
 namespace pleiad::comm {
 namespace {
 
-/// Counts how many marked communicators or datatypes MPI has freed.
+/// Counts how many marked communicators MPI has freed.
 int freed = 0;
 int count_comm(MPI_Comm, int, void*, void*) { return ++freed, MPI_SUCCESS; }
-int count_type(MPI_Datatype, int, void*, void*) { return ++freed, MPI_SUCCESS; }
 
 class Ownership : public testing::Test {
  protected:
   Ownership() {
     MPI_Comm_create_keyval(MPI_COMM_NULL_COPY_FN, count_comm, &comm_key_, nullptr);
-    MPI_Type_create_keyval(MPI_TYPE_NULL_COPY_FN, count_type, &type_key_, nullptr);
     freed = 0;
   }
   ~Ownership() override {
     MPI_Comm_free_keyval(&comm_key_);
-    MPI_Type_free_keyval(&type_key_);
   }
   Communicator marked_world() const {
     Communicator c = Communicator::world();
     MPI_Comm_set_attr(c.native(), comm_key_, nullptr);
     return c;
   }
-  RowType marked_row(i64 width) const {
-    RowType r(MPI_FLOAT, width);
-    MPI_Type_set_attr(r.native(), type_key_, nullptr);
-    return r;
-  }
-  int comm_key_ = 0, type_key_ = 0;
+  int comm_key_ = 0;
 };
 
 template <class T>
@@ -70,22 +61,6 @@ TEST_F(Ownership, OfACommunicatorThatIsMovedOverEndsWithTheStatement) {
   EXPECT_EQ(freed, 1) << "the one that a owned before";
   EXPECT_EQ(a.size(), Communicator::world().size());
   barrier(a);
-}
-
-TEST_F(Ownership, OfARowTypeIsFreedOnceHoweverItMoves) {
-  {
-    RowType a = marked_row(3);
-    RowType b = std::move(a);
-    move_onto(b, b);
-    EXPECT_NE(b.native(), MPI_DATATYPE_NULL);
-    EXPECT_EQ(freed, 0);
-    RowType c = marked_row(5);
-    c = std::move(b);
-    int size = 0;
-    MPI_Type_size(c.native(), &size);
-    EXPECT_EQ(size, 3 * 4);
-  }
-  EXPECT_EQ(freed, 2);
 }
 
 TEST(Communicator, SplitsByColourInTheOrderOfTheKey) {

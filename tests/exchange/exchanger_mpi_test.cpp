@@ -1,5 +1,5 @@
 // The exchange over MPI against the exchange on one rank, on whatever number of ranks this is run, forward and backward.
-#include "exchange/sample_problem.hpp"
+#include "exchange/every_exchanger.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/exchange/choice.hpp"
 
@@ -7,14 +7,6 @@ namespace pleiad::exchange {
 namespace {
 
 using test::my_rows, test::normal_matrix, test::same_bits;
-
-constexpr ExpertPlacement k_rules[] = {ExpertPlacement::block, ExpertPlacement::round_robin, ExpertPlacement::balanced};
-
-std::vector<i64> widths_of(i64 experts) {
-  std::vector<i64> widths;
-  for (i64 e = 0; e < experts; ++e) widths.push_back(1 + e * e % 7);
-  return widths;
-}
 
 /// A case, its truth on one rank, and the same on all ranks.
 struct Compared {
@@ -44,29 +36,11 @@ struct Compared {
 
 class Exchanging : public testing::TestWithParam<Case> {
  protected:
-  /// Every way to travel, with every rule of placement at least once.
-  template <class Work>
-  void for_each_exchanger(Combine combine, Work work) const {
-    for (const ExpertPlacement rule : k_rules) {
-      work(AllToAllExchanger(comm_, combine), rule);
-      for (const i64 chunks : {2, 3, 64}) work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::needed, chunks), rule);
-      for (const i64 chunks : {1, 3, 64}) work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::needed, chunks, ChunksOf::tokens), rule);
-      if (combine == Combine::home) continue;
-      work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::all), rule);
-      for (const i64 chunks : {2, 64}) work(AllToAllExchanger(comm_, combine, nodes_of(comm_), Reach::all, chunks, ChunksOf::tokens), rule);
-    }
-    std::size_t number = 0;
-    for (const NodeLayout& nodes : node_layouts(comm_.size())) {
-      SCOPED_TRACE("node layout " + std::to_string(number));
-      for (const i64 chunks : {1, 2, 64}) work(HierarchicalExchanger(comm_, combine, nodes, chunks), k_rules[number++ % 3]);
-    }
-  }
-
   const comm::Communicator comm_ = comm::Communicator::world();
 };
 
 TEST_P(Exchanging, WithSumsAtHomeGivesTheBitsOfOneRank) {
-  for_each_exchanger(Combine::home, [&](const Exchanger& exchanger, ExpertPlacement rule) {
+  for_each_exchanger(comm_, Combine::home, [&](const Exchanger& exchanger, ExpertPlacement rule) {
     const Compared c(GetParam(), rule, comm_, exchanger);
     EXPECT_TRUE(same_bits(c.here.y, my_rows(c.truth.y, c.lanes)));
     EXPECT_TRUE(same_bits(c.here.d_x, my_rows(c.truth.d_x, c.lanes)));
@@ -75,7 +49,7 @@ TEST_P(Exchanging, WithSumsAtHomeGivesTheBitsOfOneRank) {
 }
 
 TEST_P(Exchanging, WithSumsAtTheOwnerDiffersByRoundingOnly) {
-  for_each_exchanger(Combine::owner, [&](const Exchanger& exchanger, ExpertPlacement rule) {
+  for_each_exchanger(comm_, Combine::owner, [&](const Exchanger& exchanger, ExpertPlacement rule) {
     const Compared c(GetParam(), rule, comm_, exchanger);
     EXPECT_TRUE(test::all_near(c.here.y.flat(), my_rows(c.truth.y, c.lanes).flat(), 1e-5));
     EXPECT_TRUE(test::all_near(c.here.d_x.flat(), my_rows(c.truth.d_x, c.lanes).flat(), 1e-5));
@@ -85,7 +59,7 @@ TEST_P(Exchanging, WithSumsAtTheOwnerDiffersByRoundingOnly) {
 
 TEST_P(Exchanging, BringsEveryExpertTheRowsItGetsOnOneRankInTheSameOrder) {
   for (const Combine combine : {Combine::home, Combine::owner}) {
-    for_each_exchanger(combine, [&](const Exchanger& exchanger, ExpertPlacement rule) {
+    for_each_exchanger(comm_, combine, [&](const Exchanger& exchanger, ExpertPlacement rule) {
       const Compared c(GetParam(), rule, comm_, exchanger);
       const auto& experts = c.map.owned_by(comm_.rank());
       const experts::ExpertRows &here = c.here.plan.at_experts, &there = c.truth.plan.at_experts;

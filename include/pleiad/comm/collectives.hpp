@@ -1,5 +1,5 @@
 // The dozen collectives we use, typed and checked. Every function here is collective over the communicator given.
-// Counts are 64-bit; they are narrowed in one place (collectives.cpp), where too large a message is split or refused by name.
+// Counts are 64-bit; what is too much for one call of MPI goes in several (limit.hpp).
 #pragma once
 #include <span>
 #include <string>

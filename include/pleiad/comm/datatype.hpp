@@ -1,4 +1,4 @@
-// MPI datatypes: the table of element types, and a row of numbers as one datatype (so counts are rows and stay small).
+// The MPI datatype of each element type.
 #pragma once
 #include <mpi.h>
 
@@ -21,20 +21,5 @@ MPI_Datatype mpi_type() {
     return MPI_DOUBLE;
   }
 }
-
-/// `width` consecutive elements as one committed datatype. Move-only.
-class RowType {
- public:
-  RowType(MPI_Datatype element, i64 width);
-  RowType(RowType&& other) noexcept;
-  RowType& operator=(RowType&& other) noexcept;
-  RowType(const RowType&) = delete;
-  RowType& operator=(const RowType&) = delete;
-  ~RowType();
-  MPI_Datatype native() const { return handle_; }
-
- private:
-  MPI_Datatype handle_ = MPI_DATATYPE_NULL;
-};
 
 }  // namespace pleiad::comm
