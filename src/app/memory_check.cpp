@@ -86,9 +86,9 @@ double draws(const TrainJob& job, i64 steps) {
   return 0;
 }
 
-/// Sequences of a second trial after one of a sequence per lane that took so long: the batch, or half of it, where that is a matter of seconds.
+/// Sequences of a larger trial after one of a sequence per lane that took so long: the batch, or half of it, where that is a matter of seconds.
 i64 worth_trying(const train::TrainConfig& config, double seconds_of_first) {
-  constexpr double k_patience = 3;
+  constexpr double k_patience = 5;
   for (const i64 sequences : {config.batch, config.batch / 2}) {
     if (seconds_of_first * static_cast<double>(sequences) < k_patience * static_cast<double>(config.lanes)) return std::max(sequences, 2 * config.lanes);
   }
@@ -109,12 +109,14 @@ train::TrialMemory try_batch(TrainJob& job, train::TrainState& state) {
     refuse(setup, problem_of(setup.grid.world(), m));
   };
   if (batch <= 2 * config.lanes) return attempt(batch);
+  // The first of all pays for what is made once, which must not be counted once for each sequence.
+  const double warming = attempt(config.lanes).seconds;
   const train::TrialMemory one = attempt(config.lanes);
   const i64 more = worth_trying(config, comm::max_over<double>(setup.grid.world(), one.seconds));
   before(one, more);
   const train::TrialMemory two = attempt(more);
   train::TrialMemory all = train::extended(one, two, batch);
-  all.seconds = one.seconds + two.seconds;
+  all.seconds = warming + one.seconds + two.seconds;
   // An evaluation has at most as many sequences at once as there are windows.
   const double full = static_cast<double>(std::min(windows, batch)) / static_cast<double>(batch);
   all.whole = all.step + static_cast<i64>(full * static_cast<double>(all.whole - all.step));

@@ -52,9 +52,8 @@ TrialMemory extended(const TrialMemory& one, const TrialMemory& two, i64 sequenc
   const auto line = [&](i64 a, i64 b) { return b + static_cast<i64>(rest * static_cast<double>(std::max<i64>(b - a, 0))); };
   TrialMemory m = two;
   m.sequences = sequences;
-  // What the first trial left behind for good is not to be counted once for each sequence.
-  m.step = two.before + line(one.step - one.before, two.step - two.before);
-  m.whole = two.before + line(one.whole - one.before, two.whole - two.before);
+  m.step = line(one.step, two.step);
+  m.whole = line(one.whole, two.whole);
   m.kept = line(one.kept, two.kept);
   m.shared = line(one.shared, two.shared);
   return m;
