@@ -100,7 +100,7 @@ train::TrialMemory try_batch(TrainJob& job, train::TrainState& state) {
   const train::TrainConfig& config = job.options.train;
   const ModelSetup& setup = job.setup;
   const i64 batch = config.batch, windows = config.eval_windows > 0 ? std::min(config.eval_windows, job.source->evaluation_windows()) : job.source->evaluation_windows();
-  const auto attempt = [&](i64 sequences) { return train::try_step(config, *setup.model, state, *job.source, setup.grid, sequences, std::min(windows, sequences)); };
+  const auto attempt = [&](i64 sequences) { return train::try_step(config, *setup.model, state, *job.source, setup.grid, sequences, windows); };
   const auto before = [&](const train::TrialMemory& known, i64 sequences) {  // a trial must not be what breaks the limit
     MemoryForecast m;
     m.program = known.before;
@@ -117,9 +117,9 @@ train::TrialMemory try_batch(TrainJob& job, train::TrainState& state) {
   const train::TrialMemory two = attempt(more);
   train::TrialMemory all = train::extended(one, two, batch);
   all.seconds = warming + one.seconds + two.seconds;
-  // An evaluation has at most as many sequences at once as there are windows.
-  const double full = static_cast<double>(std::min(windows, batch)) / static_cast<double>(batch);
-  all.whole = all.step + static_cast<i64>(full * static_cast<double>(all.whole - all.step));
+  // An evaluation has at most as many sequences at once as there are windows: that part does not grow with the batch any more.
+  const i64 tried = std::min(windows, two.sequences), at_once = std::min(windows, batch);
+  if (tried > 0 && at_once < batch) all.whole = all.step + (two.whole - two.step) / tried * at_once;
   return all;
 }
 

@@ -39,7 +39,7 @@ TrialMemory try_step(const TrainConfig& config, const model::Model& model, Train
   m.kept = heap_in_use() - in_use;
   m.step = process_memory().peak;
   // As in the loop, while the trace of the step is there.
-  if (windows > 0) evaluate(model, state.params, source, grid, config.lanes, sequences, k_rounds * windows, times);
+  if (windows > 0) evaluate(model, state.params, source, grid, config.lanes, sequences, std::min(windows, k_rounds * sequences), times);
   m.whole = process_memory().peak;
   m.shared = process_memory().shared;
   m.seconds = watch.seconds();

@@ -15,7 +15,7 @@ struct TrialMemory {
   double seconds = 0;
 };
 
-/// Twice forward, backward with the sums of gradients, and an evaluation (unless windows = 0) of two batches, of `sequences` sequences. pre: gradients are allocated. collective over the world.
+/// Twice forward, backward with the sums of gradients, and an evaluation of at most two batches and `windows` windows (0: none), of `sequences` sequences. pre: gradients are allocated. collective over the world.
 TrialMemory try_step(const TrainConfig& config, const model::Model& model, TrainState& state, BatchSource& source, const comm::ProcessGrid& grid, i64 sequences,
                      i64 windows);
 
