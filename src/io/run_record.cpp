@@ -218,7 +218,7 @@ void RunRecord::finish(i64 step, const MemoryRecord& memory) {
   const auto write = [&](const char* name, const std::vector<i64>& bytes, const char* description) {
     const std::string dataset = fmt::format("/memory/{}/{}", ranks, name);
     if (file.exists(dataset)) file.write_rows<i64>(dataset, {{0, ranks}}, bytes);
-    else file.write<i64>(dataset, bytes, {ranks}, {"bytes", description});
+    else file.write<i64>(dataset, bytes, {ranks}, {"byte", description});
   };
   write("predicted_memory", memory.predicted, "most resident memory of each rank, predicted before the first step; of the newest part of the run on so many ranks");
   write("peak_memory", memory.peak, "most resident memory of each rank, measured; of the newest part of the run on so many ranks");
