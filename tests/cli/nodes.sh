@@ -42,8 +42,7 @@ EOI
 train() {
     local name=$1 count=$2 ranks=$3 setting
     shift 3
-    local settings=()
-    settings=(--set parallel.memory_check=none)  # its trial steps are on the cables, but not in the record
+    local settings=(--set parallel.memory_check=none)  # its trial steps are on the cables, but not in the record
     for setting in "$@"; do settings+=(--set "$setting"); done
     timeout -k 5 100 bash "$nodes" -n "$count" -r "$ranks" -c "$name.cables" -- "$PLEIAD" train --config tiny.ini --out "$name" "${settings[@]}"
 }
