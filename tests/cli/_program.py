@@ -98,5 +98,7 @@ class Checks:
             print(f"        | {line}", flush=True)
 
     def finish(self):
+        if self.count == 0:
+            sys.exit("nothing was checked")
         print(f"{self.count - self.failed} of {self.count} passed", flush=True)
         sys.exit(1 if self.failed else 0)

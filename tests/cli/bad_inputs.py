@@ -2,6 +2,7 @@
 """Every bad input: one clear line that names the thing, exit code 2, no hang, nothing created or changed; on 1 and on 2 ranks."""
 # PROCESSORS 2
 # TIMEOUT 240
+import concurrent.futures
 import os
 import shutil
 import sys
@@ -77,7 +78,8 @@ setting("infinity for a number", "moe.balance_loss=inf", "moe.balance_loss = inf
 setting("a number beyond all numbers", "train.learning_rate=1e999", "train.learning_rate = 1e999", "number")
 setting("2^63 for a whole number", "train.seed=9223372036854775808", "train.seed = 9223372036854775808", "whole number")
 setting("a power of ten for a whole number", "train.steps=1e3", "train.steps = 1e3", "whole number")
-setting("a list without end", "moe.expert_widths=" + ",".join(["16777216x8"] * 8), "moe.expert_widths", "comma-separated")
+# (without moe.expert_width, which would be refused first)
+case("a list without end", "train --config widths.ini --out new --set moe.expert_widths=" + ",".join(["16777216x8"] * 8), "moe.expert_widths", "comma-separated")
 setting("negative learning rate", "train.learning_rate=-1", "train.learning_rate = -1", "from 0")
 setting("text for a truth value", "moe.renormalize=maybe", "moe.renormalize = maybe", "true or false")
 setting("unknown choice", "moe.router=topq", "moe.router = topq", "topk", "noisy_topk", "dense")
@@ -488,7 +490,7 @@ def snapshot(folder):
         for name in folders:
             found[os.path.join(at, name)] = "folder"
         for name in files:
-            status = os.stat(os.path.join(at, name))
+            status = os.lstat(os.path.join(at, name))  # links may lead nowhere
             found[os.path.join(at, name)] = (status.st_size, status.st_mtime_ns)
     return found
 
@@ -567,12 +569,9 @@ def main():
             with lock:
                 good_inputs(checks, folder)
 
-    # Two at a time: one thread per number of ranks, each with files of its own.
-    threads = [threading.Thread(target=all_cases, args=(ranks,)) for ranks in (1, 2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    # Two at a time: one thread per number of ranks, each with files of its own. What goes wrong in one ends the test.
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        list(threads.map(all_cases, (1, 2)))
     checks.finish()
 
 
