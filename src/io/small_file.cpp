@@ -1,6 +1,7 @@
 #include "pleiad/io/small_file.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,19 +17,29 @@ namespace {
 
 [[noreturn]] void cannot_write(const std::string& path) { user_error("{}: cannot be written ({})", path, std::strerror(errno)); }
 
-/// 0, or the error number.
+/// read(), which waits for who writes to a pipe, but not for somebody to begin with it.
+ssize_t read_some(int file, char* buffer, std::size_t size) {
+  for (;;) {
+    const ssize_t count = ::read(file, buffer, size);
+    if (count >= 0 || errno != EAGAIN) return count;
+    pollfd more = {file, POLLIN, 0};
+    if (::poll(&more, 1, -1) < 0) return -1;
+  }
+}
+
+/// 0, or the error number. A device, which may have no end, is none to read.
 int read_once(const std::string& path, std::string& text) {
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return errno;
   struct stat status = {};
-  if (::fstat(file, &status) != 0 || (!S_ISREG(status.st_mode) && !path.starts_with("/proc/"))) {
+  if (::fstat(file, &status) != 0 || S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)) {
     ::close(file);
     return EINVAL;
   }
   text.clear();
   char buffer[65536];
   ssize_t count = 0;
-  while ((count = ::read(file, buffer, sizeof(buffer))) > 0) text.append(buffer, static_cast<std::size_t>(count));
+  while ((count = read_some(file, buffer, sizeof(buffer))) > 0) text.append(buffer, static_cast<std::size_t>(count));
   const int problem = count < 0 ? errno : 0;
   ::close(file);
   return problem;
@@ -45,6 +56,7 @@ bool read_whole(const std::string& path, std::string& text) {
   // ESTALE: the file was replaced while a network file system still had the old one open.
   for (int attempt = 0; attempt < 5; ++attempt) {
     const int problem = read_once(path, text);
+    errno = problem;  // for who says why
     if (problem != ESTALE && problem != EINTR) return problem == 0;
   }
   return false;
