@@ -99,8 +99,8 @@ bool Trainer::step(TrainState& state) {
     norm = gradient_norm(state.params, grid_);
   }
   const double rate = config_.schedule.at(state.step);
-  const bool good = std::isfinite(norm) && std::isfinite(trace_.report.total);
-  if (!good && !passes_over(state, norm)) return false;
+  const bool good = is_good(norm);
+  if (!good && !passes_over(state)) return false;
   if (good) {
     PhaseTimes::Scope phase(times_, Phase::optimizer);
     state.adam.step(state.params, rate, clip_scale(norm, config_.grad_clip), state.step + 1);
@@ -111,29 +111,35 @@ bool Trainer::step(TrainState& state) {
   return true;
 }
 
+/// Whether the loss of the step and the norm of its gradient are finite.
+bool Trainer::is_good(double norm) const { return std::isfinite(norm) && std::isfinite(trace_.report.total); }
+
+/// What is done about a bad step that has been counted: as configured, until there are too many.
+BadNumberPolicy Trainer::policy(const TrainState& state) const {
+  return state.bad_steps < config_.bad_steps_most ? config_.bad_numbers : BadNumberPolicy::stop;
+}
+
 /// Says where numbers that are not finite came from, and whether the run goes on with the next batch as if this one had not been.
-bool Trainer::passes_over(TrainState& state, double norm) {
+bool Trainer::passes_over(TrainState& state) {
   PhaseTimes::Scope phase(times_, Phase::metrics);
   bad_ = find_bad_numbers(state.params, *model_, trace_, grid_);
   bad_.step = state.step + 1;
-  bad_.loss = trace_.report.total;
-  bad_.norm = norm;
-  const bool too_many = state.bad_steps + 1 >= config_.bad_steps_most;
-  const bool skip = config_.bad_numbers == BadNumberPolicy::skip && !too_many;
   state.bad_steps += config_.bad_numbers != BadNumberPolicy::stop;
-  const bool back = config_.bad_numbers == BadNumberPolicy::roll_back && !too_many;
-  const std::string then = skip   ? "no update is made, on with the next batch"
-                           : back ? "back to the newest checkpoint, and on from there with the batches after this one"
-                           : config_.bad_numbers == BadNumberPolicy::stop
-                               ? "the run ends (train.bad_numbers = stop)"
-                               : fmt::format("the run ends: bad step {} (train.bad_steps_most)", config_.bad_steps_most);
+  std::string then;
+  switch (policy(state)) {
+    case BadNumberPolicy::skip: then = "no update is made, on with the next batch"; break;
+    case BadNumberPolicy::roll_back: then = "back to the newest checkpoint, and on from there with the batches after this one"; break;
+    case BadNumberPolicy::stop:
+      then = config_.bad_numbers == BadNumberPolicy::stop ? "the run ends (train.bad_numbers = stop)"
+                                                          : fmt::format("the run ends: bad step {} (train.bad_steps_most)", config_.bad_steps_most);
+  }
   for (MetricSink* sink : sinks_) sink->on_bad_numbers(bad_, then);
-  return skip;
+  return policy(state) == BadNumberPolicy::skip;
 }
 
 /// After a step that was not made: saves the state before it, which is good unless its weights are what is not finite.
 PartEnd Trainer::give_up(TrainState& state) {
-  if (config_.bad_numbers == BadNumberPolicy::roll_back && state.bad_steps < config_.bad_steps_most) return PartEnd::roll_back;
+  if (policy(state) == BadNumberPolicy::roll_back) return PartEnd::roll_back;
   const BadNumbers of_step = bad_;
   save(state);
   bad_ = of_step;
@@ -148,7 +154,7 @@ void Trainer::report(const TrainState& state, const model::Batch& batch, double 
   r.loss = trace_.report;
   r.learning_rate = rate;
   r.grad_norm = norm;
-  r.skipped = !(std::isfinite(norm) && std::isfinite(trace_.report.total));
+  r.skipped = !is_good(norm);
   r.seconds = seconds;
   r.tokens = lanes_.tokens();
   const std::vector<PhaseInterval> intervals = times_.take_intervals();

@@ -14,7 +14,6 @@ enum class BadNumberPolicy { stop, skip, roll_back };
 
 struct BadNumbers {
   i64 step = 0;             ///< counted from 1, like StepRecord::step
-  double loss = 0, norm = 0;
   std::string where;        ///< tensor, block, expert: what came first in the order of computation, of all ranks
   i64 rank = 0;             ///< where that is
 };

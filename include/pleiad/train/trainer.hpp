@@ -59,7 +59,9 @@ class Trainer {
 
  private:
   bool step(TrainState& state);
-  bool passes_over(TrainState& state, double norm);
+  bool is_good(double norm) const;
+  BadNumberPolicy policy(const TrainState& state) const;
+  bool passes_over(TrainState& state);
   PartEnd give_up(TrainState& state);
   bool is_traced(i64 step) const;
   void report(const TrainState& state, const model::Batch& batch, double rate, double norm, double seconds);
