@@ -2,8 +2,9 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <iterator>
 #include <limits>
-#include <set>
+#include <map>
 #include <sstream>
 
 #include "checkpoint_parts.hpp"
@@ -59,20 +60,21 @@ std::vector<std::string> parts_of(const fs::path& path) {
   }
 }
 
-/// Removes what kills during earlier saves left behind, and parts that no checkpoint names. Those of a checkpoint that cannot be read stay.
+/// Removes what kills during earlier saves left behind, and parts that no checkpoint names. Those of a checkpoint that cannot be read, or is one file, stay.
 void remove_left_over(const std::string& folder) {
-  std::set<std::string> named;
-  for (const fs::path& path : checkpoints_in(folder)) {
-    for (const std::string& part : parts_of(path)) named.insert(fs::path(part).filename().string());
-  }
   std::vector<fs::path> gone;
+  std::map<fs::path, std::vector<fs::path>> parts;  // by the checkpoint that they belong to, if it is there
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    const bool unfinished = entry.path().extension().string() == temporary_name("");
-    // STEM.SAVE.part-K.h5
-    const fs::path owner = entry.path().parent_path() / (name.substr(0, name.find('.')) + ".h5");
-    const bool orphan = detail::is_part(name) && !named.count(name) && (!fs::exists(owner) || !parts_of(owner).empty());
-    if (unfinished || orphan) gone.push_back(entry.path());
+    if (entry.path().extension().string() == temporary_name("")) gone.push_back(entry.path());
+    else if (detail::is_part(name)) parts[fs::path(folder) / (name.substr(0, name.find('.')) + ".h5")].push_back(entry.path());
+  }
+  for (const auto& [checkpoint, files] : parts) {
+    const bool there = fs::exists(checkpoint);
+    const std::vector<std::string> named = there ? parts_of(checkpoint) : std::vector<std::string>{};
+    if (there && named.empty()) continue;
+    const auto is_named = [&](const fs::path& file) { return std::ranges::any_of(named, [&](const std::string& part) { return fs::path(part).filename() == file.filename(); }); };
+    std::ranges::remove_copy_if(files, std::back_inserter(gone), is_named);
   }
   for (const fs::path& path : gone) fs::remove(path);
 }
