@@ -13,6 +13,7 @@
 #include "pleiad/comm/error.hpp"
 #include "pleiad/core/clock.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/host.hpp"
 #include "pleiad/io/h5.hpp"
 #include "pleiad/ops/gemm.hpp"
 
@@ -122,9 +123,7 @@ int main(int argc, char** argv) {
       std::signal(SIGXFSZ, SIG_IGN);  // a file at its size limit is an error of the call that writes it, which says so
       code = run(world, errors, app::Arguments(argv + 1, argv + argc));
     } catch (const std::exception& e) {
-      char host[256] = "?";
-      gethostname(host, sizeof(host) - 1);
-      std::cerr << fmt::format("pleiad: internal error on rank {} ({}): {}", world.rank(), host, e.what()) << std::endl;
+      std::cerr << fmt::format("pleiad: internal error on rank {} ({}): {}", world.rank(), host_name(), e.what()) << std::endl;
       comm::abort_all(app::k_exit_internal);
     }
   } catch (const std::exception& e) {

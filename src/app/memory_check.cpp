@@ -1,24 +1,17 @@
 #include "pleiad/app/memory_check.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <iostream>
 #include <new>
 #include <numeric>
 
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/host.hpp"
 #include "pleiad/train/trial.hpp"
 
 namespace pleiad::app {
 
 namespace {
-
-std::string host_name() {
-  char host[256] = "this node";
-  gethostname(host, sizeof(host) - 1);
-  return host;
-}
 
 /// What the ranks of this node need together. collective over the node.
 NodeNeed need_of_node(const comm::Communicator& node, const MemoryForecast& mine, i64 shared_now) {

@@ -1,14 +1,12 @@
 #include "pleiad/app/run_facts.hpp"
 
-#include <unistd.h>
-
-#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
 
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/build_info.hpp"
+#include "pleiad/core/host.hpp"
 #include "pleiad/ops/gemm.hpp"
 
 namespace pleiad::app {
@@ -26,9 +24,8 @@ std::string first_line_of_cpuinfo() {
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> environment_facts(const comm::Communicator& world) {
-  char host[256] = "unknown";
-  gethostname(host, sizeof(host) - 1);
-  const std::vector<char> all = comm::all_gather_v<char>(world, std::span<const char>((" " + std::string(host)).c_str(), std::strlen(host) + 1));
+  const std::string host = " " + host_name();
+  const std::vector<char> all = comm::all_gather_v<char>(world, std::span<const char>(host));
   char date[64] = "";
   const std::time_t now = std::time(nullptr);
   std::strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", std::gmtime(&now));

@@ -22,6 +22,7 @@
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/clock.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/host.hpp"
 #include "pleiad/core/whereabouts.hpp"
 
 namespace pleiad::comm {
@@ -299,10 +300,9 @@ std::vector<Link> find_root(const std::vector<std::string>& addresses, int port,
 }
 
 std::vector<std::string> hosts_of(const Communicator& world) {
-  char name[256] = "";
-  gethostname(name, sizeof(name) - 1);
+  const std::string name = host_name();
   std::vector<i64> length;
-  const std::vector<char> all = all_gather_v<char>(world, std::span<const char>(name, std::strlen(name)), &length);
+  const std::vector<char> all = all_gather_v<char>(world, std::span<const char>(name), &length);
   std::vector<std::string> hosts;
   auto at = all.begin();
   for (const i64 n : length) hosts.emplace_back(at, at + n), at += n;

@@ -8,6 +8,8 @@
 #include <limits>
 #include <numeric>
 
+#include "pleiad/core/host.hpp"
+
 namespace pleiad::io {
 
 LossHistory::LossHistory(i64 steps, i64 most) : piece_(std::max<i64>(1, (steps + most - 1) / most)) {}
@@ -50,10 +52,8 @@ double unix_time() { return std::chrono::duration<double>(std::chrono::system_cl
 
 LiveRecord::LiveRecord(const std::string& run, const About& about, Complain complain)
     : run_(run), about_(about), complain_(std::move(complain)), history_(about.steps), phases_(k_phase_count, 0.0) {
-  char host[256] = "";
-  gethostname(host, sizeof(host) - 1);
   const char* job = std::getenv("SLURM_JOB_ID");
-  status_.host = host;
+  status_.host = host_name();
   status_.job = job ? job : "";
   status_.process = getpid();
   status_.ranks = about.ranks;

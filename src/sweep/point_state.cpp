@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/host.hpp"
 #include "pleiad/core/text.hpp"
 #include "pleiad/io/checksum.hpp"
 #include "pleiad/io/live_status.hpp"
@@ -20,12 +21,6 @@
 namespace pleiad::sweep {
 
 namespace {
-
-std::string host_name() {
-  char host[256] = "unknown";
-  gethostname(host, sizeof(host) - 1);
-  return host;
-}
 
 void append_line(const std::string& path, const std::string& line) {
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
