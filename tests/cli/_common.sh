@@ -60,6 +60,32 @@ same_output() {
     cmp "$1" again.txt
 }
 
+# tiny_config STEPS: writes tiny.ini, a run on corpus.h5 that saves every 700 steps.
+tiny_config() {
+    cat >tiny.ini <<INI
+[model]
+width = 32
+layers = 2
+heads = 2
+seq_len = 32
+[moe]
+preset = gshard
+experts = 5
+expert_width = 24
+[train]
+steps = $1
+batch_sequences = 12
+lanes = 8
+eval_every = 400
+eval_windows = 10
+sample_tokens = 0
+[data]
+corpus = corpus.h5
+[checkpoint]
+every = 700
+INI
+}
+
 # An interpreter with h5py, or nothing.
 python_with_h5py() {
     local python

@@ -9,28 +9,7 @@ source "$PLEIAD_SOURCE/tests/cli/_common.sh"
 require_python
 
 check "a small corpus" pleiad_on 1 data synth --out corpus.h5 --tokens 30000 --document 64 --seed 5
-cat >tiny.ini <<'INI'
-[model]
-width = 32
-layers = 2
-heads = 2
-seq_len = 32
-[moe]
-preset = gshard
-experts = 5
-expert_width = 24
-[train]
-steps = 4000
-batch_sequences = 12
-lanes = 8
-eval_every = 400
-eval_windows = 10
-sample_tokens = 0
-[data]
-corpus = corpus.h5
-[checkpoint]
-every = 700
-INI
+tiny_config 4000
 train() { pleiad_on "$1" train --config tiny.ini "${@:2}" >last.txt 2>&1; }
 
 # ---- time ----

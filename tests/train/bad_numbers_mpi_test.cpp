@@ -41,6 +41,13 @@ struct SpoiltRun : TinyRun {
     return all;
   }
 
+  /// Runs into the end by such numbers, the first of which are there.
+  void expect_ends_at(const std::string& where) {
+    EXPECT_EQ(trainer->run(*state, 12), PartEnd::bad_numbers);
+    ASSERT_FALSE(bad.found.empty());
+    EXPECT_EQ(bad.found[0].where.find(where), 0u) << bad.found[0].where;
+  }
+
   Bad bad;
 };
 
@@ -63,9 +70,8 @@ TEST(BadNumbers, AnExpertThatOverflows) {
     SpoiltRun run(k_topk, {});
     run.set(fmt::format("blocks/1/ffn/experts/{}/w_in", expert), 1e30f);
     run.set(fmt::format("blocks/1/ffn/experts/{}/w_out", expert), k_huge);
-    EXPECT_EQ(run.trainer->run(*run.state, 12), PartEnd::bad_numbers);
+    run.expect_ends_at(fmt::format("output of expert {} of block 1 (row ", expert));
     ASSERT_FALSE(run.bad.found.empty());
-    EXPECT_EQ(run.bad.found[0].where.find(fmt::format("output of expert {} of block 1 (row ", expert)), 0u) << run.bad.found[0].where;
     const std::vector<i64>& owned = run.tiny.model->blocks()[1].moe()->expert_map().owned_by(run.bad.found[0].rank);
     EXPECT_EQ(std::ranges::count(owned, std::stoll(expert)), 1) << "of the rank that has it";
     EXPECT_EQ(run.store.steps, std::vector<i64>{0}) << "the weights are finite: the state before the step is saved";
@@ -77,18 +83,14 @@ TEST(BadNumbers, AnExpertOfAMillionThatOverflows) {
   SpoiltRun run({{"router", "peer"}, {"sub_keys", "5"}, {"heads", "2"}, {"k", "3"}, {"query_dim", "4"}, {"layers", "1"}}, {});
   run.set("blocks/1/ffn/peer/u", 1e30f);
   run.set("blocks/1/ffn/peer/v", k_huge);
-  EXPECT_EQ(run.trainer->run(*run.state, 12), PartEnd::bad_numbers);
-  ASSERT_FALSE(run.bad.found.empty());
-  EXPECT_EQ(run.bad.found[0].where.find("output of expert "), 0u) << run.bad.found[0].where;
+  run.expect_ends_at("output of expert ");
 }
 
 TEST(BadNumbers, ABlockWithoutExperts) {
   SpoiltRun run(k_topk, {});
   run.set("blocks/0/ffn/experts/0/w_in", 1e30f);
   run.set("blocks/0/ffn/experts/0/w_out", k_huge);
-  EXPECT_EQ(run.trainer->run(*run.state, 12), PartEnd::bad_numbers);
-  ASSERT_FALSE(run.bad.found.empty());
-  EXPECT_EQ(run.bad.found[0].where.find("output of block 0 (row "), 0u) << run.bad.found[0].where;
+  run.expect_ends_at("output of block 0 (row ");
 }
 
 // Spoilt after step 3, mended after step 4, which is passed over: weights and moments are those after step 3, and the run learns on.
