@@ -12,7 +12,7 @@ namespace pleiad::comm {
 
 namespace {
 
-enum Tag : int { k_rows = 31 };
+constexpr int k_rows_tag = 41;
 
 template <class T>
 void all_reduce(const Communicator& comm, std::span<T> values, MPI_Op op) {
@@ -123,11 +123,11 @@ void all_to_all_rows(const Communicator& comm, const T* send, std::span<const i6
   const T* own = nullptr;
   for (i64 r = 0; r < comm.size(); send += send_rows[r++] * width) {
     if (r == comm.rank()) own = send;
-    else if (send_rows[r] * width > 0) messages.send(r, k_rows, {part(send, send_rows[r] * width)});
+    else if (send_rows[r] * width > 0) messages.send(r, k_rows_tag, {part(send, send_rows[r] * width)});
   }
   for (i64 r = 0; r < comm.size(); recv += recv_rows[r++] * width) {
     if (r == comm.rank()) std::copy_n(own, recv_rows[r] * width, recv);
-    else if (recv_rows[r] * width > 0) messages.receive(r, k_rows, {part(recv, recv_rows[r] * width)});
+    else if (recv_rows[r] * width > 0) messages.receive(r, k_rows_tag, {part(recv, recv_rows[r] * width)});
   }
   messages.wait();
 }
