@@ -99,9 +99,13 @@ std::string last_sentence(const std::string& text) {
 class Tokenizer::Model {
  public:
   explicit Model(std::string bytes) : bytes_(std::move(bytes)) {
-    const auto status = processor_.LoadFromSerializedProto(bytes_);
-    if (!status.ok())
-      user_error("the SentencePiece model of {} bytes is damaged: {}", bytes_.size(), last_sentence(status.ToString()));
+    std::string problem;
+    try {
+      if (const auto status = processor_.LoadFromSerializedProto(bytes_); !status.ok()) problem = last_sentence(status.ToString());
+    } catch (const std::exception& e) {  // of what the library is made of: a model with an empty piece, for example
+      problem = e.what();
+    }
+    if (!problem.empty()) user_error("the SentencePiece model of {} bytes is damaged: {}", bytes_.size(), problem);
     newline_ = processor_.PieceToId("\n");
     for (int b = 0; b < 256; ++b) {
       byte_[b] = processor_.PieceToId(fmt::format("<0x{:02X}>", b));
