@@ -98,11 +98,11 @@ int run(const comm::Communicator& world, const comm::Communicator& errors, const
   }
 }
 
-/// Blocks of a step come back in the next one. Left to itself the C library gives large ones back to the system each time, and a step
-/// with a million experts would spend a good part of its time on fresh pages.
+/// What a step frees comes back in the next one and is kept. Large blocks, which the program holds on to by itself, get pages of their own:
+/// among small ones they would leave holes when they grow, and nobody could say how much memory a run will take.
 void keep_freed_memory() {
 #ifdef __GLIBC__
-  mallopt(M_MMAP_THRESHOLD, 1 << 28);
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
 #endif
 }

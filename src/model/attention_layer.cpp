@@ -41,11 +41,10 @@ void AttentionLayer::forward(const ParamSet& params, ConstMatrixView x, const op
 }
 
 void AttentionLayer::backward(ParamSet& params, ConstMatrixView x, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks,
-                              ConstMatrixView d_y, const StepContext& context, const AttentionTrace& trace, MatrixView d_x) const {
+                              ConstMatrixView d_y, const StepContext& context, const AttentionTrace& trace, AttentionRoom& room, MatrixView d_x) const {
   const i64 length = context.lanes.seq_len();
   const ConstMatrixView q = trace.q, k = trace.k, v = trace.v, mixed = trace.mixed, weights = trace.weights;
-  Matrix d_mixed, d_q, d_k, d_v;  // of one lane
-  Buffer<real> scratch;
+  auto& [d_mixed, d_q, d_k, d_v, scores] = room;
   for_each_lane(context.lanes, [&](i64 lane, i64 begin, i64 count) {
     context.look_after_messages();
     for (Matrix* m : {&d_mixed, &d_q, &d_k, &d_v}) m->resize_uninitialised(count, x.cols);
@@ -55,7 +54,7 @@ void AttentionLayer::backward(ParamSet& params, ConstMatrixView x, const ops::Ro
       const i64 first = begin + at;
       ops::attention_backward(q.row_range(first, length), k.row_range(first, length), v.row_range(first, length),
                               weights.row_range(first * heads_, length * heads_), masks[first / length], heads_, rows(d_mixed), rows(d_q),
-                              rows(d_k), rows(d_v), scratch);
+                              rows(d_k), rows(d_v), scores);
       ops::rotate_back(rows(d_q), rotary, heads_);
       ops::rotate_back(rows(d_k), rotary, heads_);
     }

@@ -83,8 +83,8 @@ double Block::dense_flops_per_token(i64 seq_len) const {
 }
 
 void Block::forward(const ParamSet& params, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks, const StepContext& context,
-                    BlockTrace& trace, MatrixView x) const {
-  Matrix y;
+                    BlockTrace& trace, BlockRoom& room, MatrixView x) const {
+  Matrix& y = room.y;
   y.resize_uninitialised(x.rows, x.cols);
   keep(x, trace.x_in);
   {
@@ -115,8 +115,9 @@ void Block::forward(const ParamSet& params, const ops::RotaryTable& rotary, std:
 }
 
 void Block::backward(ParamSet& params, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks, const StepContext& context,
-                     const BlockTrace& trace, double aux_scale, MatrixView d_x) const {
-  Matrix d_normed(d_x.rows, d_x.cols);
+                     const BlockTrace& trace, double aux_scale, BlockRoom& room, MatrixView d_x) const {
+  Matrix& d_normed = room.y;
+  d_normed.resize(d_x.rows, d_x.cols);
   if (moe_) {
     moe_->backward(params, trace.normed_mid, d_x, context, trace.moe, aux_scale, d_normed);
   } else {
@@ -133,7 +134,7 @@ void Block::backward(ParamSet& params, const ops::RotaryTable& rotary, std::span
   }
   {
     PhaseTimes::Scope phase(context.times, Phase::attention);
-    attention_.backward(params, trace.normed_in, rotary, masks, d_x, context, trace.attention, d_normed);
+    attention_.backward(params, trace.normed_in, rotary, masks, d_x, context, trace.attention, room.attention, d_normed);
   }
   PhaseTimes::Scope phase(context.times, Phase::norm);
   norm_backward(params, norm1_, trace.x_in, trace.inv_rms_in, d_normed, context.lanes, d_x);

@@ -52,17 +52,16 @@ void LanguageModel::logits(const ParamSet& params, const ModelTrace& trace, cons
 }
 
 void LanguageModel::backward(ParamSet& params, const Batch& batch, const StepContext& context, const ModelTrace& trace) const {
-  Matrix d_normed;
+  Matrix& d_normed = d_normed_;
   d_normed.resize_uninitialised(trace.normed.rows(), trace.normed.cols());
   {
     PhaseTimes::Scope phase(context.times, Phase::head);
     const real scale = static_cast<real>(1.0 / static_cast<double>(std::max<i64>(trace.report.targets, 1)));
-    Matrix d_logits;
     for_each_lane(context.lanes, [&](i64 lane, i64 begin, i64 count) {
-      d_logits.resize_uninitialised(count, config().vocab);
+      d_logits_.resize_uninitialised(count, config().vocab);
       const std::size_t b = static_cast<std::size_t>(begin), n = static_cast<std::size_t>(count);
-      ops::cross_entropy_backward(trace.log_p.view().row_range(begin, count), std::span(batch.target).subspan(b, n), scale, d_logits);
-      ops::linear_backward(trace.normed.view().row_range(begin, count), params.value(head_), d_logits,
+      ops::cross_entropy_backward(trace.log_p.view().row_range(begin, count), std::span(batch.target).subspan(b, n), scale, d_logits_);
+      ops::linear_backward(trace.normed.view().row_range(begin, count), params.value(head_), d_logits_,
                            d_normed.view().row_range(begin, count), params.grad(head_, lane));
     });
   }

@@ -50,7 +50,7 @@ void Trunk::forward(const ParamSet& params, std::span<const std::int32_t> token,
   }
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     context.times.at_block(static_cast<i64>(i));
-    blocks_[i].forward(params, rotary_, masks, context, trace.blocks[i], x);
+    blocks_[i].forward(params, rotary_, masks, context, trace.blocks[i], room_, x);
   }
   context.times.at_block(-1);
   {
@@ -66,7 +66,8 @@ void Trunk::forward(const ParamSet& params, std::span<const std::int32_t> token,
 void Trunk::backward(ParamSet& params, std::span<const std::int32_t> token, std::span<const ops::Mask> masks, ConstMatrixView d_normed,
                      const StepContext& outer, const TrunkTrace& trace) const {
   const StepContext context = with_tokens(outer, token);
-  Matrix d_x(trace.x_out.rows(), trace.x_out.cols());
+  Matrix& d_x = d_x_;
+  d_x.resize(trace.x_out.rows(), trace.x_out.cols());
   {
     PhaseTimes::Scope phase(context.times, Phase::norm);
     norm_backward(params, norm_final_, trace.x_out, trace.inv_rms, d_normed, context.lanes, d_x);
@@ -75,7 +76,7 @@ void Trunk::backward(ParamSet& params, std::span<const std::int32_t> token, std:
   const double aux_scale = moe_layers().empty() ? 0 : 1.0 / static_cast<double>(moe_layers().size());
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     context.times.at_block(static_cast<i64>(i));
-    blocks_[i].backward(params, rotary_, masks, context, trace.blocks[i], aux_scale, d_x);
+    blocks_[i].backward(params, rotary_, masks, context, trace.blocks[i], aux_scale, room_, d_x);
     context.complete_from(blocks_[i].first_parameter());
   }
   context.times.at_block(-1);

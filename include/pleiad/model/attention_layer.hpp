@@ -13,6 +13,12 @@ struct AttentionTrace {
   Matrix mixed;    // [T,D] before the output projection
 };
 
+/// Scratch of a backward pass, of one lane: nothing in it outlives a call.
+struct AttentionRoom {
+  Matrix d_mixed, d_q, d_k, d_v;
+  Buffer<real> scores;
+};
+
 class AttentionLayer {
  public:
   /// Adds wq, wk, wv, wo [D,D] under `prefix`. The output projection starts smaller by 1/sqrt(2 model_layers).
@@ -23,7 +29,7 @@ class AttentionLayer {
                const StepContext& context, AttentionTrace& trace, MatrixView y) const;
   /// d_y [T,D] -> d_x [T,D] (overwritten), and parameter gradients. Local.
   void backward(ParamSet& params, ConstMatrixView x, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks,
-                ConstMatrixView d_y, const StepContext& context, const AttentionTrace& trace, MatrixView d_x) const;
+                ConstMatrixView d_y, const StepContext& context, const AttentionTrace& trace, AttentionRoom& room, MatrixView d_x) const;
 
   i64 heads() const { return heads_; }
 

@@ -28,6 +28,12 @@ struct BlockTrace {
   std::vector<Buffer<real>> dense;      // per lane, of a dense block
 };
 
+/// Scratch that the blocks of a model share: nothing in it outlives a call.
+struct BlockRoom {
+  Matrix y;  // [T,D] of a sublayer: what it adds, or the gradient of what it got
+  AttentionRoom attention;
+};
+
 class Block {
  public:
   /// Adds its parameters under blocks/<layer>/. moe_layer counts MoE layers; below 0: a dense block. hyper may be null.
@@ -36,10 +42,10 @@ class Block {
 
   /// x [T,D] in place. collective over the world.
   void forward(const ParamSet& params, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks, const StepContext& context,
-               BlockTrace& trace, MatrixView x) const;
+               BlockTrace& trace, BlockRoom& room, MatrixView x) const;
   /// d_x [T,D] in place: gradient of the stream after the block to that before it. collective over the world.
   void backward(ParamSet& params, const ops::RotaryTable& rotary, std::span<const ops::Mask> masks, const StepContext& context,
-                const BlockTrace& trace, double aux_scale, MatrixView d_x) const;
+                const BlockTrace& trace, double aux_scale, BlockRoom& room, MatrixView d_x) const;
 
   /// All others of the block were added after it.
   ParamId first_parameter() const { return norm1_; }

@@ -20,6 +20,7 @@ class LanguageModel : public Model {
 
  private:
   ParamId head_;
+  mutable Matrix d_normed_, d_logits_;  // scratch of backward
 };
 
 }  // namespace pleiad::model

@@ -58,6 +58,8 @@ class Trunk {
   ParamId embed_, norm_final_;
   std::unique_ptr<HyperNetwork> hyper_;
   std::vector<Block> blocks_;
+  mutable BlockRoom room_;
+  mutable Matrix d_x_;  // scratch of backward
 };
 
 }  // namespace pleiad::model
