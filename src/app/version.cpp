@@ -14,6 +14,7 @@ const std::vector<Command>& commands() {
       {"eval", "evaluate a checkpoint on a corpus, once or over a sweep of options", true, run_eval},
       {"split", "cut the dense layers of a checkpoint into small experts", true, run_split},
       {"sample", "generate text from a checkpoint", true, run_sample},
+      {"score", "BLEU and chrF of translations", false, run_score},
       {"data", "make and describe data: build, synth, labelled, pairs, info", false, run_data},
       {"inspect", "describe any of our HDF5 files in words", false, run_inspect},
       {"sweep", "many configurations: plan, run, status, rerun, collect", false, run_sweep},

@@ -17,7 +17,7 @@ check "--version: HDF5 parallel or not, optional parts" says version.txt 'HDF5: 
 pleiad_on 2 --version >version2.txt
 check "--version is printed once on 2 ranks" once version2.txt '^pleiad '
 check "without a command: the usage, exit code 2" exits 2 pleiad_on 1
-for command in "" train eval split sample data inspect report bench verify "bench layer" "data build" "data synth" "data labelled" "data pairs" "data info"; do
+for command in "" train eval split sample score data inspect report bench verify "bench layer" "data build" "data synth" "data labelled" "data pairs" "data info"; do
     # shellcheck disable=SC2086
     check "help of '${command:-pleiad}'" exits 0 pleiad_on 1 $command --help
     # shellcheck disable=SC2086
@@ -27,6 +27,15 @@ for command in "" train eval split sample data inspect report bench verify "benc
 done
 pleiad_on 1 --help >help.txt
 check "--help lists the commands" says help.txt '  train' '  eval' '  split' '  sample' '  data' '  inspect' '  verify' '  report'
+
+# ---- scores of translations: the example of SacreBLEU's documentation, which says 48.53 ----
+printf '%s\n' 'The dog bit the man.' "It wasn't surprising." 'The man had just bitten him.' >translations.txt
+printf '%s\n' 'The dog bit the man.' 'It was not unexpected.' 'The man bit him first.' >references.txt
+printf '%s\n' 'The dog had bit the man.' 'No one was surprised.' 'The man had bitten the dog.' >others.txt
+pleiad_on 1 score translations.txt --reference references.txt --reference others.txt >score.txt
+check "score: BLEU and chrF" says score.txt '^BLEU 48\.53 ' '^chrF [0-9.]+$'
+check "score: once on 2 ranks" same_output score.txt pleiad_on 2 score translations.txt --reference references.txt --reference others.txt
+check "score: files that do not belong together" exits 2 pleiad_on 1 score translations.txt --reference "$PLEIAD_SOURCE/README.md"
 
 # ---- corpora ----
 check "data synth" pleiad_on 1 data synth --out corpus.h5 --tokens 30000 --document 64 --seed 5

@@ -23,6 +23,7 @@ int run_train(const comm::Communicator& world, const Arguments& arguments);
 int run_eval(const comm::Communicator& world, const Arguments& arguments);
 int run_split(const comm::Communicator& world, const Arguments& arguments);
 int run_sample(const comm::Communicator& world, const Arguments& arguments);
+int run_score(const comm::Communicator& world, const Arguments& arguments);
 int run_verify(const comm::Communicator& world, const Arguments& arguments);
 int run_data(const comm::Communicator& world, const Arguments& arguments);
 int run_inspect(const comm::Communicator& world, const Arguments& arguments);
