@@ -11,7 +11,7 @@ namespace pleiad {
 
 namespace {
 
-constexpr i64 k_longest_list = i64{1} << 24;
+constexpr i64 k_longest_list = i64{1} << 21;
 
 std::string_view trim(std::string_view s) {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
@@ -135,8 +135,8 @@ std::vector<i64> Spec::integers(const std::string& key, const std::vector<i64>& 
   if (const std::string* given = find(key)) {
     values.clear();
     const auto bad = [&] {
-      user_error("{}.{} = {}: must be a comma-separated list, each entry {}, or NxM for N copies of M ({})", section_, key, *given,
-                 describe(low, high), doc);
+      user_error("{}.{} = {}: must be a comma-separated list, each entry {}, or NxM for N copies of M, {} entries at most ({})", section_, key, *given,
+                 describe(low, high), k_longest_list, doc);
     };
     for (const std::string_view item : items_of(*given)) {
       const std::size_t times = item.find('x');
