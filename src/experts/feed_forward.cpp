@@ -15,14 +15,14 @@ namespace {
 
 using ops::Trans;
 
-/// Numbers as the factor of a product: where they lie, or rounded into `room`.
+/// Weights as the factor of a product: where they lie, or rounded into `room`.
 template <class N>
 View<const N> factor(ConstMatrixView m, Buffer<bf16>& room) {
   if constexpr (std::is_same_v<N, real>) {
     return m;
   } else {
     room.reserve_uninitialised(m.size());
-    for (i64 r = 0; r < m.rows; ++r) to_bf16(m.row(r), room.data() + r * m.cols, m.cols);
+    for (i64 r = 0; r < m.rows; ++r) to_factors(m.row(r), room.data() + r * m.cols, m.cols);
     return {room.data(), m.rows, m.cols};
   }
 }
@@ -30,13 +30,33 @@ View<const N> factor(ConstMatrixView m, Buffer<bf16>& room) {
 void multiply(Trans ta, Trans tb, ConstMatrixView a, ConstMatrixView b, bool add, MatrixView c) { ops::gemm(ta, tb, 1, a, b, add ? 1 : 0, c); }
 void multiply(Trans ta, Trans tb, View<const bf16> a, View<const bf16> b, bool add, MatrixView c) { ops::gemm_bf16(ta, tb, a, b, add, c); }
 
-MatrixView room_for(Buffer<real>& room, i64 rows, i64 cols) {
+template <class N>
+View<N> room_for(Buffer<N>& room, i64 rows, i64 cols) {
   room.reserve_uninitialised(rows * cols);
   return {room.data(), rows, cols};
 }
 
-void zero_from(MatrixView m, i64 row) {
-  for (i64 r = row; r < m.rows; ++r) std::fill_n(m.row(r), m.cols, real{0});
+/// In the one of two that is of these numbers.
+template <class N>
+View<N> room_for(Buffer<real>& room, Buffer<bf16>& room_16, i64 rows, i64 cols) {
+  if constexpr (std::is_same_v<N, real>) {
+    return room_for(room, rows, cols);
+  } else {
+    return room_for(room_16, rows, cols);
+  }
+}
+
+/// Factors as numbers to calculate with, where they lie or in `room`.
+ConstMatrixView numbers(ConstMatrixView m, Buffer<real>&) { return m; }
+ConstMatrixView numbers(View<const bf16> m, Buffer<real>& room) {
+  const MatrixView wide = room_for(room, m.rows, m.cols);
+  for (i64 r = 0; r < m.rows; ++r) std::transform(m.row(r), m.row(r) + m.cols, wide.row(r), to_float);
+  return wide;
+}
+
+template <class N>
+void zero_from(View<N> m, i64 row) {
+  for (i64 r = row; r < m.rows; ++r) std::fill_n(m.row(r), m.cols, N{});
 }
 
 }  // namespace
@@ -98,61 +118,61 @@ FeedForwardWeights<N> FeedForward::weights(const ParamSet& params, FeedForwardRo
 
 // Trace of R rows: pre-activation (or gate) [R,H], then, gated only, up [R,H].
 template <class N>
-void FeedForward::forward(const ParamSet& params, const FeedForwardWeights<N>& w, ConstMatrixView x, std::span<real> trace, FeedForwardRoom& room,
+void FeedForward::forward(const ParamSet& params, const FeedForwardWeights<N>& w, View<const N> x, std::span<real> trace, FeedForwardRoom& room,
                           MatrixView out) const {
-  const MatrixView pre(trace.data(), x.rows, hidden_), h = room_for(room.h, x.rows, hidden_);
-  const View<const N> x_n = factor<N>(x, room.x_16);
-  multiply(Trans::no, Trans::yes, x_n, w.in, false, pre);
+  const MatrixView pre(trace.data(), x.rows, hidden_);
+  const View<N> h = room_for<N>(room.h, room.h_16, x.rows, hidden_);
+  multiply(Trans::no, Trans::yes, x, w.in, false, pre);
   if (kind_.gated) {
     const MatrixView up(trace.data() + pre.size(), x.rows, hidden_);
-    multiply(Trans::no, Trans::yes, x_n, w.up, false, up);
+    multiply(Trans::no, Trans::yes, x, w.up, false, up);
     ops::swiglu_forward(pre.flat(), up.flat(), h.flat());
   } else {
     if (kind_.bias) ops::add_bias(pre, params.value(b_in_));
     ops::activate(kind_.activation, pre.flat(), h.flat());
   }
-  multiply(Trans::no, Trans::yes, factor<N>(h, room.h_16), w.out, false, out);
+  multiply(Trans::no, Trans::yes, View<const N>(h), w.out, false, out);
   if (kind_.bias) ops::add_bias(out, params.value(b_out_));
 }
 
 template <class N>
-void FeedForward::backward(ParamSet& params, const FeedForwardWeights<N>& w, ConstMatrixView x, std::span<const real> trace,
-                           std::span<const real> weight, ConstMatrixView d_y, FeedForwardRoom& room, MatrixView d_x, std::span<real> d_weight,
+void FeedForward::backward(ParamSet& params, const FeedForwardWeights<N>& w, View<const N> x, std::span<const real> trace,
+                           std::span<const real> weight, View<const N> d_y, FeedForwardRoom& room, MatrixView d_x, std::span<real> d_weight,
                            i64 lane) const {
   const ConstMatrixView pre(trace.data(), x.rows, hidden_);
-  const MatrixView h = room_for(room.h, x.rows, hidden_), d_h = room_for(room.d_h, x.rows, hidden_);
+  const MatrixView d_h = room_for(room.d_h, x.rows, hidden_);
+  const View<N> h = room_for<N>(room.h, room.h_16, x.rows, hidden_), d_pre = room_for<N>(room.d_h, room.d_h_16, x.rows, hidden_);
   const i64 rows = weight.empty() ? x.rows : static_cast<i64>(weight.size());  // those that are no filling
-  const View<const N> x_n = factor<N>(x, room.x_16), d_y_n = factor<N>(d_y, room.d_y_16);
   // First the gradient before weighting, because d_weight = <d_y, E(x)> = <d_h, h> (+ <d_y, b_out>).
-  multiply(Trans::no, Trans::no, d_y_n, w.out, false, d_h);
+  multiply(Trans::no, Trans::no, d_y, w.out, false, d_h);
   if (kind_.gated) {
     const ConstMatrixView up(trace.data() + pre.size(), x.rows, hidden_);
-    const MatrixView d_up = room_for(room.d_up, x.rows, hidden_);
-    ops::weighted_swiglu_backward(pre.row_range(0, rows), up.row_range(0, rows), weight, d_h.row_range(0, rows), d_up.row_range(0, rows),
-                                  h.row_range(0, rows), d_weight);
+    const View<N> d_up = room_for<N>(room.d_up, room.d_up_16, x.rows, hidden_);
+    ops::weighted_swiglu_backward<N>(pre.row_range(0, rows), up.row_range(0, rows), weight, d_h.row_range(0, rows), d_pre.row_range(0, rows),
+                                     d_up.row_range(0, rows), h.row_range(0, rows), d_weight);
     zero_from(d_up, rows);
   } else {
-    ops::weighted_activation_backward(kind_.activation, pre.row_range(0, rows), weight, d_h.row_range(0, rows), h.row_range(0, rows), d_weight);
+    ops::weighted_activation_backward<N>(kind_.activation, pre.row_range(0, rows), weight, d_h.row_range(0, rows), d_pre.row_range(0, rows),
+                                         h.row_range(0, rows), d_weight);
   }
   zero_from(h, rows);
-  zero_from(d_h, rows);
-  const View<const N> d_h_n = factor<N>(d_h, room.d_h_16);
-  multiply(Trans::yes, Trans::no, d_y_n, factor<N>(h, room.h_16), true, params.grad(w_out_, lane));
-  multiply(Trans::yes, Trans::no, d_h_n, x_n, true, params.grad(w_in_, lane));
-  multiply(Trans::no, Trans::no, d_h_n, w.in, false, d_x);
+  zero_from(d_pre, rows);
+  multiply(Trans::yes, Trans::no, d_y, View<const N>(h), true, params.grad(w_out_, lane));
+  multiply(Trans::yes, Trans::no, View<const N>(d_pre), x, true, params.grad(w_in_, lane));
+  multiply(Trans::no, Trans::no, View<const N>(d_pre), w.in, false, d_x);
   if (kind_.gated) {
-    const View<const N> d_up_n = factor<N>(ConstMatrixView(room.d_up.data(), x.rows, hidden_), room.d_up_16);
-    multiply(Trans::yes, Trans::no, d_up_n, x_n, true, params.grad(w_up_, lane));
-    multiply(Trans::no, Trans::no, d_up_n, w.up, true, d_x);
+    const View<const N> d_up = room_for<N>(room.d_up, room.d_up_16, x.rows, hidden_);
+    multiply(Trans::yes, Trans::no, d_up, x, true, params.grad(w_up_, lane));
+    multiply(Trans::no, Trans::no, d_up, w.up, true, d_x);
   }
   if (!kind_.bias) return;
-  const ConstMatrixView b_out = params.value(b_out_);
+  ops::add_column_sums(numbers(d_pre, room.h).row_range(0, rows), params.grad(b_in_, lane));
+  const ConstMatrixView b_out = params.value(b_out_), d_out = numbers(d_y, room.h);
   const MatrixView d_b_out = params.grad(b_out_, lane);
   for (i64 r = 0; r < rows; ++r) {
-    if (!d_weight.empty()) d_weight[static_cast<std::size_t>(r)] += ops::vec::dot(d_y.row(r), b_out.row(0), width_);
-    ops::vec::axpy(weight.empty() ? real{1} : weight[static_cast<std::size_t>(r)], d_y.row(r), d_b_out.row(0), width_);
+    if (!d_weight.empty()) d_weight[static_cast<std::size_t>(r)] += ops::vec::dot(d_out.row(r), b_out.row(0), width_);
+    ops::vec::axpy(weight.empty() ? real{1} : weight[static_cast<std::size_t>(r)], d_out.row(r), d_b_out.row(0), width_);
   }
-  ops::add_column_sums(d_h.row_range(0, rows), params.grad(b_in_, lane));
 }
 
 namespace {
@@ -179,10 +199,10 @@ void FeedForward::prefetch_with_gradients(ParamSet& params) const {
 
 #define PLEIAD_FEED_FORWARD(N)                                                                                                                 \
   template FeedForwardWeights<N> FeedForward::weights<N>(const ParamSet&, FeedForwardRoom&) const;                                              \
-  template void FeedForward::forward<N>(const ParamSet&, const FeedForwardWeights<N>&, ConstMatrixView, std::span<real>, FeedForwardRoom&,     \
+  template void FeedForward::forward<N>(const ParamSet&, const FeedForwardWeights<N>&, View<const N>, std::span<real>, FeedForwardRoom&,       \
                                         MatrixView) const;                                                                                     \
-  template void FeedForward::backward<N>(ParamSet&, const FeedForwardWeights<N>&, ConstMatrixView, std::span<const real>, std::span<const real>, \
-                                         ConstMatrixView, FeedForwardRoom&, MatrixView, std::span<real>, i64) const;
+  template void FeedForward::backward<N>(ParamSet&, const FeedForwardWeights<N>&, View<const N>, std::span<const real>, std::span<const real>, \
+                                         View<const N>, FeedForwardRoom&, MatrixView, std::span<real>, i64) const;
 PLEIAD_FEED_FORWARD(real)
 PLEIAD_FEED_FORWARD(bf16)
 #undef PLEIAD_FEED_FORWARD

@@ -33,16 +33,17 @@ void for_each_tile(const ExpertRun& run, Work work) {
   }
 }
 
-/// The rows of a tile side by side, zeros behind them.
-ConstMatrixView gather(ConstMatrixView tokens, const ExpertRows& rows, const Tile& tile, Buffer<real>& room) {
+/// The rows of a tile side by side as factors of products, zeros behind them.
+template <class N>
+View<const N> gather(ConstMatrixView tokens, const ExpertRows& rows, const Tile& tile, Buffer<N>& room) {
   room.reserve_uninitialised(tile.height * tokens.cols);
-  const MatrixView gathered(room.data(), tile.height, tokens.cols);
+  const View<N> gathered(room.data(), tile.height, tokens.cols);
   const std::int32_t* token = rows.token.data() + tile.begin;
   for (i64 i = 0; i < tile.count; ++i) {
     if (i + k_ahead < tile.count) ops::rows::fetch(tokens.row(token[i + k_ahead]), tokens.cols);
-    std::copy_n(tokens.row(token[i]), tokens.cols, gathered.row(i));
+    to_factors(tokens.row(token[i]), gathered.row(i), tokens.cols);
   }
-  std::fill(gathered.row(tile.count), gathered.row(tile.height), real{0});
+  std::fill(gathered.row(tile.count), gathered.row(tile.height), N{});
   return gathered;
 }
 
@@ -59,6 +60,16 @@ void scatter(ConstMatrixView results, const Tile& tile, std::span<const real> we
     } else {
       ops::vec::axpy(weight[r], results.row(i), to, results.cols);
     }
+  }
+}
+
+/// Of two buffers that of these numbers.
+template <class N>
+Buffer<N>& of(Buffer<real>& room, Buffer<bf16>& room_16) {
+  if constexpr (std::is_same_v<N, real>) {
+    return room;
+  } else {
+    return room_16;
   }
 }
 
@@ -85,7 +96,7 @@ void FfnBank::forward_as(const ParamSet& params, ConstMatrixView tokens, const E
       const std::size_t need = static_cast<std::size_t>(expert.trace_size(tile.height));
       room_.y.reserve_uninitialised(tile.height * width_);
       const MatrixView y(room_.y.data(), tile.height, width_);
-      expert.forward(params, weights, gather(tokens, rows, tile, room_.x), rest.first(need), room_.inner, y);
+      expert.forward(params, weights, gather(tokens, rows, tile, of<N>(room_.x, room_.x_16)), rest.first(need), room_.inner, y);
       scatter(y, tile, rows.weight, out);
       rest = rest.subspan(need);
     });
@@ -110,7 +121,7 @@ void FfnBank::backward_as(ParamSet& params, ConstMatrixView tokens, const Expert
       if (d_x.pace) d_x.pace->reach(tile.begin);
       const std::size_t used = static_cast<std::size_t>(expert.trace_size(tile.height));
       const std::size_t first = static_cast<std::size_t>(tile.begin), count = static_cast<std::size_t>(tile.count);
-      const ConstMatrixView x = gather(tokens, rows, tile, room_.x), d_y = gather(d_out, rows, tile, room_.d_y);
+      const View<const N> x = gather(tokens, rows, tile, of<N>(room_.x, room_.x_16)), d_y = gather(d_out, rows, tile, of<N>(room_.d_y, room_.d_y_16));
       room_.y.reserve_uninitialised(tile.height * width_);
       const MatrixView d_rows(room_.y.data(), tile.height, width_);
       expert.backward(params, weights, x, rest.first(used), std::span(rows.weight).subspan(first, count), d_y, room_.inner, d_rows,

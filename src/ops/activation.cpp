@@ -11,13 +11,13 @@ void check_lengths(std::size_t expected, std::size_t length) {
   PLEIAD_CHECK(expected == length, "activation over {} and {} numbers", expected, length);
 }
 
-template <class F>
-void map(std::span<const real> in, std::span<real> out, F f) {
+template <class N, class F>
+void map(std::span<const real> in, std::span<N> out, F f) {
   const real* a = in.data();
-  real* y = out.data();
+  N* y = out.data();
   const i64 n = static_cast<i64>(in.size());
 #pragma omp simd
-  for (i64 i = 0; i < n; ++i) y[i] = f(a[i]);
+  for (i64 i = 0; i < n; ++i) y[i] = factor_of<N>(f(a[i]));
 }
 
 template <class F>
@@ -28,6 +28,32 @@ void map(std::span<const real> in, std::span<const real> d_out, std::span<real> 
   const i64 n = static_cast<i64>(in.size());
 #pragma omp simd
   for (i64 i = 0; i < n; ++i) d_a[i] = f(a[i], d_y[i]);
+}
+
+template <class N>
+void activate_into(Activation f, std::span<const real> in, std::span<N> out) {
+  check_lengths(in.size(), out.size());
+  switch (f) {
+    // The comparison is written so that NaN stays NaN.
+    case Activation::relu:
+      return map(in, out, [](real a) { return a < 0 ? real(0) : a; });
+    case Activation::gelu:
+      return map(in, out, [](real a) { return a * vec::normal_cdf(a); });
+    case Activation::silu:
+      return map(in, out, [](real a) { return a * vec::sigmoid(a); });
+  }
+}
+
+template <class N>
+void swiglu_into(std::span<const real> gate, std::span<const real> up, std::span<N> out) {
+  check_lengths(gate.size(), up.size());
+  check_lengths(gate.size(), out.size());
+  const real* g = gate.data();
+  const real* u = up.data();
+  N* y = out.data();
+  const i64 n = static_cast<i64>(gate.size());
+#pragma omp simd
+  for (i64 i = 0; i < n; ++i) y[i] = factor_of<N>(g[i] * vec::sigmoid(g[i]) * u[i]);
 }
 
 }  // namespace
@@ -51,18 +77,8 @@ std::string_view name_of(Activation f) {
   return "?";
 }
 
-void activate(Activation f, std::span<const real> in, std::span<real> out) {
-  check_lengths(in.size(), out.size());
-  switch (f) {
-    // The comparison is written so that NaN stays NaN.
-    case Activation::relu:
-      return map(in, out, [](real a) { return a < 0 ? real(0) : a; });
-    case Activation::gelu:
-      return map(in, out, [](real a) { return a * vec::normal_cdf(a); });
-    case Activation::silu:
-      return map(in, out, [](real a) { return a * vec::sigmoid(a); });
-  }
-}
+void activate(Activation f, std::span<const real> in, std::span<real> out) { activate_into(f, in, out); }
+void activate(Activation f, std::span<const real> in, std::span<bf16> out) { activate_into(f, in, out); }
 
 void activate_backward(Activation f, std::span<const real> in, std::span<const real> d_out, std::span<real> d_in) {
   check_lengths(in.size(), d_out.size());
@@ -81,16 +97,8 @@ void activate_backward(Activation f, std::span<const real> in, std::span<const r
   }
 }
 
-void swiglu_forward(std::span<const real> gate, std::span<const real> up, std::span<real> out) {
-  check_lengths(gate.size(), up.size());
-  check_lengths(gate.size(), out.size());
-  const real* g = gate.data();
-  const real* u = up.data();
-  real* y = out.data();
-  const i64 n = static_cast<i64>(gate.size());
-#pragma omp simd
-  for (i64 i = 0; i < n; ++i) y[i] = g[i] * vec::sigmoid(g[i]) * u[i];
-}
+void swiglu_forward(std::span<const real> gate, std::span<const real> up, std::span<real> out) { swiglu_into(gate, up, out); }
+void swiglu_forward(std::span<const real> gate, std::span<const real> up, std::span<bf16> out) { swiglu_into(gate, up, out); }
 
 void swiglu_backward(std::span<const real> gate, std::span<const real> up, std::span<const real> d_out,
                      std::span<real> d_gate, std::span<real> d_up) {

@@ -169,8 +169,8 @@ TEST(Bf16, ProductsAreThoseOfTheRoundedNumbers) {
         Matrix c(19, 7);
         for (real& x : c.flat()) x = add ? 2 : k_nan;
         Buffer<bf16> a16(a.rows() * a.cols()), b16(b.rows() * b.cols());
-        to_bf16(a.data(), a16.data(), a16.size());
-        to_bf16(b.data(), b16.data(), b16.size());
+        to_factors(a.data(), a16.data(), a16.size());
+        to_factors(b.data(), b16.data(), b16.size());
         for (i64 i = 0; i < a16.size(); ++i) a.data()[i] = to_float(a16[i]);
         for (i64 i = 0; i < b16.size(); ++i) b.data()[i] = to_float(b16[i]);
 

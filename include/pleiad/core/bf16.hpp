@@ -3,6 +3,7 @@
 #pragma once
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "pleiad/core/real.hpp"
 
@@ -21,10 +22,21 @@ inline bf16 to_bf16(float x) {
 
 inline float to_float(bf16 x) { return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16); }
 
-/// Rounds n numbers.
-inline void to_bf16(const real* from, bf16* to, i64 n) {
+/// x as a factor of products: as it is, or rounded.
+template <class N>
+inline N factor_of(real x) {
+  if constexpr (std::is_same_v<N, real>) {
+    return x;
+  } else {
+    return to_bf16(static_cast<float>(x));
+  }
+}
+
+/// n numbers as factors, rounded or copied.
+template <class N>
+inline void to_factors(const real* from, N* to, i64 n) {
 #pragma omp simd
-  for (i64 i = 0; i < n; ++i) to[i] = to_bf16(static_cast<float>(from[i]));
+  for (i64 i = 0; i < n; ++i) to[i] = factor_of<N>(from[i]);
 }
 
 }  // namespace pleiad

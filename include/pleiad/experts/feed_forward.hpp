@@ -28,7 +28,7 @@ struct FeedForwardKind {
 /// Room for intermediate numbers, kept from call to call by whoever calls.
 struct FeedForwardRoom {
   Buffer<real> h, d_h, d_up;
-  Buffer<bf16> w_in, w_up, w_out, x_16, h_16, d_y_16, d_h_16, d_up_16;
+  Buffer<bf16> w_in, w_up, w_out, h_16, d_h_16, d_up_16;
 };
 
 /// The weights of an expert as factors of products, N being real or bf16.
@@ -55,14 +55,14 @@ class FeedForward {
   FeedForwardWeights<N> weights(const ParamSet& params, FeedForwardRoom& room) const;
   /// out [R,D] = E(x [R,D]); trace is trace_size(R) long.
   template <class N>
-  void forward(const ParamSet& params, const FeedForwardWeights<N>& w, ConstMatrixView x, std::span<real> trace, FeedForwardRoom& room,
+  void forward(const ParamSet& params, const FeedForwardWeights<N>& w, View<const N> x, std::span<real> trace, FeedForwardRoom& room,
                MatrixView out) const;
   /// `d_y` [R,D] is the gradient of the token's output before weighting by `weight`; both weight and d_weight may be empty (weights 1). They
   /// may also be shorter than R: rows behind them fill up a tile and have no part in anything. Writes d_x [R,D] and d_weight =
   /// <d_y, E(x)>; adds parameter gradients to lane `lane`.
   template <class N>
-  void backward(ParamSet& params, const FeedForwardWeights<N>& w, ConstMatrixView x, std::span<const real> trace, std::span<const real> weight,
-                ConstMatrixView d_y, FeedForwardRoom& room, MatrixView d_x, std::span<real> d_weight, i64 lane) const;
+  void backward(ParamSet& params, const FeedForwardWeights<N>& w, View<const N> x, std::span<const real> trace, std::span<const real> weight,
+                View<const N> d_y, FeedForwardRoom& room, MatrixView d_x, std::span<real> d_weight, i64 lane) const;
 
   /// Asks for the weights (and their gradients) ahead, if they are so few that memory would otherwise be waited for. Changes nothing but time.
   void prefetch(const ParamSet& params) const;

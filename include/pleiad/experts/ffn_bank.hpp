@@ -19,6 +19,7 @@ constexpr i64 tile_height(i64 count) {
 struct TileRoom {
   FeedForwardRoom inner;
   Buffer<real> x, y, d_y;
+  Buffer<bf16> x_16, d_y_16;
 };
 
 class FfnBank : public ExpertBank {
