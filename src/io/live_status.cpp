@@ -3,9 +3,9 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/io/json.hpp"
 #include "pleiad/io/small_file.hpp"
 
 namespace pleiad::io {
@@ -37,7 +37,7 @@ Json to_json(const LiveStatus::Layer& l) {
 
 LiveStatus::Layer layer_of(const Json& j) {
   LiveStatus::Layer l;
-  j.at("block").get_to(l.block);
+  l.block = whole_number(j.at("block"));
   l.load = numbers(j.at("load"));
   l.imbalance = number(j.at("imbalance"));
   l.flops_imbalance = number(j.at("flops_imbalance"));
@@ -53,11 +53,11 @@ LiveStatus status_of(const Json& j) {
   j.at("state").get_to(s.state);
   j.at("host").get_to(s.host);
   j.at("job").get_to(s.job);
-  j.at("process").get_to(s.process);
-  j.at("ranks").get_to(s.ranks);
-  j.at("first_step").get_to(s.first_step);
-  j.at("step").get_to(s.step);
-  j.at("steps").get_to(s.steps);
+  s.process = whole_number(j.at("process"));
+  s.ranks = whole_number(j.at("ranks"));
+  s.first_step = whole_number(j.at("first_step"));
+  s.step = whole_number(j.at("step"));
+  s.steps = whole_number(j.at("steps"));
   s.time = number(j.at("time"));
   s.started = number(j.at("started"));
   s.seconds_per_step = number(j.at("seconds_per_step"));
@@ -66,11 +66,11 @@ LiveStatus status_of(const Json& j) {
   s.learning_rate = number(j.at("learning_rate"));
   if (j.contains("evaluation")) {
     const Json& e = j.at("evaluation");
-    s.evaluated = e.at("step").get<i64>();
+    s.evaluated = whole_number(e.at("step"));
     s.evaluation_loss = number(e.at("loss"));
     if (e.contains("above_floor")) s.above_floor = number(e.at("above_floor"));
   }
-  j.at("history").at("step").get_to(s.history_step);
+  s.history_step = whole_numbers(j.at("history").at("step"));
   s.history_loss = numbers(j.at("history").at("loss"));
   if (s.history_step.size() != s.history_loss.size()) throw std::runtime_error("history: as many steps as losses are needed");
   for (const auto& [phase, seconds] : j.at("phase_seconds").items()) s.phase_seconds[phase] = number(seconds);

@@ -5,12 +5,12 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "pleiad/core/build_info.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/checkpoint_h5.hpp"
 #include "pleiad/io/checksum.hpp"
+#include "pleiad/io/json.hpp"
 #include "pleiad/io/small_file.hpp"
 
 namespace pleiad::io {
@@ -59,9 +59,9 @@ std::string problem_of(const std::string& run, const Json& file) {
   std::error_code error;
   const auto bytes = fs::file_size(run + "/" + name, error);
   if (error) return name + " is missing";
-  if (bytes != file.at("bytes").get<std::uintmax_t>()) return fmt::format("{} has {} bytes, {} when the run finished", name, bytes, file.at("bytes").get<std::uintmax_t>());
+  if (static_cast<i64>(bytes) != whole_number(file.at("bytes"))) return fmt::format("{} has {} bytes, {} when the run finished", name, bytes, whole_number(file.at("bytes")));
   // A file that nobody wrote to since need not be read: a sweep looks at a thousand of them.
-  if (file.contains("written_ns") && written(run + "/" + name) == file.at("written_ns").get<i64>()) return "";
+  if (file.contains("written_ns") && written(run + "/" + name) == whole_number(file.at("written_ns"))) return "";
   if (file.contains("sha256") && sha256_of_file(run + "/" + name) != file.at("sha256")) return name + " was changed or damaged since the run finished";
   return "";
 }
@@ -101,7 +101,7 @@ MarkerCheck check_marker(const std::string& run, const std::string& identity) {
     const Json j = Json::parse(text);
     if (j.at("format") != k_marker_format) throw std::runtime_error("its format");
     j.at("identity").get_to(check.identity);
-    j.at("step").get_to(check.step);
+    check.step = whole_number(j.at("step"));
     for (const Json& file : j.at("files")) {
       if (check.problem.empty()) check.problem = problem_of(run, file);
     }

@@ -1,10 +1,10 @@
 #include "pleiad/io/sweep_index.hpp"
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "pleiad/core/build_info.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/io/json.hpp"
 #include "pleiad/io/small_file.hpp"
 
 namespace pleiad::io {
@@ -26,8 +26,8 @@ SweepPoint point_of(const Json& j) {
   j.at("id").get_to(p.id);
   j.at("config_sum").get_to(p.config_sum);
   j.at("settings").get_to(p.settings);
-  j.at("seed").get_to(p.seed);
-  j.at("ranks").get_to(p.ranks);
+  p.seed = whole_number(j.at("seed"));
+  p.ranks = whole_number(j.at("ranks"));
   j.at("sizes").get_to(p.sizes);
   // A name becomes a path: nothing but one folder below points/.
   if (p.name.empty() || p.name.find('/') != std::string::npos || p.name.starts_with('.')) throw std::runtime_error("a point has the name '" + p.name + "'");

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "pleiad/io/json.hpp"
 #include "pleiad/io/small_file.hpp"
 
 namespace pleiad::io {
@@ -43,8 +43,8 @@ std::vector<std::string> kept_lines(const std::string& path, i64 step, i64& orig
     const Json j = Json::parse(line, nullptr, false);
     if (!j.is_object() || !j.contains("ph") || !j.contains("args")) continue;
     const Json& args = j["args"];
-    if (j["ph"] == "X" && args.value("step", step + 1) > step) continue;
-    if (args.contains("unix_nanoseconds")) origin = args["unix_nanoseconds"].get<i64>();
+    if (j["ph"] == "X" && (!args.contains("step") || whole_number(args["step"]) > step)) continue;
+    if (args.contains("unix_nanoseconds")) origin = whole_number(args["unix_nanoseconds"]);
     kept.push_back(line);
   }
   return kept;
