@@ -4,6 +4,7 @@
 # is a build of its own (build/valgrind): valgrind does not know AVX-512. Skipped without valgrind or clang.
 # PROCESSORS 2
 # TIMEOUT 900
+# shellcheck disable=SC2317  # functions are called by check
 # shellcheck source=tests/cli/_clang.sh
 source "$PLEIAD_SOURCE/tests/cli/_clang.sh"
 if ! command -v valgrind >/dev/null; then
@@ -49,7 +50,7 @@ INI
 # checked NAME ARGS...: pleiad on 2 ranks under valgrind; what that found is in NAME.PID.txt and shown.
 checked() {
     timeout -k 5 400 "$MPIRUN" -n 2 valgrind -q --error-exitcode=99 "${suppressions[@]}" --log-file="$1.%p.txt" "$PLEIAD" "${@:2}" && return
-    head -n 40 "$1".*.txt
+    cat "$1".*.txt | head -n 12  # as many as check shows
     return 1
 }
 check "training, saved and stopped at step 2" checked start train --config tiny.ini --out run --stop-at 2
