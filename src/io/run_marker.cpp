@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-std::string file_of(const std::string& run) { return run + "/finished.json"; }
+std::string marker_of(const std::string& run) { return run + "/finished.json"; }
 
 /// Empty if it cannot be read.
 std::string sha256_of_file(const std::string& path) {
@@ -83,19 +83,19 @@ void write_marker(const std::string& run, const std::string& identity, i64 step,
   }
   const Json j = {{"format", k_marker_format}, {"description", "Pleiad: this run did all its steps"}, {"identity", identity}, {"step", step}, {"ranks", ranks},
                   {"time", std::time(nullptr)}, {"pleiad_version", build.version}, {"git_commit", build.git_commit}, {"files", files}};
-  replace_whole(file_of(run), j.dump(1) + "\n", true);
+  replace_whole(marker_of(run), j.dump(1) + "\n", true);
 }
 
 void remove_marker(const std::string& run) {
   std::error_code error;
-  fs::remove(file_of(run), error);
-  if (error) user_error("{}: cannot be removed ({})", file_of(run), error.message());
+  fs::remove(marker_of(run), error);
+  if (error) user_error("{}: cannot be removed ({})", marker_of(run), error.message());
 }
 
 MarkerCheck check_marker(const std::string& run, const std::string& identity) {
   MarkerCheck check;
   std::string text;
-  if (!read_whole(file_of(run), text)) return check;
+  if (!read_whole(marker_of(run), text)) return check;
   check.there = true;
   try {
     const Json j = Json::parse(text);

@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::string file_of(const std::string& folder) { return folder + "/sweep.json"; }
+std::string index_of(const std::string& folder) { return folder + "/sweep.json"; }
 
 Json to_json(const SweepPoint& p) {
   return {{"name", p.name}, {"identity", p.identity}, {"id", p.id}, {"config_sum", p.config_sum}, {"settings", p.settings}, {"seed", p.seed}, {"ranks", p.ranks}, {"sizes", p.sizes}};
@@ -37,10 +37,10 @@ SweepPoint point_of(const Json& j) {
 
 }  // namespace
 
-bool is_sweep(const std::string& folder) { return std::filesystem::is_regular_file(file_of(folder)); }
+bool is_sweep(const std::string& folder) { return std::filesystem::is_regular_file(index_of(folder)); }
 
 SweepIndex read_sweep_index(const std::string& folder) {
-  const std::string path = file_of(folder);
+  const std::string path = index_of(folder);
   std::string text;
   if (!read_whole(path, text)) user_error("{}: holds no sweep (there is no {}); 'pleiad sweep plan FILE --out {}' makes one", folder, path, folder);
   SweepIndex s;
@@ -66,7 +66,7 @@ void write_sweep_index(const SweepIndex& s) {
   const Json j = {{"format", k_sweep_index_format}, {"description", "Pleiad sweep: its definition and its points"}, {"pleiad_version", build.version},
                   {"git_commit", build.git_commit}, {"name", s.name}, {"definition", s.definition}, {"config", s.config}, {"keys", s.keys}, {"points", points}};
   // A sweep file may be in any encoding; JSON is UTF-8.
-  replace_whole(file_of(s.folder), j.dump(1, ' ', false, Json::error_handler_t::replace) + "\n", true);
+  replace_whole(index_of(s.folder), j.dump(1, ' ', false, Json::error_handler_t::replace) + "\n", true);
 }
 
 }  // namespace pleiad::io

@@ -47,7 +47,9 @@ i64 solve_whole(const std::function<double(i64)>& f, double target, i64 start, i
   // The chord is exact for straight lines; a step to either side of where it hits closes the bracket. Halving guards against others.
   for (bool chord = true; high - low > 1; chord = !chord) {
     const double slope = (at(high) - at(low)) / static_cast<double>(high - low);
-    const i64 guess = chord && slope > 0 ? low + static_cast<i64>((target - at(low)) / slope) : (low + high) / 2;
+    const double hit = (target - at(low)) / slope;  // not a number where the bracket ends at a value that no run takes
+    const bool usable = chord && slope > 0 && std::isfinite(hit);
+    const i64 guess = low + (usable ? static_cast<i64>(std::clamp(hit, 0.0, static_cast<double>(high - low))) : (high - low) / 2);
     for (const i64 n : {std::clamp(guess, low + 1, high - 1), std::clamp(guess + 1, low + 1, high - 1)}) {
       if (n <= low || n >= high) continue;
       (at(n) <= target ? low : high) = n;

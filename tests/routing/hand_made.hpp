@@ -1,6 +1,8 @@
 // Routers whose probabilities are chosen by hand: their weights are the identity and their inputs the logarithms of p. Serial tests
 // of single variants use it; it starts MPI as a world of one.
 #pragma once
+#include <algorithm>
+
 #include "support/router_cases.hpp"
 #include "support/start_mpi.hpp"
 

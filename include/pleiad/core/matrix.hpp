@@ -131,7 +131,7 @@ class Matrix {
 
 inline void copy_rows(ConstMatrixView from, MatrixView to) {
   PLEIAD_CHECK(from.rows == to.rows && from.cols == to.cols, "copy of {}x{} into {}x{}", from.rows, from.cols, to.rows, to.cols);
-  for (i64 i = 0; i < from.rows; ++i) {
+  for (i64 i = 0; from.cols > 0 && i < from.rows; ++i) {  // rows of nothing may have no address
     std::memcpy(to.row(i), from.row(i), static_cast<std::size_t>(from.cols) * sizeof(real));
   }
 }
