@@ -1,7 +1,6 @@
 // pleiad eval: the loss of a checkpoint over data, once or for every point of a sweep.
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <iostream>
 #include <numbers>
 
@@ -12,6 +11,7 @@
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/io/small_file.hpp"
 
 namespace pleiad::app {
 
@@ -131,11 +131,8 @@ void evaluate_sweep(const comm::Communicator& world, const EvalRequest& r, const
     std::cerr << fmt::format("sweep: {} of {} points in {}", rows.size(), points.size(), duration(watch.seconds())) << std::endl;
   }
   if (world.root()) std::cout << sweep_table(r.sweeps, rows) << std::flush;
-  comm::agree_on(world, [&] {
-    if (!world.root() || r.csv.empty()) return;
-    std::ofstream file(r.csv);
-    file << sweep_csv(r.sweeps, rows);
-    if (!file.flush()) user_error("--csv {}: cannot be written ({})", r.csv, std::strerror(errno));
+  comm::agree_on_root(world, [&] {
+    if (!r.csv.empty()) io::write_output("--csv", r.csv, sweep_csv(r.sweeps, rows));
   });
 }
 

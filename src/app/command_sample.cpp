@@ -9,6 +9,7 @@
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/io/small_file.hpp"
 #include "pleiad/train/decode.hpp"
 #include "pleiad/train/generate.hpp"
 
@@ -122,17 +123,14 @@ std::vector<std::string> classify(const LoadedModel& loaded, const std::vector<s
 }
 
 void print_results(const comm::Communicator& world, const std::string& output, const std::vector<std::string>& results) {
-  comm::agree_on(world, [&] {
-    if (!world.root()) return;
+  comm::agree_on_root(world, [&] {
     std::string text;
     for (const std::string& line : results) text += line + "\n";
     if (output.empty()) {
       std::cout << text << std::flush;
       return;
     }
-    std::ofstream out(output, std::ios::binary);
-    out << text << std::flush;
-    if (!out) user_error("--out {}: cannot be written ({})", output, std::strerror(errno));
+    io::write_output("--out", output, text);
   });
 }
 

@@ -113,6 +113,8 @@ int main(int argc, char** argv) {
   int code = app::k_exit_internal;
   keep_freed_memory();
   try {
+    std::signal(SIGXFSZ, SIG_IGN);  // a file at its size limit is an error of the call that writes it, which says so
+    io::start_h5();
     comm::Environment environment(argc, argv);
     const comm::Communicator world = comm::Communicator::world();
     // A communicator of their own for errors: its barrier cannot be confused with what other ranks are doing.
@@ -120,7 +122,6 @@ int main(int argc, char** argv) {
     try {
       ops::set_product_threads(1);
       io::exit_on_broken_files(app::k_exit_user, world.rank());
-      std::signal(SIGXFSZ, SIG_IGN);  // a file at its size limit is an error of the call that writes it, which says so
       code = run(world, errors, app::Arguments(argv + 1, argv + argc));
     } catch (const std::exception& e) {
       std::cerr << fmt::format("pleiad: internal error on rank {} ({}): {}", world.rank(), host_name(), e.what()) << std::endl;

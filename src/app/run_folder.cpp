@@ -40,15 +40,13 @@ void make_run_folder(const comm::Communicator& world, const std::string& out) {
 }
 
 RunLock::RunLock(const comm::Communicator& world, const std::string& run) : world_(world), run_(run) {
-  comm::agree_on(world, [&] {
-    if (world.root()) lock_ = FileLock(run + "/log.txt", run + ": another process is writing this run at this moment", k_patience);
+  comm::agree_on_root(world, [&] {
+    lock_ = FileLock(run + "/log.txt", run + ": another process is writing this run at this moment", k_patience);
   });
 }
 
 void RunLock::forget_marker() const {
-  comm::agree_on(world_, [&] {
-    if (world_.root()) io::remove_marker(run_);
-  });
+  comm::agree_on_root(world_, [&] { io::remove_marker(run_); });
 }
 
 }  // namespace pleiad::app

@@ -13,9 +13,7 @@ namespace pleiad::app {
 RunListeners::RunListeners(const TrainJob& job, const io::CheckpointInfo& saved, i64 first_step) : job_(job), first_step_(first_step) {
   const comm::Communicator& world = job.setup.grid.world();
   const io::RunDescription run = describe_run(job, saved);
-  comm::agree_on(world, [&] {
-    if (world.root()) open_records(run);
-  });
+  comm::agree_on_root(world, [&] { open_records(run); });
 }
 
 void RunListeners::open_records(const io::RunDescription& run) {
@@ -88,8 +86,7 @@ void RunListeners::greet() {
 void RunListeners::say_goodbye(i64 steps, const std::string& ending) {
   const comm::Communicator& world = job_.setup.grid.world();
   const io::MemoryRecord memory = memory_record(world, job_.memory);
-  comm::agree_on(world, [&] {
-    if (!record_) return;
+  comm::agree_on_root(world, [&] {
     record_->finish(steps, memory);
     if (steps == job_.options.train.steps) io::write_marker(job_.request.out, job_.identity(), steps, world.size());
   });

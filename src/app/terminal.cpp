@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <numeric>
@@ -26,7 +28,14 @@ void Terminal::say(const std::string& line) {
   if (line_open_) std::cout << "\n";
   line_open_ = false;
   std::cout << line << std::endl;
-  log_ << line << std::endl;
+  log(line);
+}
+
+/// A run can do without; it is tried again with every line.
+void Terminal::log(const std::string& line) {
+  log_.clear();
+  if (options_.log.empty() || log_ << line << std::endl || std::exchange(log_failed_, true)) return;
+  std::cout << fmt::format("note: {}: cannot be written ({}); the run goes on, but not all of it will stand there", options_.log, std::strerror(errno)) << std::endl;
 }
 
 namespace {
@@ -79,7 +88,7 @@ void Terminal::on_step(const train::StepRecord& r) {
     since_line_.restart();
     std::cout << "\r\033[K" << progress(r) << std::flush;
     line_open_ = true;
-    if (last || r.step % 50 == 0) log_ << progress(r) << std::endl;
+    if (last || r.step % 50 == 0) log(progress(r));
     return;
   }
   // Plain lines: the first, the last, and one every few seconds between.

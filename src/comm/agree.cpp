@@ -1,9 +1,27 @@
 #include "pleiad/comm/agree.hpp"
 
+#include <filesystem>
+
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/error.hpp"
 
 namespace pleiad::comm {
+
+namespace {
+
+/// What went wrong, in words; empty if nothing.
+std::string problem_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const UserError& e) {
+    return e.what();
+  } catch (const std::filesystem::filesystem_error& e) {
+    return fmt::format("{}: {}", e.path1().string(), e.code().message());
+  }
+  return "";
+}
+
+}  // namespace
 
 void agree(const Communicator& comm, const std::string& problem) {
   const std::uint8_t bad = problem.empty() ? 0 : 1;
@@ -23,14 +41,13 @@ void agree(const Communicator& comm, const std::string& problem) {
   throw UserError(message);
 }
 
-void agree_on(const Communicator& comm, const std::function<void()>& action) {
-  std::string problem;
-  try {
-    action();
-  } catch (const UserError& e) {
-    problem = e.what();
-  }
-  agree(comm, problem);
+void agree_on(const Communicator& comm, const std::function<void()>& action) { agree(comm, problem_of(action)); }
+
+void agree_on_root(const Communicator& comm, const std::function<void()>& action) { agree_with_root(comm, comm.root() ? problem_of(action) : ""); }
+
+void agree_with_root(const Communicator& comm, const std::string& problem) {
+  const std::string of_root = broadcast(comm, problem);
+  if (!of_root.empty()) throw UserError(of_root);
 }
 
 void require_same(const Communicator& comm, const std::string& text, const std::string& what) {

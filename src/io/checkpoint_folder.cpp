@@ -89,17 +89,7 @@ CheckpointFolder::CheckpointFolder(const comm::ProcessGrid& grid, std::string fo
 i64 CheckpointFolder::save(const train::TrainState& state) {
   const comm::Communicator& world = grid_.world();
   const std::string path = fmt::format("{}/step-{:010d}.h5", folder_, state.step);
-  // What rank 0 does in the folder, as an error of all.
-  const auto in_folder = [&](auto action) {
-    comm::agree_on(world, [&] {
-      try {
-        if (world.root()) action();
-      } catch (const fs::filesystem_error& e) {
-        user_error("{}: {}", folder_, e.code().message());
-      }
-    });
-  };
-  in_folder([&] {
+  comm::agree_on_root(world, [&] {
     fs::create_directories(folder_);
     remove_left_over(folder_);
   });
@@ -110,7 +100,7 @@ i64 CheckpointFolder::save(const train::TrainState& state) {
   write_checkpoint(grid_, path, info_, state.params, &state.adam, node_ ? &*node_ : nullptr);
 
   i64 size = 0;
-  in_folder([&] {
+  comm::agree_on_root(world, [&] {
     size = static_cast<i64>(fs::file_size(path));
     for (const std::string& part : parts_of(path)) size += static_cast<i64>(fs::file_size(part));
     remove_old(checkpoints_in(folder_), keep_);  // only once the new one is safe

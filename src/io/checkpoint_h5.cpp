@@ -233,13 +233,21 @@ i64 write_part(const std::string& path, const comm::Communicator& node, i64 step
   write_all_experts({file, node, places_on_node(node, families, writes, pieces)}, writes, params, adam, families);
   file.close();
   i64 content = 0;
-  comm::agree_on(node, [&] {
-    if (!node.root()) return;
+  comm::agree_on_root(node, [&] {
     content = H5File::open(temporary_name(path)).content();
     publish(temporary_name(path), path);
   });
   return content;
 }
+
+/// Removes a part unless a checkpoint came to name it.
+struct Orphan {
+  std::string path;
+  ~Orphan() {
+    std::error_code ignored;
+    if (!path.empty()) fs::remove(path, ignored);
+  }
+};
 
 /// Every node a file, then rank 0 the checkpoint that names them. collective.
 void write_in_parts(const comm::ProcessGrid& grid, const comm::Communicator& node, const std::string& path, const CheckpointInfo& info, ParamSet& params, train::Adam* adam) {
@@ -254,11 +262,13 @@ void write_in_parts(const comm::ProcessGrid& grid, const comm::Communicator& nod
   const auto name_of = [&](i64 part) { return part_name(path, static_cast<std::uint64_t>(save[0]), part); };
   const fs::path folder = fs::path(path).parent_path();
 
+  const std::string my_part = (folder / name_of(k)).string();
+  Orphan orphan{node.root() ? my_part : ""};
   PieceTable pieces;
   std::string problem;
   i64 content = 0;
   try {
-    content = write_part((folder / name_of(k)).string(), node, info.step, grid.data_group().root(), params, adam, families, pieces);
+    content = write_part(my_part, node, info.step, grid.data_group().root(), params, adam, families, pieces);
   } catch (const UserError& e) {  // of this node; the others must hear of it
     problem = e.what();
   }
@@ -278,8 +288,7 @@ void write_in_parts(const comm::ProcessGrid& grid, const comm::Communicator& nod
     for (std::size_t i = 0; i < all.size(); i += 4) table.push_back({all[i], all[i + 1], all[i + 2], all[i + 3]});
     std::ranges::sort(table, {}, &Piece::begin);
   }
-  comm::agree_on(world, [&] {
-    if (!world.root()) return;
+  comm::agree_on_root(world, [&] {
     H5File file = H5File::create(temporary_name(path));
     file.seal();
     write_header(file, info, families, adam != nullptr);
@@ -291,6 +300,7 @@ void write_in_parts(const comm::ProcessGrid& grid, const comm::Communicator& nod
     file.close();
     publish(temporary_name(path), path);
   });
+  orphan.path.clear();
 }
 
 }  // namespace
@@ -307,9 +317,7 @@ void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, co
   write_all_experts({file, grid.world(), places_in_one(families, writes)}, writes, params, adam, families);
   file.set_attribute("/", "complete", 1);
   file.close();
-  comm::agree_on(grid.world(), [&] {
-    if (grid.world().root()) publish(temporary_name(path), path);
-  });
+  comm::agree_on_root(grid.world(), [&] { publish(temporary_name(path), path); });
 }
 
 void verify_checkpoint(const comm::Communicator& comm, const std::string& path) {

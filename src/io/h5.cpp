@@ -28,15 +28,6 @@ static_assert(std::is_same_v<hid_t, std::int64_t>, "H5Id holds hid_t without sho
 
 namespace detail {
 
-namespace {
-
-herr_t keep_first(unsigned n, const H5E_error2_t* entry, void* out) {
-  if (n == 0 && entry->desc) *static_cast<std::string*>(out) = entry->desc;
-  return 0;
-}
-
-}  // namespace
-
 void silence() {
   // No locks, whatever the environment of this process says about them (it would win over the property below): see access_list(). Once,
   // before the first call of the library.
@@ -44,13 +35,6 @@ void silence() {
   static_cast<void>(no_locks);
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   distrust_files();
-}
-
-std::string reason() {
-  std::string text;
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, &text);
-  if (text == "component not found") return "there is no such object";
-  return text.empty() ? "no reason given by HDF5" : text;
 }
 
 std::string name_of(hid_t type) {
@@ -108,9 +92,7 @@ H5Id make_dataset(hid_t file, const std::string& name, const std::string& path, 
 
 namespace {
 
-[[noreturn]] void system_error(const char* verb, const std::string& path) {
-  user_error("cannot {} '{}': {}", verb, path, std::strerror(errno));
-}
+constexpr i64 k_most_missing = i64{64} << 20;
 
 /// UserError unless `path` is a file this process may read and that begins like HDF5.
 void check_readable(const std::string& path) {
@@ -152,6 +134,24 @@ H5Id access_list(const comm::Communicator* comm, H5F_libver_t oldest) {
   return list;
 }
 
+/// Where the system refused a writer its last numbers, the first block tells of a longer file than there is. What was written before, which is all that counts, does not stand
+/// in what is missing. Only where the block says that somebody was writing: else the file was cut off.
+void fill_up(const std::string& path) {
+  unsigned char block[36] = {};
+  std::uint64_t end = 0;
+  struct stat status = {};
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) system_error("write", path);
+  const bool known = ::pread(fd, block, sizeof block, 0) == sizeof block && block[8] >= 2 && block[9] == sizeof end && (block[11] & 1) && ::fstat(fd, &status) == 0;
+  std::memcpy(&end, block + 28, sizeof end);
+  const bool longer = known && static_cast<i64>(end) > status.st_size && static_cast<i64>(end) - status.st_size < k_most_missing;
+  const int code = longer ? ::ftruncate(fd, static_cast<off_t>(end)) : 0;
+  const int problem = errno;
+  ::close(fd);
+  errno = problem;
+  if (code != 0) system_error("write", path);
+}
+
 /// A writer that died in SWMR mode leaves "open for writing" and too small an end of file in the first block. This
 /// undocumented property and the call are what h5clear --status --increment does about it. A truncated file stays
 /// refused.
@@ -161,7 +161,7 @@ void mend(const std::string& path) {
   if (H5Pexist(access.get(), "clear_status_flags") > 0) H5Pset(access.get(), "clear_status_flags", &yes);
   H5Id file(need(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), "open", "", path), H5Fclose);
   need(H5Fincrement_filesize(file.get(), 0), "mend", "", path);
-  if (!file.close()) user_error("cannot mend '{}': {}", path, reason());
+  if (!file.close()) user_error("cannot mend '{}': {}", final_name(path), reason());
 }
 
 }  // namespace
@@ -189,6 +189,7 @@ bool H5Id::close() {
 H5File H5File::create(const std::string& path, bool for_swmr) {
   silence();
   check_writable(path, true);
+  begin_anew(path);
   const H5Id access = access_list(nullptr, for_swmr ? H5F_LIBVER_LATEST : H5F_LIBVER_V18);
   H5Id id(need(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "create", "", path), H5Fclose);
   return {std::move(id), path, nullptr};
@@ -218,6 +219,8 @@ H5File H5File::open(const std::string& path) {
 H5File H5File::open_append(const std::string& path) {
   check_readable(path);
   check_writable(path, false);
+  begin_anew(path);
+  fill_up(path);
   const Reading reading(path.c_str());
   const H5Id access = access_list(nullptr, H5F_LIBVER_LATEST);
   const auto open_it = [&] { return H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()); };
@@ -232,13 +235,12 @@ H5File H5File::open_append(const std::string& path) {
 H5File H5File::create(const comm::Communicator& comm, const std::string& path) {
   silence();
   // One rank failing inside the collective call would leave the others waiting, so everyone tries beforehand.
-  comm::agree_on(comm, [&] {
-    if (comm.root()) check_writable(path, true);
-  });
+  comm::agree_on_root(comm, [&] { check_writable(path, true); });
   comm::agree_on(comm, [&] { check_writable(path, false); });
   H5Id id;
   comm::agree_on(comm, [&] {
     forget_semaphore(path);
+    begin_anew(path);
     const H5Id access = access_list(&comm, H5F_LIBVER_V18);
     id = H5Id(need(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get()), "create", "", path), H5Fclose);
   });
@@ -270,7 +272,11 @@ H5File& H5File::operator=(H5File&& other) noexcept {
 }
 
 H5File::~H5File() {
-  if (comm_) id_.release();
+  // Nobody closed it: what was to be written under a temporary name will never be whole.
+  unsigned intent = H5F_ACC_RDONLY;
+  if (id_.get() >= 0) H5Fget_intent(id_.get(), &intent);
+  if ((intent & H5F_ACC_RDWR) && (!comm_ || comm_->root())) discard(path_);
+  if (comm_ || is_spoilt(path_)) id_.release();
   const Reading reading(found_ ? path_.c_str() : nullptr);
   id_.close();
 }
@@ -278,8 +284,18 @@ H5File::~H5File() {
 void H5File::close() {
   if (sums_) write_checksums();
   together([&] {
-    if (!id_.close()) user_error("cannot finish writing '{}': {}", path_, reason());
+    if (id_.close()) return;
+    const std::string why = reason();
+    discard(path_);
+    user_error("cannot finish writing '{}': {}", final_name(path_), why);
   });
+}
+
+void H5File::reserve_room(std::int64_t dataset) const {
+  const haddr_t begin = H5Dget_offset(dataset);
+  if (!comm_ || begin == HADDR_UNDEF) return;
+  const i64 beside = (i64{64} << 10) + 1024 * (sums_ ? static_cast<i64>(sums_->size()) : 0);  // what HDF5 writes of its own when it closes the file
+  comm::agree_on_root(*comm_, [&] { reserve(path_, static_cast<i64>(begin + H5Dget_storage_size(dataset)) + beside); });
 }
 
 void H5File::flush() {
@@ -293,6 +309,7 @@ void H5File::start_swmr() {
 
 void H5File::together(const std::function<void()>& action) const {
   const auto watched = [&] {
+    refuse_spoilt(path_);
     const Reading reading(found_ ? path_.c_str() : nullptr);
     action();
   };
@@ -374,36 +391,16 @@ H5File open_for_all(const comm::Communicator& comm, const std::string& path) {
   return std::move(*file);
 }
 
-std::string temporary_name(const std::string& path) {
-  return path + ".partial";
-}
-
 std::string copy_to_change(const std::string& path) {
   check_readable(path);
   const std::string copy = temporary_name(path);
   std::error_code error;
   std::filesystem::copy_file(path, copy, std::filesystem::copy_options::overwrite_existing, error);
-  if (error) user_error("cannot write '{}': {}", copy, error.message());
+  if (error) {
+    discard(copy);
+    user_error("cannot write '{}': {}", path, error.message());
+  }
   return copy;
-}
-
-void publish(const std::string& temporary, const std::string& path) {
-  const auto sync = [](const std::string& what) {
-    const int fd = ::open(what.c_str(), O_RDONLY);
-    if (fd < 0) system_error("open", what);
-    const int code = ::fsync(fd);
-    const int problem = errno;
-    ::close(fd);
-    // Some file systems cannot sync a folder and say so with EINVAL.
-    if (code != 0 && problem != EINVAL) {
-      errno = problem;
-      system_error("save", what);
-    }
-  };
-  sync(temporary);
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) system_error("create", path);
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  sync(folder.empty() ? "." : folder);
 }
 
 }  // namespace pleiad::io

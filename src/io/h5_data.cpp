@@ -231,6 +231,7 @@ void H5File::transfer(bool writing, const std::string& dataset, std::int64_t typ
     if (!takes_part) count = 0;
     selected = rows || !shape.empty() ? select_rows(space.get(), shape, mine, what) : takes_part;
   });
+  if (writing) reserve_room(id.get());
   PLEIAD_CHECK(count == selected, "{} values for {} of '{}'", count, selected, dataset);
   if (count_of(shape) == 0 || (!comm_ && selected == 0)) return;
   const std::vector<std::vector<Range>> pieces = in_pieces(mine, piece_bytes_ / std::max<i64>(1, bytes * count_of(shape, 1)));
@@ -330,6 +331,7 @@ void H5Series::append(std::span<const T> values) {
   const i64 width = count_of(row_shape_), count = static_cast<i64>(values.size());
   PLEIAD_CHECK(width > 0 && count % width == 0, "{} values for rows of {} in {}", count, width, name_);
   if (count == 0) return;
+  refuse_spoilt(path_);
   Shape shape = row_shape_;
   shape.insert(shape.begin(), rows_ + count / width);
   std::vector<hsize_t> start(shape.size(), 0), block = extents(shape);

@@ -13,17 +13,32 @@ namespace pleiad::io::detail {
 
 /// HDF5 prints its error stack unless told not to; our messages quote it instead.
 void silence();
-/// The most specific entry of HDF5's error stack; to be asked right after the call that failed.
+/// What the system said, if the error stack of HDF5 tells, or its most specific entry; to be asked right after the call that failed.
 std::string reason();
+
+// ---- files that are being written (h5_reason.cpp) ----
+
+/// Whether a file has its temporary_name() still; the name that it is to have; its end, if it will never have that.
+bool is_unfinished(const std::string& path);
+std::string final_name(const std::string& path);
+void discard(const std::string& path);
+/// A file that the system did not let us write is not touched any more, not even closed: HDF5 would write down an end of the file that the file does not have,
+/// and nobody could read what is in it. begin_anew(): it is made or opened again.
+bool is_spoilt(const std::string& file);
+void refuse_spoilt(const std::string& file);
+void begin_anew(const std::string& file);
+/// Takes room for a file of so many bytes, where the file system can, or says why there is none: from a write through MPI nobody learns it. One rank only.
+void reserve(const std::string& path, i64 bytes);
+/// "cannot <verb> '<file>': " and what errno says.
+[[noreturn]] void system_error(const char* verb, const std::string& path);
+
+/// UserError "cannot <verb> '<object>' of '<file>': <reason>".
+[[noreturn]] void fail(const char* verb, const std::string& object, const std::string& file);
 
 /// Passes a valid code through; a negative one becomes "cannot <verb> '<object>' of '<file>': <reason>".
 template <class Code>
 Code need(Code code, const char* verb, const std::string& object, const std::string& file) {
-  if (code < 0) {
-    const std::string why = reason();
-    if (object.empty()) user_error("cannot {} '{}': {}", verb, file, why);
-    user_error("cannot {} '{}' of '{}': {}", verb, object, file, why);
-  }
+  if (code < 0) fail(verb, object, file);
   return code;
 }
 

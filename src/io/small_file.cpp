@@ -7,6 +7,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/h5.hpp"
@@ -15,7 +17,12 @@ namespace pleiad::io {
 
 namespace {
 
-[[noreturn]] void cannot_write(const std::string& path) { user_error("{}: cannot be written ({})", path, std::strerror(errno)); }
+/// Says what errno says, and leaves nothing of the file that was to become `path`.
+[[noreturn]] void cannot_write(const std::string& path) {
+  const int problem = errno;
+  ::unlink(temporary_name(path).c_str());
+  user_error("{}: cannot be written ({})", path, std::strerror(problem));
+}
 
 /// read(), which waits for who writes to a pipe, but not for somebody to begin with it.
 ssize_t read_some(int file, char* buffer, std::size_t size) {
@@ -73,7 +80,6 @@ void replace_whole(const std::string& path, const std::string& text, bool durabl
     if (count < 0) {
       const int problem = errno;
       ::close(file);
-      ::unlink(partial.c_str());
       errno = problem;
       cannot_write(path);
     }
@@ -85,6 +91,21 @@ void replace_whole(const std::string& path, const std::string& text, bool durabl
   } else if (std::rename(partial.c_str(), path.c_str()) != 0) {
     cannot_write(path);
   }
+}
+
+void write_output(const std::string& option, const std::string& path, const std::string& text) {
+  std::error_code none;
+  if (!is_pipe_or_device(path) && !std::filesystem::is_symlink(path, none)) {
+    try {
+      return replace_whole(path, text, false);
+    } catch (const UserError& e) {
+      user_error("{} {}", option, e.what());
+    }
+  }
+  std::ofstream out(path, std::ios::binary);
+  out << text;
+  out.close();
+  if (!out) user_error("{} {}: cannot be written ({})", option, path, std::strerror(errno));
 }
 
 }  // namespace pleiad::io

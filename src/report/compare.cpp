@@ -9,6 +9,7 @@
 #include <set>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/io/small_file.hpp"
 #include "pleiad/report/comparison_figures.hpp"
 #include "pleiad/report/html_report.hpp"
 
@@ -152,7 +153,7 @@ void write_page(const ReportRequest& request, const Side& a, const Side& b, cons
   page.heading("Configuration");
   page.table(configuration_table(a, b), "What differs, beside the seed.", true);
   add_provenance(page, c, request.command);
-  write_file("--html", request.html, page.html());
+  io::write_output("--html", request.html, page.html());
 }
 
 }  // namespace
@@ -256,7 +257,7 @@ std::string compare(const ReportRequest& request) {
                pairing.left_over.empty() ? "nothing to pair" : pairing.left_over.front());
   const Table differences = difference_table(pairing, request.confidence), keys = configuration_table(a, b);
   const std::vector<std::string> remarks = remarks_of(a, b, pairing, request.confidence);
-  if (!request.csv.empty()) write_file("--csv", request.csv, as_csv(differences));
+  if (!request.csv.empty()) io::write_output("--csv", request.csv, as_csv(differences));
   std::string text;
   for (const std::string& line : remarks) text += line + "\n";
   text += "\n" + as_text(differences) + "\n";

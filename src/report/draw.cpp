@@ -77,8 +77,8 @@ std::vector<std::string> draw(const std::vector<Figure>& figures, const std::str
   std::vector<std::string> command = {gnuplot}, pictures(figures.size());
   for (const Figure& f : figures) {
     if (!f.absent.empty()) continue;
-    write_file("--keep", folder + "/" + f.id + ".dat", data_of(f));
-    write_file("--keep", folder + "/" + f.id + ".gp", script_of(f));
+    io::write_output("--keep", folder + "/" + f.id + ".dat", data_of(f));
+    io::write_output("--keep", folder + "/" + f.id + ".gp", script_of(f));
     command.push_back(f.id + ".gp");
   }
   if (command.size() == 1) return pictures;

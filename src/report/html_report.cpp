@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/io/small_file.hpp"
 #include "pleiad/report/comparison_figures.hpp"
 #include "pleiad/report/draw.hpp"
 #include "pleiad/report/run_figures.hpp"
@@ -174,7 +175,7 @@ std::string write_html(const ReportRequest& request, const Collection& c) {
   }
   add_configuration(page, c);
   add_provenance(page, c, request.command);
-  write_file("--html", request.html, page.html());
+  io::write_output("--html", request.html, page.html());
   return fmt::format("page: {}{}", request.html, told.empty() ? "" : "; " + told);
 }
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/io/small_file.hpp"
 #include "pleiad/report/draw.hpp"
 #include "pleiad/report/html_report.hpp"
 
@@ -31,7 +32,7 @@ std::string make_report(const ReportRequest& request) {
   const Collection collection = collect(request.paths);
   const bool by_configuration = collection.has_configurations() && !request.single_runs;
   const Table table = by_configuration ? table_of_configurations(collection) : table_of_runs(collection);
-  if (!request.csv.empty()) write_file("--csv", request.csv, as_csv(table));
+  if (!request.csv.empty()) io::write_output("--csv", request.csv, as_csv(table));
   std::string text = as_text(table);
   for (const std::string& remark : collection.remarks) text += remark + "\n";
   if (const std::string words = verdict(collection, request.confidence); by_configuration && !words.empty()) text += words + "\n";

@@ -1,9 +1,6 @@
 #include "pleiad/report/table.hpp"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 
 #include "pleiad/core/error.hpp"
 #include "pleiad/core/text.hpp"
@@ -121,13 +118,6 @@ std::string as_html(const Table& table) {
   html += "</tbody></table></div>\n";
   for (const std::string& note : table.notes) html += "<p class=\"note\">" + escape_html(note) + "</p>\n";
   return html;
-}
-
-void write_file(const std::string& option, const std::string& path, const std::string& content) {
-  std::ofstream out(path, std::ios::binary);
-  out << content;
-  out.close();
-  if (!out) user_error("{} {}: cannot be written ({})", option, path, std::strerror(errno));
 }
 
 }  // namespace pleiad::report

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <cstring>
 #include <ctime>
 #include <fstream>
 #include <limits>
@@ -26,8 +27,9 @@ void append_line(const std::string& path, const std::string& line) {
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   // One write of a short line: lines of several writers do not mix.
   const bool done = file >= 0 && ::write(file, line.data(), line.size()) == static_cast<ssize_t>(line.size());
+  const int problem = errno;
   if (file >= 0) ::close(file);
-  if (!done) user_error("{}: cannot be written", path);
+  if (!done) user_error("{}: cannot be written ({})", path, std::strerror(problem));
 }
 
 /// attempts.txt, taken apart as far as it is needed.

@@ -2,7 +2,9 @@
 
 #include <bit>
 
+#include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/error.hpp"
 #include "pleiad/core/whereabouts.hpp"
 
 namespace pleiad::train {
@@ -68,6 +70,7 @@ PartEnd Trainer::run(TrainState& state, i64 last_step, const StopRequest& stop) 
     if (!after_step(state, state.step == last_step)) return PartEnd::bad_numbers;
     if (balancer_ && !stopping_ && balancer_->due(state.step, last_step - state.step)) rebalance(state, last_step - state.step);
   }
+  comm::agree_with_root(grid_.world(), problem_);
   return state.step < last_step ? PartEnd::stopped : PartEnd::done;
 }
 
@@ -133,7 +136,8 @@ bool Trainer::passes_over(TrainState& state) {
       then = config_.bad_numbers == BadNumberPolicy::stop ? "the run ends (train.bad_numbers = stop)"
                                                           : fmt::format("the run ends: bad step {} (train.bad_steps_most)", config_.bad_steps_most);
   }
-  for (MetricSink* sink : sinks_) sink->on_bad_numbers(bad_, then);
+  tell([&](MetricSink& sink) { sink.on_bad_numbers(bad_, then); });
+  comm::agree_with_root(grid_.world(), problem_);
   return policy(state) == BadNumberPolicy::skip;
 }
 
@@ -167,20 +171,33 @@ void Trainer::report(const TrainState& state, const model::Batch& batch, double 
     for (std::size_t at = static_cast<std::size_t>(Phase::expert); at < r.phase_seconds.size(); at += k_phase_count) expert.push_back(r.phase_seconds[at]);
     balancer_->count(r.layers, expert);
   }
-  for (MetricSink* sink : sinks_) sink->on_step(r);
+  tell([&](MetricSink& sink) { sink.on_step(r); });
 }
 
-/// What was measured since the last report: this step, and evaluation, saving and reporting before it. Whether a rank wants to stop
-/// travels along.
+/// The sinks live on rank 0: an error of one becomes that of all ranks when they next agree.
+void Trainer::tell(const std::function<void(MetricSink&)>& what) {
+  for (MetricSink* sink : sinks_) {
+    try {
+      what(*sink);
+    } catch (const UserError& e) {
+      if (problem_.empty()) problem_ = e.what();
+    }
+  }
+}
+
+/// What was measured since the last report: this step, and evaluation, saving and reporting before it. Whether a rank wants to stop,
+/// and whether somebody could not write what was reported, travel along.
 void Trainer::gather_times(StepRecord& r) {
   std::vector<double> mine = times_.all();
   mine.push_back(stop_ && stop_() ? 1.0 : 0.0);
+  mine.push_back(problem_.empty() ? 0.0 : 1.0);
   times_.reset();
   const std::vector<double> all = comm::all_gather<double>(grid_.world(), mine);
   for (auto rank = all.begin(); rank != all.end(); rank += static_cast<std::ptrdiff_t>(mine.size())) {
     r.phase_seconds.insert(r.phase_seconds.end(), rank, rank + k_phase_count);
     stopping_ = stopping_ || rank[k_phase_count] > 0;
   }
+  if (all[k_phase_count + 1] > 0) comm::agree_with_root(grid_.world(), problem_);
 }
 
 /// Bytes of the step from this rank to each rank of the world, all layers; in a dry run between all pretended ranks. Empty where there are
@@ -264,7 +281,7 @@ void Trainer::rebalance(TrainState& state, i64 left) {
     record.seconds = comm::max_over<double>(grid_.world(), watch.seconds());
     balancer_->note_move(record.bytes, record.seconds);
   }
-  for (MetricSink* sink : sinks_) sink->on_placement(record);
+  tell([&](MetricSink& sink) { sink.on_placement(record); });
 }
 
 std::vector<std::int32_t> Trainer::sample_text(const ParamSet& params) const {
@@ -282,29 +299,30 @@ bool Trainer::after_step(TrainState& state, bool last) {
   if (due(config_.eval_every)) {
     const EvalReport report = evaluate(*model_, state.params, source_, grid_, config_.lanes, config_.batch, config_.eval_windows, times_);
     state.validation_loss = report.loss;
-    for (MetricSink* sink : sinks_) sink->on_evaluation(state.step, report);
+    tell([&](MetricSink& sink) { sink.on_evaluation(state.step, report); });
   }
   if (due(config_.sample_every) && config_.sample_tokens > 0 && !samples_.prompt.empty()) {
     const Sample sample{state.step, samples_.prompt, sample_text(state.params)};
-    for (MetricSink* sink : sinks_) sink->on_sample(sample);
+    tell([&](MetricSink& sink) { sink.on_sample(sample); });
   }
   return !(due(config_.checkpoint_every) || stopping_) || save(state);
 }
 
 /// False, and nothing is written, if the state holds numbers that are not finite: an update can overflow though loss and gradient did not.
 bool Trainer::save(const TrainState& state) {
-  for (MetricSink* sink : sinks_) sink->flush();
+  tell([](MetricSink& sink) { sink.flush(); });
+  comm::agree_with_root(grid_.world(), problem_);  // what goes on from this checkpoint needs the record up to here
   PhaseTimes::Scope phase(times_, Phase::checkpoint);
   BadNumbers bad = find_bad_state(state.params, state.adam, grid_.world());
   if (!bad.where.empty()) {
     bad_ = bad;
     bad_.step = state.step;
-    for (MetricSink* sink : sinks_) sink->on_bad_numbers(bad_, "the state is not saved and the run ends");
+    tell([&](MetricSink& sink) { sink.on_bad_numbers(bad_, "the state is not saved and the run ends"); });
     return false;
   }
   const Stopwatch watch;
   const i64 bytes = store_.save(state);
-  for (MetricSink* sink : sinks_) sink->on_checkpoint(state.step, watch.seconds(), bytes);
+  tell([&](MetricSink& sink) { sink.on_checkpoint(state.step, watch.seconds(), bytes); });
   return true;
 }
 

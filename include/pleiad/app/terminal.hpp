@@ -33,11 +33,13 @@ class Terminal : public train::MetricSink {
 
  private:
   std::string progress(const train::StepRecord& record) const;
+  void log(const std::string& line);
 
   Options options_;
   bool is_terminal_;
   bool line_open_ = false;  // the progress line stands on the terminal without a line end
   std::ofstream log_;
+  bool log_failed_ = false;
   Stopwatch since_start_, since_line_;
   i64 steps_ = 0, tokens_ = 0;
   double step_seconds_ = 0;

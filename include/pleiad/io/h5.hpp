@@ -131,6 +131,7 @@ class H5File {
       : id_(std::move(id)), path_(std::move(path)), comm_(comm), found_(found) {}
   // Runs an action; in a parallel file a UserError of one rank becomes one of all.
   void together(const std::function<void()>& action) const;
+  void reserve_room(std::int64_t dataset) const;  // of a parallel file, up to its end
   // `type` is the HDF5 type in memory; no rows means all of them (written by rank 0 alone).
   void transfer(bool writing, const std::string& dataset, std::int64_t type, const std::vector<Range>* rows,
                 void* values, i64 count) const;
@@ -177,6 +178,10 @@ class H5Series {
 
 /// Serial read-only handles on every rank; a file that any rank cannot open is one UserError on all. collective.
 H5File open_for_all(const comm::Communicator& comm, const std::string& path);
+
+/// To be called before MPI starts. The library then does not end by itself with MPI or the program, where it would write once more to a file that could not be written,
+/// and crash.
+void start_h5();
 
 /// HDF5 may crash in a file whose own structures are damaged. From here on such a crash, while it reads a file that was found, ends the process
 /// with one sentence that names the file and exit code `code`; `rank`, of the world, is 0 where there is one process (ADR 0010).

@@ -31,7 +31,4 @@ std::string clean_text(const std::string& text);
 /// Text that means itself in HTML and in XML.
 std::string escape_html(const std::string& text);
 
-/// Replaces the file. UserError that names `option` if it cannot be written.
-void write_file(const std::string& option, const std::string& path, const std::string& content);
-
 }  // namespace pleiad::report

@@ -65,6 +65,7 @@ class Trainer {
   PartEnd give_up(TrainState& state);
   bool is_traced(i64 step) const;
   void report(const TrainState& state, const model::Batch& batch, double rate, double norm, double seconds);
+  void tell(const std::function<void(MetricSink&)>& what);
   void gather_times(StepRecord& record);
   void report_layers(const model::Batch& batch, StepRecord& record) const;
   std::vector<i64> own_pairs() const;
@@ -90,6 +91,7 @@ class Trainer {
   StopRequest stop_;
   bool stopping_ = false;  // the same on all ranks
   BadNumbers bad_;
+  std::string problem_;    // of a sink
   model::ModelTrace trace_;
   i64 part_begin_ = 0;                         // updates done when this part of the run began
   const i64 epoch_ = epoch_of_stopwatch();     // once, so that a clock that is set does not tear intervals apart
