@@ -222,7 +222,7 @@ void H5File::transfer(bool writing, const std::string& dataset, std::int64_t typ
   i64 selected = 0;
   const std::string what = fmt::format("'{}' of '{}'", dataset, path_);
   together([&] {
-    id = open_dataset(id_.get(), dataset, path_);
+    id = open_dataset(id_.get(), dataset, path_, writing);
     check_kind(id.get(), type, dataset, path_);
     shape = shape_of(id.get());
     space = space_id(need(H5Dget_space(id.get()), verb, dataset, path_));

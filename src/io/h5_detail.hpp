@@ -80,8 +80,8 @@ H5Id make_dataset(hid_t file, const std::string& name, const std::string& path, 
 
 /// From here on no link to another file is followed and no filter is loaded, in this process.
 void distrust_files();
-/// UserError if it is missing, if its numbers lie in another file, or if its chunks are larger than the file can hold.
-H5Id open_dataset(hid_t file, const std::string& dataset, const std::string& path);
+/// UserError if it is missing, if its numbers lie in another file, or if its chunks are larger or, unless they are about to be written, more than the file can hold.
+H5Id open_dataset(hid_t file, const std::string& dataset, const std::string& path, bool to_write = false);
 /// Number of elements, if memory may be taken for them: a file cannot hold more than deflate's best ratio (1032) makes
 /// of it.
 i64 believable_count(hid_t dataset, i64 element_bytes, const std::string& name, const std::string& file);

@@ -31,6 +31,21 @@ i64 believable_bytes(const std::string& file) {
   return std::max(i64{64} << 20, 1100 * file_bytes(file));
 }
 
+/// Number of chunks, -1 if it does not fit.
+i64 chunks_of(Shape shape, const Shape& chunk) {
+  for (std::size_t i = 0; i < std::min(shape.size(), chunk.size()); ++i) {
+    const i64 extent = std::max<i64>(chunk[i], 1);
+    shape[i] = shape[i] / extent + (shape[i] % extent != 0);
+  }
+  return count_of(shape);
+}
+
+/// Of a dataset. HDF5 takes kilobytes for each when it reads them; in the file one takes at least its address, unless it was never written. The smaller ones h5py
+/// chooses have 8 KiB, so that a dataset of the bytes that are always believed has not so many.
+i64 believable_chunks(const std::string& file) {
+  return std::max(i64{1} << 14, file_bytes(file) / 8);
+}
+
 }  // namespace
 
 void distrust_files() {
@@ -45,7 +60,7 @@ void distrust_files() {
   PLEIAD_CHECK(done, "HDF5 does not let us refuse links to other files: {}", reason());
 }
 
-H5Id open_dataset(hid_t file, const std::string& dataset, const std::string& path) {
+H5Id open_dataset(hid_t file, const std::string& dataset, const std::string& path, bool to_write) {
   H5Id id(need(H5Dopen2(file, dataset.c_str(), H5P_DEFAULT), "open", dataset, path), H5Dclose);
   const H5Id list = plist_id(need(H5Dget_create_plist(id.get()), "open", dataset, path));
   const H5D_layout_t layout = H5Pget_layout(list.get());
@@ -59,6 +74,11 @@ H5Id open_dataset(hid_t file, const std::string& dataset, const std::string& pat
     const i64 count = count_of(chunk), bytes = static_cast<i64>(H5Tget_size(type_id(H5Dget_type(id.get())).get()));
     if (count < 0 || count > believable_bytes(path) / std::max<i64>(bytes, 1)) {
       user_error("'{}' of '{}' claims chunks of {}, more than a file of {} bytes can hold", dataset, path, in_words(chunk), file_bytes(path));
+    }
+    const i64 chunks = chunks_of(shape_of(id.get()), chunk);
+    if (!to_write && (chunks < 0 || chunks > believable_chunks(path))) {
+      user_error("'{}' of '{}' claims shape {} in chunks of {}, more than a file of {} bytes can hold", dataset, path, in_words(shape_of(id.get())), in_words(chunk),
+                 file_bytes(path));
     }
   }
   return id;

@@ -80,6 +80,18 @@ TEST_F(H5Test, AbsurdExtentsAreRefusedBeforeAllocation) {
   EXPECT_MENTIONS(problem_of([&] { f.read<float>("/large"); }), "claims shape [68719476736]");
 }
 
+TEST_F(H5Test, MoreChunksThanAFileCanHoldAreRefused) {
+  H5File f = H5File::create(at("a.h5"));
+  const i64 rows = i64{1} << 15;
+  std::vector<std::uint8_t> row(64), all(static_cast<std::size_t>(rows / 2) * 64);
+  f.create_dataset("/some", ElementType::uint8, {rows / 2, 64}, {.chunk_rows = 1});
+  f.read_rows<std::uint8_t>("/some", {{0, rows / 2}}, all);  // never written: no file holds less
+  f.create_dataset("/many", ElementType::uint8, {rows, 64}, {.chunk_rows = 1});
+  f.write_rows<std::uint8_t>("/many", {{5, 1}}, row);  // who writes says what there will be
+  EXPECT_MENTIONS(problem_of([&] { f.read<std::uint8_t>("/many"); }), "claims shape [32768, 64] in chunks of [1, 64], more than a file of");
+  EXPECT_MENTIONS(problem_of([&] { f.read_rows<std::uint8_t>("/many", {{5, 1}}, row); }), "in chunks of [1, 64], more than");
+}
+
 TEST_F(H5Test, RowsComeAndGoInRanges) {
   H5File f = H5File::create(at("a.h5"));
   f.create_dataset("/x", ElementType::int32, {10, 3}, {.deflate = 1});
