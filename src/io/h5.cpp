@@ -198,6 +198,7 @@ H5File H5File::create(const std::string& path, bool for_swmr) {
 H5File H5File::open(const std::string& path) {
   check_readable(path);
   const Reading reading(path.c_str());
+  begin_anew(path);
   std::string why;
   for (int attempt = 0; attempt < 5; ++attempt) {
     // For a moment at its beginning and at its end a run has the file for itself alone.
@@ -253,6 +254,7 @@ H5File H5File::open(const comm::Communicator& comm, const std::string& path) {
   comm::agree_on(comm, [&] {
     const Reading reading(path.c_str());
     forget_semaphore(path);
+    begin_anew(path);
     const H5Id access = access_list(&comm, H5F_LIBVER_V18);
     id = H5Id(need(H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), "open", "", path), H5Fclose);
   });

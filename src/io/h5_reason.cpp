@@ -55,7 +55,10 @@ void fail(const char* verb, const std::string& object, const std::string& file) 
   const bool system = read_stack().number != 0;
   const std::string of = object.empty() ? "" : fmt::format("'{}' of ", object);
   const std::string problem = fmt::format("cannot {} {}'{}': {}", verb, of, final_name(file), reason());
-  if (system) spoilt()[file] = problem;
+  if (system) {
+    spoilt()[file] = problem;
+    discard(file);
+  }
   throw UserError(problem);
 }
 

@@ -151,6 +151,17 @@ rm run
 disk 64k
 check "a run that finds no room at all" refused "cannot .*'disk/run/run.h5': $full" train 2 --out disk/run
 check "... leaves nothing" whole disk
+disk 64k && head -c 100k /dev/zero >disk/filler 2>last.err
+check "... not even of one byte" refused "cannot .*'disk/run/run.h5': $full" train 2 --out disk/run
+check "... leaves nothing" whole disk
+check "data find no room" refused "cannot .*'disk/x.h5': $full" alone data synth --out disk/x.h5 --tokens 30000
+check "... and leave nothing" whole disk
+disk 200k && printf '[sweep]\nbase = tiny.ini\nrepeats = 2\n' >two.sweep.ini
+check "a sweep finds no room" refused "cannot .*'disk/points/collected.h5': $full" alone sweep run two.sweep.ini --out disk/points
+check "... for its points neither" says last.txt "failed .* pleiad: cannot .*'disk/points/.*': $full"
+check "... leaves nothing" whole disk
+more_room
+check "... goes on" pleiad_on 1 sweep rerun disk/points
 place() { rm -rf run && mkdir run && disk "$1" && ln -s ../disk run/checkpoints; }
 place 64m
 no_writing() { mount -o remount,ro disk 2>/dev/null; }  # as soon as nobody writes
