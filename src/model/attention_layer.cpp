@@ -44,7 +44,7 @@ void AttentionLayer::backward(ParamSet& params, ConstMatrixView x, const ops::Ro
                               ConstMatrixView d_y, const StepContext& context, const AttentionTrace& trace, AttentionRoom& room, MatrixView d_x) const {
   const i64 length = context.lanes.seq_len();
   const ConstMatrixView q = trace.q, k = trace.k, v = trace.v, mixed = trace.mixed, weights = trace.weights;
-  auto& [d_mixed, d_q, d_k, d_v, scores] = room;
+  Matrix &d_mixed = room.d_mixed, &d_q = room.d_q, &d_k = room.d_k, &d_v = room.d_v;
   for_each_lane(context.lanes, [&](i64 lane, i64 begin, i64 count) {
     context.look_after_messages();
     for (Matrix* m : {&d_mixed, &d_q, &d_k, &d_v}) m->resize_uninitialised(count, x.cols);
@@ -54,7 +54,7 @@ void AttentionLayer::backward(ParamSet& params, ConstMatrixView x, const ops::Ro
       const i64 first = begin + at;
       ops::attention_backward(q.row_range(first, length), k.row_range(first, length), v.row_range(first, length),
                               weights.row_range(first * heads_, length * heads_), masks[first / length], heads_, rows(d_mixed), rows(d_q),
-                              rows(d_k), rows(d_v), scores);
+                              rows(d_k), rows(d_v), room.scores);
       ops::rotate_back(rows(d_q), rotary, heads_);
       ops::rotate_back(rows(d_k), rotary, heads_);
     }
