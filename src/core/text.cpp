@@ -29,4 +29,14 @@ i64 seconds_of_time_limit(const std::string& time) {
   return -1;
 }
 
+void replace_all(std::string& text, const std::string& from, const std::string& to) {
+  std::string result;
+  std::size_t done = 0;
+  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, done)) {
+    result.append(text, done, at - done).append(to);
+    done = at + from.size();
+  }
+  text = result.append(text, done);
+}
+
 }  // namespace pleiad

@@ -4,22 +4,13 @@
 #include <cstdio>
 #include <set>
 
+#include "pleiad/core/text.hpp"
 #include "pleiad/report/draw.hpp"
 #include "pleiad/report/table.hpp"
 
 namespace pleiad::report {
 
 namespace {
-
-void replace_all(std::string& text, const std::string& from, const std::string& to) {
-  std::string result;
-  std::size_t done = 0;
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, done)) {
-    result.append(text, done, at - done).append(to);
-    done = at + from.size();
-  }
-  text = result.append(text, done);
-}
 
 /// Removes what begins with `from` and ends with the next `to`, every time.
 void cut_out(std::string& text, const std::string& from, const std::string& to) {

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/text.hpp"
 
 namespace pleiad::report {
 
@@ -98,10 +99,6 @@ ChrfCounts chrf_counts(const std::vector<std::string>& translation, const std::v
     c.match[at] = common(ngrams(translation, length), ngrams(reference, length));
   }
   return c;
-}
-
-void replace_all(std::string& text, const std::string& what, const std::string& by) {
-  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += by.size()) text.replace(at, what.size(), by);
 }
 
 }  // namespace
