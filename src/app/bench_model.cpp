@@ -59,8 +59,7 @@ i64 BenchModel::threads() const { return std::stoll(config.values().at("parallel
 TemporaryRecord::TemporaryRecord(const BenchModel& model) {
   const comm::Communicator& world = model.setup.grid.world();
   const io::RunDescription run = describe_setup(model.setup, model.config, model::Task::lm);
-  comm::agree_on(world, [&] {
-    if (!world.root()) return;
+  comm::agree_on_root(world, [&] {
     std::string pattern = (std::filesystem::temp_directory_path() / "pleiad-bench-XXXXXX").string();
     if (!mkdtemp(pattern.data())) user_error("{}: cannot be made ({}); TMPDIR names another place", pattern, std::strerror(errno));
     folder_ = pattern;

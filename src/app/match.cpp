@@ -58,9 +58,7 @@ double matched_mean_k(const Match& match, Config config) {
 
 void set_match(const comm::Communicator& world, const std::string& run, Config& config) {
   Match match;
-  comm::agree_on(world, [&] {
-    if (world.root()) match = read_match(run);
-  });
+  comm::agree_on_root(world, [&] { match = read_match(run); });
   match = {std::stod(comm::broadcast(world, fmt::format("{}", match.expert_flops_per_token))), comm::broadcast(world, match.k_histogram)};
   Config trial = config;
   i64 width = 0;

@@ -1,5 +1,7 @@
 #include "pleiad/app/train_job.hpp"
 
+#include <filesystem>
+
 #include "pleiad/app/match.hpp"
 #include "pleiad/app/memory_check.hpp"
 #include "pleiad/comm/agree.hpp"
@@ -12,6 +14,27 @@ namespace pleiad::app {
 
 namespace {
 
+/// Keys that may differ when a run is continued: where it runs and what it reports, not what it computes.
+bool may_change(const std::string& key) {
+  for (const char* prefix : {"parallel.", "exchange.", "checkpoint.", "metrics.", "train.eval_", "train.sample_", "train.steps", "train.bad_", "data."}) {
+    if (key.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
+/// A file that somebody put among the checkpoints must not become the run. origin.config: of the record, empty if there is none.
+void require_of_run(const RunOrigin& origin) {
+  const std::string& path = origin.checkpoint;
+  if (origin.config.empty()) return;
+  const auto of_checkpoint = Config::parse(origin.info->config, path).given();
+  for (const auto& [key, was] : Config::parse(origin.config, path).given()) {
+    const auto it = of_checkpoint.find(key);
+    if (it != of_checkpoint.end() && it->second != was && !may_change(key)) {
+      user_error("'{}': is not a checkpoint of this run: {} = {}, the run's is {}: move it away", path, key, it->second, was);
+    }
+  }
+}
+
 RunOrigin find_origin(const comm::Communicator& world, const TrainRequest& request) {
   RunOrigin origin;
   if (!request.init.empty()) {
@@ -21,12 +44,17 @@ RunOrigin find_origin(const comm::Communicator& world, const TrainRequest& reque
   } else {
     return origin;
   }
+  const std::string record = request.out + "/run.h5";
+  if (request.resume) {
+    comm::agree_on_root(world, [&] {
+      if (origin.checkpoint.empty() || std::filesystem::exists(record)) origin.config = io::read_run_config(record);
+    });
+    origin.config = comm::broadcast(world, origin.config);
+  }
   if (!origin.checkpoint.empty()) {
     origin.info = io::read_checkpoint_info(world, origin.checkpoint);
+    if (request.resume) require_of_run(origin);
     origin.config = origin.info->config;
-  } else {
-    comm::agree_on(world, [&] { origin.config = world.root() ? io::read_run_config(request.out + "/run.h5") : ""; });
-    origin.config = comm::broadcast(world, origin.config);
   }
   return origin;
 }
@@ -54,14 +82,6 @@ Data open_data(const comm::Communicator& world, const TrainRequest& request, con
   Data data = Data::open(world, corpus, request.scratch);
   if (!request.init.empty()) require_same_meaning(*origin.info, data, corpus, request.init);
   return data;
-}
-
-/// Keys that may differ when a run is continued: where it runs and what it reports, not what it computes.
-bool may_change(const std::string& key) {
-  for (const char* prefix : {"parallel.", "exchange.", "checkpoint.", "metrics.", "train.eval_", "train.sample_", "train.steps", "train.bad_", "data."}) {
-    if (key.starts_with(prefix)) return true;
-  }
-  return false;
 }
 
 void require_same_run(const TrainJob& job) {
@@ -103,8 +123,8 @@ std::string TrainJob::identity() const { return io::run_identity(config.values()
 bool TrainJob::finished_before() const {
   const comm::Communicator& world = setup.grid.world();
   i64 finished = 0;
-  comm::agree_on(world, [&] {
-    if (!request.resume || !world.root()) return;
+  comm::agree_on_root(world, [&] {
+    if (!request.resume) return;
     const io::MarkerCheck check = io::check_marker(request.out, identity());
     finished = check.finished && check.step == options.train.steps;
     const bool ours = check.there && check.identity == identity() && check.step == options.train.steps;

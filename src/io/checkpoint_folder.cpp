@@ -16,6 +16,8 @@ namespace pleiad::io {
 
 namespace {
 
+std::string name_of_step(i64 step) { return fmt::format("step-{:010d}.h5", step); }
+
 namespace fs = std::filesystem;
 
 /// Ascending by step.
@@ -88,7 +90,7 @@ CheckpointFolder::CheckpointFolder(const comm::ProcessGrid& grid, std::string fo
 
 i64 CheckpointFolder::save(const train::TrainState& state) {
   const comm::Communicator& world = grid_.world();
-  const std::string path = fmt::format("{}/step-{:010d}.h5", folder_, state.step);
+  const std::string path = folder_ + "/" + name_of_step(state.step);
   comm::agree_on_root(world, [&] {
     fs::create_directories(folder_);
     remove_left_over(folder_);
@@ -128,7 +130,8 @@ std::string newest_whole_checkpoint(const comm::Communicator& comm, const std::s
   for (std::string path; std::getline(in, path);) all.push_back(path);
   for (; !all.empty(); all.pop_back()) {
     try {
-      read_checkpoint_info(comm, all.back());
+      const i64 step = read_checkpoint_info(comm, all.back()).step;
+      if (fs::path(all.back()).filename() != name_of_step(step)) user_error("'{}' holds step {}, not the one of its name", all.back(), step);
       verify_checkpoint(comm, all.back());
       return all.back();
     } catch (const UserError& e) {

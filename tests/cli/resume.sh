@@ -70,6 +70,25 @@ printf 'x' | dd of=hurt/checkpoints/step-0000000025.h5 bs=1 seek=40000 conv=notr
 passed_over() { pleiad_on 2 train --resume hurt >hurt.txt 2>&1 && says hurt.txt 'passed over a checkpoint: .*step-0000000025.h5.*damaged' 'going on from hurt/checkpoints/step-0000000020.h5'; }
 check "... a run passes over it and says so" passed_over
 check "... and ends in the same bits" runs same whole hurt
+# ---- what somebody put among the checkpoints ----
+foreign() { # KEY RUN: it is named, and nothing is changed
+    local sums
+    sums=$(find "$2" -type f -exec md5sum {} +)
+    exits 2 pleiad_on 2 train --resume "$2" 2>last.err && says last.err "^pleiad: '$2/checkpoints/step-0000000040.h5': is not a checkpoint of this run: $1 = " &&
+        [[ $(wc -l <last.err) == 1 && $sums == "$(find "$2" -type f -exec md5sum {} +)" ]]
+}
+check "a run with another seed, and one with another learning rate" pleiad_on 1 train --config tiny.ini --out seeded --set train.seed=7 --stop-at 40
+check "..." pleiad_on 1 train --config tiny.ini --out faster --set train.learning_rate=0.004 --stop-at 40
+for other in seeded:train.seed faster:train.learning_rate; do
+    rm -rf mixed
+    check "a run that is stopped" pleiad_on 2 train --config tiny.ini --out mixed --stop-at 25
+    cp "${other%:*}/checkpoints/step-0000000040.h5" mixed/checkpoints/
+    check "a checkpoint of a run with another ${other#*:} is refused" foreign "${other#*:}" mixed
+done
+mv mixed/checkpoints/step-0000000020.h5 mixed/checkpoints/step-0000000040.h5
+named_wrongly() { pleiad_on 2 train --resume mixed >last.txt && says last.txt "passed over.*step-0000000040.h5' holds step 20"; }
+check "a checkpoint under another name is passed over" named_wrongly
+check "... and the run ends in the same bits" runs continued whole mixed
 check "stop between evaluations, at step 13" pleiad_on 2 train --config tiny.ini --out odd --stop-at 13
 check "... again at step 14, --config and --out with --resume" pleiad_on 1 train --config tiny.ini --out odd --resume --stop-at 14
 check "... to the end, --resume before the folder" pleiad_on 2 train --config tiny.ini --resume odd

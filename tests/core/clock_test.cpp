@@ -57,9 +57,11 @@ TEST(PhaseTimes, KeepIntervalsWhenAskedAndTheyAddUp) {
   PhaseTimes times;
   { PhaseTimes::Scope scope(times, Phase::data); }
   EXPECT_TRUE(times.take_intervals().empty()) << "nobody asked";
+  double reset_at = 0;
   {
     PhaseTimes::Scope open(times, Phase::metrics);
     wait_a_little();
+    reset_at = Stopwatch::now();
     times.reset();
     times.note_intervals(true);
     wait_a_little();
@@ -74,7 +76,7 @@ TEST(PhaseTimes, KeepIntervalsWhenAskedAndTheyAddUp) {
   ASSERT_EQ(all.size(), 4u) << "metrics, attention, norm, attention";
   EXPECT_EQ(all[0].phase, Phase::metrics);
   EXPECT_EQ(all[0].block, -1);
-  EXPECT_LT(all[0].end - all[0].begin, 0.006) << "from the reset on";
+  EXPECT_GE(all[0].begin, reset_at) << "from the reset on";
   EXPECT_EQ(all[2].phase, Phase::norm);
   EXPECT_EQ(all[2].block, 3);
   double sums[k_phase_count] = {};
