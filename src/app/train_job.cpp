@@ -22,16 +22,23 @@ bool may_change(const std::string& key) {
   return false;
 }
 
+struct Difference {
+  std::string key, was, now;
+};
+
+/// The first key of a run's configuration, in INI form, that has another value now and may not; `name`: of the run, for messages.
+std::optional<Difference> forbidden_change(const std::string& run_config, const std::string& name, const std::map<std::string, std::string>& now) {
+  for (const auto& [key, was] : Config::parse(run_config, name).given()) {
+    const auto it = now.find(key);
+    if (it != now.end() && it->second != was && !may_change(key)) return Difference{key, was, it->second};
+  }
+  return {};
+}
+
 /// A file that somebody put among the checkpoints must not become the run. origin.config: of the record, empty if there is none.
 void require_of_run(const RunOrigin& origin) {
-  const std::string& path = origin.checkpoint;
-  if (origin.config.empty()) return;
-  const auto of_checkpoint = Config::parse(origin.info->config, path).given();
-  for (const auto& [key, was] : Config::parse(origin.config, path).given()) {
-    const auto it = of_checkpoint.find(key);
-    if (it != of_checkpoint.end() && it->second != was && !may_change(key)) {
-      user_error("'{}': is not a checkpoint of this run: {} = {}, the run's is {}: move it away", path, key, it->second, was);
-    }
+  if (const auto d = forbidden_change(origin.config, origin.checkpoint, Config::parse(origin.info->config, origin.checkpoint).given())) {
+    user_error("'{}': is not a checkpoint of this run: {} = {}, the run's is {}: move it away", origin.checkpoint, d->key, d->now, d->was);
   }
 }
 
@@ -86,12 +93,8 @@ Data open_data(const comm::Communicator& world, const TrainRequest& request, con
 
 void require_same_run(const TrainJob& job) {
   const std::string& run = job.request.out;
-  const auto now = job.config.values();
-  for (const auto& [key, was] : Config::parse(job.origin.config, run).given()) {
-    const auto it = now.find(key);
-    if (it != now.end() && it->second != was && !may_change(key)) {
-      user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.bad_*, train.eval_* and train.sample_* may change", run, key, it->second, was);
-    }
+  if (const auto d = forbidden_change(job.origin.config, run, job.config.values())) {
+    user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.bad_*, train.eval_* and train.sample_* may change", run, d->key, d->now, d->was);
   }
   if (job.origin.info && job.origin.info->corpus_fingerprint != job.data.fingerprint()) {
     user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", job.options.corpus, job.data.fingerprint(),
