@@ -1,11 +1,30 @@
 #include "pleiad/core/lanes.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 
 #include "pleiad/core/error.hpp"
 
 namespace pleiad {
+
+std::vector<std::vector<Range>> in_pieces(const std::vector<Range>& rows, i64 most) {
+  std::vector<std::vector<Range>> pieces(1);
+  i64 room = std::max<i64>(most, 1);
+  for (Range rest : rows) {
+    while (rest.count > 0) {
+      if (room == 0) {
+        pieces.emplace_back();
+        room = std::max<i64>(most, 1);
+      }
+      const i64 now = std::min(rest.count, room);
+      pieces.back().push_back({rest.begin, now});
+      rest = {rest.begin + now, rest.count - now};
+      room -= now;
+    }
+  }
+  return pieces;
+}
 
 LaneLayout::LaneLayout(i64 lanes, i64 sequences, i64 seq_len, i64 ranks, i64 rank)
     : lanes_(lanes), sequences_(sequences), seq_len_(seq_len), ranks_(ranks), rank_(rank) {

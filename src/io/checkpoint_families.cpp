@@ -1,5 +1,6 @@
 #include "checkpoint_families.hpp"
 
+#include <algorithm>
 #include <sstream>
 
 #include "pleiad/comm/collectives.hpp"
@@ -45,6 +46,39 @@ std::vector<Section> sections_of(ParamSet& params, train::Adam* adam) {
     all.push_back({"/adam/second/", "second moments", adam->second(Owner::replicated), adam->second(Owner::expert), false});
   }
   return all;
+}
+
+void PackedPieces::visit_next(i64 count, const std::function<void(std::span<real>, i64)>& visit) {
+  for (i64 at = 0; at < count;) {
+    const ParamInfo& p = family_.mine[param_];
+    const i64 now = std::min(count - at, p.size() - offset_);
+    if (now > 0) visit(params_.slice(p, section_.experts).subspan(static_cast<std::size_t>(offset_), static_cast<std::size_t>(now)), at);
+    at += now, offset_ += now;
+    if (offset_ == p.size()) ++param_, offset_ = 0;
+  }
+}
+
+std::span<const real> PackedPieces::next(i64 count) {
+  std::span<const real> whole;
+  visit_next(count, [&](std::span<real> run, i64 at) {
+    if (static_cast<i64>(run.size()) == count) {
+      whole = run;
+      return;
+    }
+    copy_.resize(static_cast<std::size_t>(count));
+    std::ranges::copy(run, copy_.begin() + at);
+    whole = copy_;
+  });
+  return whole;
+}
+
+void PackedPieces::fill_next(i64 count, const std::function<void(std::span<real>)>& read) {
+  std::vector<std::pair<std::span<real>, i64>> runs;
+  visit_next(count, [&](std::span<real> run, i64 at) { runs.emplace_back(run, at); });
+  if (runs.size() == 1) return read(runs.front().first);
+  copy_.resize(static_cast<std::size_t>(count));
+  read(copy_);
+  for (const auto& [run, at] : runs) std::copy_n(copy_.begin() + at, run.size(), run.begin());
 }
 
 }  // namespace pleiad::io::detail

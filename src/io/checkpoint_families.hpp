@@ -1,5 +1,6 @@
 // Private to the sources of checkpoint_h5.hpp: what is saved of the parameters, and in which order experts lie in a file.
 #pragma once
+#include <functional>
 #include <map>
 
 #include "pleiad/comm/grid.hpp"
@@ -31,6 +32,27 @@ struct Section {
 
 /// Weights, and with `adam` both moments.
 std::vector<Section> sections_of(ParamSet& params, train::Adam* adam);
+
+/// What this rank has of a family, in the order of Family::ranges(), a piece after the other.
+class PackedPieces {
+ public:
+  PackedPieces(const ParamSet& params, const Section& section, const Family& family) : params_(params), section_(section), family_(family) {}
+  /// The next `count` numbers, to be written to a file: where they lie, or a copy where these are several places. Good until the next call.
+  std::span<const real> next(i64 count);
+  /// The next `count` numbers, to be read from a file by `read`.
+  void fill_next(i64 count, const std::function<void(std::span<real>)>& read);
+
+ private:
+  // Calls visit(run, at) for the runs in memory that make up the next `count` numbers, where `at` of them came before.
+  void visit_next(i64 count, const std::function<void(std::span<real>, i64)>& visit);
+
+  const ParamSet& params_;
+  const Section& section_;
+  const Family& family_;
+  std::size_t param_ = 0;  // where the next piece begins
+  i64 offset_ = 0;
+  std::vector<real> copy_;
+};
 
 inline constexpr ElementType k_element = sizeof(real) == 8 ? ElementType::float64 : ElementType::float32;
 

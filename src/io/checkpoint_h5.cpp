@@ -19,6 +19,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr i64 k_piece_numbers = i64{1} << 21;  // so many at a time are packed, written and checksummed: they stay in the cache, and need little memory
+
+i64 rows_in(const std::vector<Range>& piece) {
+  return std::accumulate(piece.begin(), piece.end(), i64{0}, [](i64 sum, const Range& r) { return sum + r.count; });
+}
+
+/// Calls move(piece) for `mine` rows in pieces of `most`, as often on every rank; without `comm` as often as this one needs it.
+template <class Move>
+void in_rounds(const comm::Communicator* comm, const std::vector<Range>& mine, i64 most, Move move) {
+  std::vector<std::vector<Range>> pieces = in_pieces(mine, most);
+  if (comm) pieces.resize(static_cast<std::size_t>(comm::max_over<i64>(*comm, static_cast<i64>(pieces.size()))));
+  for (const std::vector<Range>& piece : pieces) move(piece);
+}
+
 void write_dense(H5File& file, const Section& section, const ParamSet& params) {
   for (const ParamInfo& p : params.infos()) {
     if (p.owner != Owner::replicated) continue;
@@ -34,17 +48,8 @@ void write_experts(const Destination& to, const Section& section, const ParamSet
     const std::string dataset = section.group + name;
     to.file.create_dataset(dataset, k_element, {place.extent},
                            {"1", fmt::format("{} of experts, packed: expert e owns elements offset[e] to offset[e+1]-1 of /expert_offset/{}", section.what, name)});
-    if (family.row_block()) {  // no copy of what may fill half of the memory
-      const std::span<real> values = params.slice(family.mine.front(), section.experts);
-      to.file.write_rows<real>(dataset, place.ranges, place.ranges.empty() ? std::span<real>{} : values);
-      continue;
-    }
-    std::vector<real> packed;
-    for (const ParamInfo& p : family.mine) {
-      const std::span<real> values = params.slice(p, section.experts);
-      if (!place.ranges.empty()) packed.insert(packed.end(), values.begin(), values.end());
-    }
-    to.file.write_rows<real>(dataset, place.ranges, packed);
+    PackedPieces pieces(params, section, family);
+    in_rounds(&to.comm, place.ranges, k_piece_numbers, [&](const std::vector<Range>& piece) { to.file.write_rows<real>(dataset, piece, pieces.next(rows_in(piece))); });
   }
 }
 
@@ -56,26 +61,17 @@ void read_dense(const H5File& file, const Section& section, const ParamSet& para
 }
 
 /// From the file itself, then collective, or from its parts, then local.
-void read_experts(const H5File& file, Parts& parts, const Section& section, const ParamSet& params, const std::map<std::string, Family>& families) {
+void read_experts(const comm::Communicator& comm, const H5File& file, Parts& parts, const Section& section, const ParamSet& params, const std::map<std::string, Family>& families) {
   const auto read = [&](const std::string& family, const std::vector<Range>& ranges, std::span<real> values) {
     if (parts.none()) file.read_rows<real>(section.group + family, ranges, values);
     else parts.read(section.group + family, family, ranges, values);
   };
   for (const auto& [name, family] : families) {
     if (family.row_block() && !section.row_blocks) continue;
-    if (family.row_block()) {
-      read(name, family.ranges(), params.slice(family.mine.front(), section.experts));
-      continue;
-    }
-    i64 count = 0;
-    for (const ParamInfo& p : family.mine) count += p.size();
-    std::vector<real> packed(static_cast<std::size_t>(count));
-    read(name, family.ranges(), packed);
-    auto from = packed.begin();
-    for (const ParamInfo& p : family.mine) {
-      std::copy_n(from, p.size(), params.slice(p, section.experts).data());
-      from += p.size();
-    }
+    PackedPieces pieces(params, section, family);
+    in_rounds(parts.none() ? &comm : nullptr, family.ranges(), k_piece_numbers, [&](const std::vector<Range>& piece) {
+      pieces.fill_next(rows_in(piece), [&](std::span<real> values) { read(name, piece, values); });
+    });
   }
 }
 
@@ -97,15 +93,6 @@ void refuse_others(const H5File& file, const std::string& top, const std::set<st
       user_error("{}: holds {}, which the model does not have", file.path(), path);
     }
   }
-}
-
-constexpr i64 k_piece_numbers = i64{1} << 22;  // moments are packed and unpacked so many at a time
-
-/// Calls `move(begin, count)` for `mine` rows in pieces, as often on every rank; without `comm` as often as this one needs it.
-template <class Move>
-void in_pieces(const comm::Communicator* comm, i64 mine, i64 width, Move move) {
-  const i64 most = std::max<i64>(1, k_piece_numbers / width), own = (mine + most - 1) / most, rounds = comm ? comm::max_over<i64>(*comm, own) : own;
-  for (i64 begin = 0, round = 0; round < rounds; ++round, begin += most) move(std::min(begin, mine), std::clamp<i64>(mine - begin, 0, most));
 }
 
 /// Moments of the rows that have any, of all ranks, ascending by their global number.
@@ -134,13 +121,14 @@ void write_row_moments(const Destination& to, bool writes, const ParamInfo& p, c
   for (const i64 half : {0, 1}) {
     const std::string dataset = group + (half ? "second" : "first");
     file.create_dataset(dataset, k_element, {all, p.cols}, {"1", fmt::format("{} moments of these rows of {}", half ? "second" : "first", p.name)});
-    in_pieces(&to.comm, mine, p.cols, [&](i64 begin, i64 count) {
+    auto slot = slots.begin();
+    in_rounds(&to.comm, {{first, mine}}, k_piece_numbers / p.cols, [&](const std::vector<Range>& piece) {
       packed.clear();
-      for (i64 i = begin; i < begin + count; ++i) {
-        const real* moments = state.rows.at(slots[i]) + half * p.cols;
+      for (i64 left = rows_in(piece); left > 0; --left, ++slot) {
+        const real* moments = state.rows.at(*slot) + half * p.cols;
         packed.insert(packed.end(), moments, moments + p.cols);
       }
-      file.write_rows<real>(dataset, {{first + begin, count}}, packed);
+      file.write_rows<real>(dataset, piece, packed);
     });
   }
 }
@@ -165,10 +153,11 @@ void read_row_moments(const H5File& file, const comm::Communicator* comm, const 
   for (const i64 half : {0, 1}) {
     const std::string dataset = group + (half ? "second" : "first");
     if (file.shape(dataset) != Shape{all, p.cols}) user_error("{}: {} is not {} x {}", file.path(), dataset, all, p.cols);
-    in_pieces(comm, mine, p.cols, [&](i64 begin, i64 count) {
-      packed.resize(static_cast<std::size_t>(count * p.cols));
-      file.read_rows<real>(dataset, {{first + begin, count}}, packed);
-      for (i64 i = 0; i < count; ++i) std::copy_n(packed.begin() + i * p.cols, p.cols, state.rows.touch(row[first + begin + i] - p.first_row) + half * p.cols);
+    i64 next = first;
+    in_rounds(comm, {{first, mine}}, k_piece_numbers / p.cols, [&](const std::vector<Range>& piece) {
+      packed.resize(static_cast<std::size_t>(rows_in(piece) * p.cols));
+      file.read_rows<real>(dataset, piece, packed);
+      for (auto from = packed.begin(); from != packed.end(); from += p.cols, ++next) std::copy_n(from, p.cols, state.rows.touch(row[next] - p.first_row) + half * p.cols);
     });
   }
 }
@@ -373,7 +362,7 @@ void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, Par
   for (const Section& s : sections) read_dense(file, s, params);
   require_families(file, families);  // another width of the model shows in the parameters above, which say more
   const auto read_the_experts = [&] {
-    for (const Section& s : sections) read_experts(file, parts, s, params, families);
+    for (const Section& s : sections) read_experts(grid.world(), file, parts, s, params, families);
     for (const ParamInfo& p : params.infos()) {
       if (adam && p.row_block()) read_row_moments(file, parts, grid.world(), p, file.integer("/", "step"), adam->row_moments({p.index}));
     }

@@ -135,21 +135,23 @@ H5Id access_list(const comm::Communicator* comm, H5F_libver_t oldest) {
 }
 
 /// Where the system refused a writer its last numbers, the first block tells of a longer file than there is. What was written before, which is all that counts, does not stand
-/// in what is missing. Only where the block says that somebody was writing: else the file was cut off.
-void fill_up(const std::string& path) {
+/// in what is missing. The end that it tells of; 0 if nothing is missing, or nobody was writing: then the file was cut off.
+i64 end_that_is_missing(const std::string& path) {
   unsigned char block[36] = {};
   std::uint64_t end = 0;
   struct stat status = {};
-  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) system_error("write", path);
-  const bool known = ::pread(fd, block, sizeof block, 0) == sizeof block && block[8] >= 2 && block[9] == sizeof end && (block[11] & 1) && ::fstat(fd, &status) == 0;
-  std::memcpy(&end, block + 28, sizeof end);
-  const bool longer = known && static_cast<i64>(end) > status.st_size && static_cast<i64>(end) - status.st_size < k_most_missing;
-  const int code = longer ? ::ftruncate(fd, static_cast<off_t>(end)) : 0;
-  const int problem = errno;
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) system_error("open", path);
+  const bool writing = ::pread(fd, block, sizeof block, 0) == sizeof block && block[8] >= 2 && block[9] == sizeof end && (block[11] & 1) && ::fstat(fd, &status) == 0;
   ::close(fd);
-  errno = problem;
-  if (code != 0) system_error("write", path);
+  std::memcpy(&end, block + 28, sizeof end);
+  const i64 missing = static_cast<i64>(end) - status.st_size;
+  return writing && missing > 0 && missing < k_most_missing ? static_cast<i64>(end) : 0;
+}
+
+void fill_up(const std::string& path) {
+  const i64 end = end_that_is_missing(path);
+  if (end > 0 && ::truncate(path.c_str(), static_cast<off_t>(end)) != 0) system_error("write", path);
 }
 
 /// A writer that died in SWMR mode leaves "open for writing" and too small an end of file in the first block. This
@@ -206,10 +208,10 @@ H5File H5File::open(const std::string& path) {
     const H5Id access = access_list(nullptr, H5F_LIBVER_EARLIEST);
     hid_t id = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
     if (id >= 0) return {H5Id(id, H5Fclose), path, nullptr, true};
-    // Perhaps a run is writing it. If following it fails too, the first reason is the one to tell. Only then: in SWMR
+    // Perhaps a run is writing it, or could not (a reader that follows does not ask how long the file is). If following it fails too, the first reason is the one to tell. Only then: in SWMR
     // mode HDF5 reads damaged blocks again and again, and sleeps in between, in the hope that the writer mends them.
     why = reason();
-    if (why.find("already open") == std::string::npos) break;
+    if (why.find("already open") == std::string::npos && end_that_is_missing(path) == 0) break;
     H5Pset_metadata_read_attempts(access.get(), 20);
     id = H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access.get());
     if (id >= 0) return {H5Id(id, H5Fclose), path, nullptr, true};

@@ -140,25 +140,6 @@ i64 select_rows(hid_t space, const Shape& shape, const std::vector<Range>& rows,
   return total * width;
 }
 
-/// The same rows in their order, at most `most` (at least one) at a time; one piece if there are none.
-std::vector<std::vector<Range>> in_pieces(const std::vector<Range>& rows, i64 most) {
-  std::vector<std::vector<Range>> pieces(1);
-  i64 room = std::max<i64>(most, 1);
-  for (Range rest : rows) {
-    while (rest.count > 0) {
-      if (room == 0) {
-        pieces.emplace_back();
-        room = std::max<i64>(most, 1);
-      }
-      const i64 now = std::min(rest.count, room);
-      pieces.back().push_back({rest.begin, now});
-      rest = {rest.begin + now, rest.count - now};
-      room -= now;
-    }
-  }
-  return pieces;
-}
-
 H5Id transfer_list(bool collective) {
   H5Id list = plist_id(H5Pcreate(H5P_DATASET_XFER));
   H5Pset_type_conv_cb(list.get(), refuse_out_of_range, nullptr);
@@ -254,6 +235,7 @@ void H5File::transfer(bool writing, const std::string& dataset, std::int64_t typ
            verb, dataset, path_);
       at += now * bytes;
     });
+    if (writing && comm_ && comm_->root()) start_saving(path_);
   }
 }
 

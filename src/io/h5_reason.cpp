@@ -92,6 +92,13 @@ void reserve(const std::string& path, i64 bytes) {
   system_error("write", path);
 }
 
+void start_saving(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  static_cast<void>(::sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
+  ::close(fd);
+}
+
 void system_error(const char* verb, const std::string& path) { user_error("cannot {} '{}': {}", verb, final_name(path), std::strerror(errno)); }
 
 }  // namespace detail

@@ -155,6 +155,34 @@ TEST_F(H5Test, BadFilesAreToldApart) {
   EXPECT_MENTIONS(problem_of([&] { H5File::create(folder_); }), "Is a directory");
 }
 
+// A writer whose last numbers the system refused leaves a first block that tells of more than there is.
+TEST_F(H5Test, AFileWhoseWriterFoundNoRoomIsReadUpToThere) {
+  {
+    H5File f = H5File::create(at("run.h5"), true);
+    H5Series s(f, "/loss", ElementType::float64, {}, {.units = "nats", .description = "loss"});
+    f.start_swmr();
+    s.append(view(std::vector<double>(300, 1.0)));
+    f.flush();
+    fs::copy_file(at("run.h5"), at("early.h5"));
+    s.append(view(std::vector<double>(3000, 2.0)));
+    f.flush();
+    fs::copy_file(at("run.h5"), at("late.h5"));
+  }
+  // Of the late one only the first block came to be written.
+  std::ifstream late(at("late.h5"), std::ios::binary);
+  std::vector<char> block(48);
+  late.read(block.data(), 48);
+  std::fstream early(at("early.h5"), std::ios::binary | std::ios::in | std::ios::out);
+  early.write(block.data(), 48);
+  early.close();
+  ASSERT_LT(fs::file_size(at("early.h5")), fs::file_size(at("late.h5")));
+  EXPECT_EQ(H5File::open(at("early.h5")).read<double>("/loss").size(), 300u);
+  const std::uintmax_t size = fs::file_size(at("early.h5"));
+  EXPECT_EQ(H5File::open(at("early.h5")).read<double>("/loss").size(), 300u);
+  EXPECT_EQ(fs::file_size(at("early.h5")), size);  // a reader changes nothing
+  EXPECT_EQ(H5File::open_append(at("early.h5")).read<double>("/loss").size(), 300u);
+}
+
 TEST_F(H5Test, SeriesGrowAndShrink) {
   {
     H5File f = H5File::create(at("a.h5"));

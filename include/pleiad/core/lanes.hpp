@@ -15,6 +15,9 @@ struct Range {
   i64 end() const { return begin + count; }
 };
 
+/// The same rows in their order, at most `most` (at least one) at a time; one piece without rows if there are none. pre: no count is negative.
+std::vector<std::vector<Range>> in_pieces(const std::vector<Range>& rows, i64 most);
+
 /// Part `part` of `total` things dealt out in contiguous, nearly equal runs to `parts` owners.
 inline Range share(i64 total, i64 parts, i64 part) {
   const i64 begin = total * part / parts;

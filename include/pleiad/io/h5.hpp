@@ -54,7 +54,7 @@ class H5File {
   /// Sum, modulo 2^64, of the checksums of all datasets. pre: sealed and closed when it was written.
   i64 content() const;
   /// Most bytes of a rank in one transfer of rows or of a whole dataset (at least one row); larger ones go in pieces, because MPI counts
-  /// bytes in an int. The same on all ranks. For tests; 1 GiB.
+  /// bytes in an int and what is written goes to the disk meanwhile. The same on all ranks. For tests; 16 MiB.
   void set_piece_bytes(i64 bytes) { piece_bytes_ = bytes; }
   /// Closes a serial file. A parallel one must have been closed with close(): a destructor does not communicate, so it
   /// leaks.
@@ -149,7 +149,7 @@ class H5File {
   const comm::Communicator* comm_ = nullptr;
   bool found_ = false;  // opened, not created: anybody may have made it
   std::optional<std::map<std::string, ContentSum>> sums_;  // of sealed files: this rank's part, by dataset
-  i64 piece_bytes_ = i64{1} << 30;
+  i64 piece_bytes_ = i64{1} << 24;
 };
 
 /// A dataset that grows by rows (steps). Serial files only; the file must outlive it.
