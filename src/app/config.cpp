@@ -37,6 +37,7 @@ std::vector<IniEntry> parse_ini(const std::string& text, const std::string& name
     return begin == std::string_view::npos ? std::string_view() : s.substr(begin, end - begin + 1);
   };
   std::vector<IniEntry> entries;
+  if (std::ranges::any_of(text, [](char c) { return c == 0 || (c > 0 && c < ' ' && !std::strchr("\t\n\v\f\r", c)); })) user_error("{}: is not a text file", name);
   std::set<std::string> seen;
   std::string section;
   // Some editors begin a file with the mark of its encoding.

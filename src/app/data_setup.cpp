@@ -53,15 +53,13 @@ Data Data::open(const comm::Communicator& world, const std::string& original, co
   if (!scratch.empty()) copy.emplace(world, original, scratch);
   const std::string& path = copy ? copy->path() : original;
   std::string format;
+  const io::H5File file = io::open_for_all(world, path);
   comm::agree_on(world, [&] {
-    if (!world.root()) return;
-    const io::H5File file = io::H5File::open(path);
     if (file.has_attribute("/", "format")) format = file.text("/", "format");
     if (format != io::k_corpus_format && format != io::k_examples_format) {
       user_error("{}: is not a data file: its format is '{}', needed is {} or {}", path, format, io::k_corpus_format, io::k_examples_format);
     }
   });
-  format = comm::broadcast(world, format);
   Data data;
   data.path_ = original;
   if (format == io::k_corpus_format) {

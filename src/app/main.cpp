@@ -127,6 +127,9 @@ int main(int argc, char** argv) {
       std::cerr << fmt::format("pleiad: internal error on rank {} ({}): {}", world.rank(), host_name(), e.what()) << std::endl;
       comm::abort_all(app::k_exit_internal);
     }
+  } catch (const UserError& e) {
+    if (!comm::launched_as_other_rank()) std::cerr << "pleiad: " << e.what() << std::endl;
+    code = app::k_exit_user;
   } catch (const std::exception& e) {
     std::cerr << "pleiad: cannot start: " << e.what() << std::endl;
   }

@@ -1,7 +1,10 @@
 #include "pleiad/app/memory_judge.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
+
+#include "pleiad/io/checkpoint_h5.hpp"
 
 namespace pleiad::app {
 
@@ -50,19 +53,13 @@ i64 row_moment_memory(const ParamSet& params, double draws) {
 }
 
 i64 packing_memory(const ParamSet& params) {
-  std::map<std::string, std::pair<i64, i64>> families;  // numbers, and room of the vector that they are added to
-  i64 most = 0;
+  std::map<std::string, i64> families;
   for (const ParamInfo& p : params.infos()) {
-    if (p.owner != Owner::expert || p.row_block()) continue;
-    auto& [size, room] = families[p.family];
-    if (size + p.size() > room) {
-      const i64 grown = std::max(2 * room, size + p.size());
-      most = std::max(most, (room + size + p.size()) * k_number);  // old and new at once; of the new one only what is written is resident
-      room = grown;
-    }
-    size += p.size();
+    if (p.owner == Owner::expert && !p.row_block()) families[p.family] += p.size();
   }
-  return most;
+  i64 most = 0;
+  for (const auto& [name, size] : families) most = std::max(most, std::min(size, io::k_packed_at_once));
+  return most * k_number;
 }
 
 std::string gibibytes(i64 bytes) {

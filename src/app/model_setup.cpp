@@ -9,6 +9,8 @@ namespace pleiad::app {
 
 namespace {
 
+constexpr double k_least_stall = 0.5;  // seconds; less is no sign of anything
+
 /// The number of data groups to set up.
 i64 read_parallel(Spec& s, SetupFor purpose) {
   const i64 threads = s.integer("blas_threads", 1, 1, 1024, "threads of each rank in one matrix product");
@@ -70,7 +72,8 @@ ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const Da
       placement_config(train::PlacementConfig::read(config.section("parallel"))),
       memory_check(config.section("parallel").choice("memory_check", "refuse", {"refuse", "warn", "none"}, "a run whose predicted memory its nodes do not have is refused, or begins with a note; none: nothing is tried and predicted")),
       stall_seconds(config.section("parallel").number("stall_seconds", 600, 0, 1e9,
-                                                      "training ends with a message that says who is where when nothing has moved for so many seconds; 0: never")) {
+                                                      "training ends with a message that says who is where when nothing has moved for so many seconds, at least 0.5; 0: never")) {
+  if (stall_seconds > 0 && stall_seconds < k_least_stall) user_error("parallel.stall_seconds = {}: allowed are 0 and {} to 1e9", stall_seconds, k_least_stall);
   if (exchange_config.kind == "dry_run" && world.size() > 1) {
     user_error("exchange.kind = dry_run: works on 1 rank only, here are {}; allowed: auto, all_to_all, hierarchical, gather", world.size());
   }

@@ -76,6 +76,7 @@ void RunListeners::greet() {
   if (!request.init.empty()) terminal_->say(fmt::format("starting from the weights of {} (step {})", job_.origin.checkpoint, job_.origin.info->step));
   if (const std::string note = Data::note(*job_.source); !note.empty()) terminal_->say("note: " + note);
   for (const std::string& problem : job_.origin.passed_over) terminal_->say("note: passed over a checkpoint: " + problem);
+  for (const std::string& note : job_.origin.notes) terminal_->say("note: " + note);
   if (!job_.origin.passed_over.empty()) terminal_->say(fmt::format("going on from {}, an older one", job_.origin.checkpoint));
   if (request.resume && !job_.origin.info) terminal_->say("no checkpoint was written yet: starting from step 0");
   if (ranks > config.lanes) {

@@ -27,12 +27,16 @@ struct Difference {
 };
 
 /// The first key of a run's configuration, in INI form, that has another value now and may not; `name`: of the run, for messages.
-std::optional<Difference> forbidden_change(const std::string& run_config, const std::string& name, const std::map<std::string, std::string>& now) {
+/// One of `given`, which somebody wrote down, rather than one that follows from it.
+std::optional<Difference> forbidden_change(const std::string& run_config, const std::string& name, const std::map<std::string, std::string>& now,
+                                           const std::map<std::string, std::string>& given = {}) {
+  std::optional<Difference> found;
   for (const auto& [key, was] : Config::parse(run_config, name).given()) {
     const auto it = now.find(key);
-    if (it != now.end() && it->second != was && !may_change(key)) return Difference{key, was, it->second};
+    if (it == now.end() || it->second == was || may_change(key)) continue;
+    if (!found || (given.count(key) && !given.count(found->key))) found = Difference{key, was, it->second};
   }
-  return {};
+  return found;
 }
 
 /// A file that somebody put among the checkpoints must not become the run. origin.config: of the record, empty if there is none.
@@ -52,16 +56,25 @@ RunOrigin find_origin(const comm::Communicator& world, const TrainRequest& reque
     return origin;
   }
   const std::string record = request.out + "/run.h5";
+  i64 saved = -1;
   if (request.resume) {
+    io::RunTale tale;
     comm::agree_on_root(world, [&] {
-      if (origin.checkpoint.empty() || std::filesystem::exists(record)) origin.config = io::read_run_config(record);
+      if (origin.checkpoint.empty() || std::filesystem::exists(record)) tale = io::read_run_tale(record);
     });
-    origin.config = comm::broadcast(world, origin.config);
+    origin.config = comm::broadcast(world, tale.config);
+    saved = comm::max_over<i64>(world, tale.saved);
   }
   if (!origin.checkpoint.empty()) {
     origin.info = io::read_checkpoint_info(world, origin.checkpoint);
-    if (request.resume) require_of_run(origin);
+    if (request.resume) {
+      require_of_run(origin);
+      if (origin.config.empty()) origin.notes.push_back(fmt::format("{} is gone: a new record begins at step {}", record, origin.info->step));
+      if (saved > origin.info->step && origin.passed_over.empty()) origin.notes.push_back(fmt::format("the checkpoint of step {} is gone: going on from {}", saved, origin.checkpoint));
+    }
     origin.config = origin.info->config;
+  } else if (saved >= 0) {
+    user_error("--resume {}: there is no checkpoint, but its run.h5 tells of one of step {}: bring it back to {}/checkpoints, or start a new run", request.out, saved, request.out);
   }
   return origin;
 }
@@ -93,8 +106,8 @@ Data open_data(const comm::Communicator& world, const TrainRequest& request, con
 
 void require_same_run(const TrainJob& job) {
   const std::string& run = job.request.out;
-  if (const auto d = forbidden_change(job.origin.config, run, job.config.values())) {
-    user_error("--resume {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.bad_*, train.eval_* and train.sample_* may change", run, d->key, d->now, d->was);
+  if (const auto d = forbidden_change(job.origin.config, run, job.config.values(), job.config.given())) {
+    user_error("--{} {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.bad_*, train.eval_* and train.sample_* may change", job.request.go_on ? "continue: --out" : "resume", run, d->key, d->now, d->was);
   }
   if (job.origin.info && job.origin.info->corpus_fingerprint != job.data.fingerprint()) {
     user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", job.options.corpus, job.data.fingerprint(),

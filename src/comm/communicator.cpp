@@ -1,5 +1,7 @@
 #include "pleiad/comm/communicator.hpp"
 
+#include <sys/resource.h>
+
 #include <cstdlib>
 #include <exception>
 #include <utility>
@@ -18,11 +20,31 @@ std::string error_text(const char* call, int code) {
   return fmt::format("{} failed: {}", call, std::string_view(text, static_cast<std::size_t>(length)));
 }
 
+/// What Open MPI's launcher says about this process; empty without it.
+std::string launcher_says(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+/// Ranks of a node share a file of 4 MiB and some each. Where files may not be so large MPI_Init never returns.
+void require_room_for_shared_files() {
+  constexpr rlim_t k_needed = (rlim_t{4} << 20) + (rlim_t{64} << 10);
+  rlimit limit = {};
+  const bool several = std::atoll(launcher_says("OMPI_COMM_WORLD_LOCAL_SIZE").c_str()) > 1;
+  const std::string ways = launcher_says("OMPI_MCA_btl");
+  const bool shared = ways.empty() || ways.find("vader") != std::string::npos || ways.find("sm") != std::string::npos;
+  if (!several || !shared || getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur >= k_needed) return;
+  user_error("files may have {} KiB at most here (ulimit -f), and the memory that ranks of a node share is a file of {} KiB: raise the limit", limit.rlim_cur / 1024, k_needed / 1024);
+}
+
 }  // namespace
+
+bool launched_as_other_rank() { return std::atoll(launcher_says("OMPI_COMM_WORLD_RANK").c_str()) > 0; }
 
 MpiError::MpiError(const char* call, int code) : std::runtime_error(error_text(call, code)) {}
 
 Environment::Environment(int& argc, char**& argv) : exceptions_at_start_(std::uncaught_exceptions()) {
+  require_room_for_shared_files();
   int provided = 0, running = 0;
   PLEIAD_MPI(MPI_Initialized, &running);
   PLEIAD_CHECK(!running, "MPI is started twice");

@@ -41,6 +41,10 @@ std::string judge(const std::vector<RankState>& ranks, const std::vector<std::st
     s.wait.empty() ? busy.push_back(r) : waiting.push_back(r);
   }
   std::string text;
+  // What a lost rank said last may be some steps old: it is not beyond the one in which others wait.
+  i64 furthest = 0;
+  for (const std::size_t r : waiting) furthest = std::max(furthest, ranks[r].step);
+  const auto since_then = [&](const RankState& s) { return s.step < furthest ? fmt::format(" (and perhaps on, up to step {})", furthest) : ""; };
   const auto who_waits = [&](const std::vector<std::size_t>& but) {
     std::vector<std::string> named;
     for (const std::size_t r : waiting) {
@@ -51,7 +55,7 @@ std::string judge(const std::vector<RankState>& ranks, const std::vector<std::st
   if (!lost.empty()) {
     for (std::size_t i = 0; i < std::min(lost.size(), k_most_named); ++i) {
       const RankState& s = ranks[lost[i]];
-      text += fmt::format("{}{} {} {:.0f} s ago, last in {}", i ? ", " : "", name_of(lost[i], host), s.gone ? "went away" : "was last heard of", s.silent, place_of(s));
+      text += fmt::format("{}{} {} {:.0f} s ago, last in {}{}", i ? ", " : "", name_of(lost[i], host), s.gone ? "went away" : "was last heard of", s.silent, place_of(s), since_then(s));
     }
     if (lost.size() > k_most_named) text += fmt::format(", and {} more", lost.size() - k_most_named);
     who_waits(lost);

@@ -19,8 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr i64 k_piece_numbers = i64{1} << 21;  // so many at a time are packed, written and checksummed: they stay in the cache, and need little memory
-
 i64 rows_in(const std::vector<Range>& piece) {
   return std::accumulate(piece.begin(), piece.end(), i64{0}, [](i64 sum, const Range& r) { return sum + r.count; });
 }
@@ -49,7 +47,7 @@ void write_experts(const Destination& to, const Section& section, const ParamSet
     to.file.create_dataset(dataset, k_element, {place.extent},
                            {"1", fmt::format("{} of experts, packed: expert e owns elements offset[e] to offset[e+1]-1 of /expert_offset/{}", section.what, name)});
     PackedPieces pieces(params, section, family);
-    in_rounds(&to.comm, place.ranges, k_piece_numbers, [&](const std::vector<Range>& piece) { to.file.write_rows<real>(dataset, piece, pieces.next(rows_in(piece))); });
+    in_rounds(&to.comm, place.ranges, k_packed_at_once, [&](const std::vector<Range>& piece) { to.file.write_rows<real>(dataset, piece, pieces.next(rows_in(piece))); });
   }
 }
 
@@ -69,7 +67,7 @@ void read_experts(const comm::Communicator& comm, const H5File& file, Parts& par
   for (const auto& [name, family] : families) {
     if (family.row_block() && !section.row_blocks) continue;
     PackedPieces pieces(params, section, family);
-    in_rounds(parts.none() ? &comm : nullptr, family.ranges(), k_piece_numbers, [&](const std::vector<Range>& piece) {
+    in_rounds(parts.none() ? &comm : nullptr, family.ranges(), k_packed_at_once, [&](const std::vector<Range>& piece) {
       pieces.fill_next(rows_in(piece), [&](std::span<real> values) { read(name, piece, values); });
     });
   }
@@ -122,7 +120,7 @@ void write_row_moments(const Destination& to, bool writes, const ParamInfo& p, c
     const std::string dataset = group + (half ? "second" : "first");
     file.create_dataset(dataset, k_element, {all, p.cols}, {"1", fmt::format("{} moments of these rows of {}", half ? "second" : "first", p.name)});
     auto slot = slots.begin();
-    in_rounds(&to.comm, {{first, mine}}, k_piece_numbers / p.cols, [&](const std::vector<Range>& piece) {
+    in_rounds(&to.comm, {{first, mine}}, k_packed_at_once / p.cols, [&](const std::vector<Range>& piece) {
       packed.clear();
       for (i64 left = rows_in(piece); left > 0; --left, ++slot) {
         const real* moments = state.rows.at(*slot) + half * p.cols;
@@ -154,7 +152,7 @@ void read_row_moments(const H5File& file, const comm::Communicator* comm, const 
     const std::string dataset = group + (half ? "second" : "first");
     if (file.shape(dataset) != Shape{all, p.cols}) user_error("{}: {} is not {} x {}", file.path(), dataset, all, p.cols);
     i64 next = first;
-    in_rounds(comm, {{first, mine}}, k_piece_numbers / p.cols, [&](const std::vector<Range>& piece) {
+    in_rounds(comm, {{first, mine}}, k_packed_at_once / p.cols, [&](const std::vector<Range>& piece) {
       packed.resize(static_cast<std::size_t>(rows_in(piece) * p.cols));
       file.read_rows<real>(dataset, piece, packed);
       for (auto from = packed.begin(); from != packed.end(); from += p.cols, ++next) std::copy_n(from, p.cols, state.rows.touch(row[next] - p.first_row) + half * p.cols);

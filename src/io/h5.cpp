@@ -213,8 +213,8 @@ H5File H5File::open(const std::string& path) {
     why = reason();
     if (why.find("already open") == std::string::npos && end_that_is_missing(path) == 0) break;
     H5Pset_metadata_read_attempts(access.get(), 20);
-    id = H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access.get());
-    if (id >= 0) return {H5Id(id, H5Fclose), path, nullptr, true};
+    H5Id followed(H5Fopen(path.c_str(), H5F_ACC_RDONLY | H5F_ACC_SWMR_READ, access.get()), H5Fclose);
+    if (followed.get() >= 0 && H5Aexists(followed.get(), "format") >= 0) return {std::move(followed), path, nullptr, true};
   }
   user_error("cannot open '{}': {}", path, why);
 }

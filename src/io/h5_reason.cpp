@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -48,6 +49,8 @@ std::string reason() {
   const Story story = read_stack();
   if (story.number != 0) return std::strerror(story.number);
   if (story.first == "component not found") return "there is no such object";
+  long long there = 0, whole = 0;
+  if (std::sscanf(story.first.c_str(), "truncated file: eof = %lld, sblock->base_addr = 0, stored_eof = %lld", &there, &whole) == 2) return fmt::format("truncated file, {} of {} bytes are there", there, whole);
   return story.first.empty() ? "no reason given by HDF5" : story.first.substr(0, story.first.find(": time = "));
 }
 

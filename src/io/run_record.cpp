@@ -227,10 +227,14 @@ void RunRecord::finish(i64 step, const MemoryRecord& memory) {
   publish(temporary_name(impl_->path), impl_->path);
 }
 
-std::string read_run_config(const std::string& path) {
+RunTale read_run_tale(const std::string& path) {
   const H5File file = H5File::open(path);
   file.require_format(k_run_format);
-  return file.read_text("/config");
+  RunTale tale{file.read_text("/config")};
+  if (file.exists("/checkpoints/step")) {
+    for (const i64 step : file.read<i64>("/checkpoints/step")) tale.saved = std::max(tale.saved, step);
+  }
+  return tale;
 }
 
 }  // namespace pleiad::io

@@ -76,6 +76,7 @@ setting("text for a number", "train.learning_rate=fast", "train.learning_rate = 
 setting("nan for a number", "train.learning_rate=nan", "train.learning_rate = nan", "number")
 setting("infinity for a number", "moe.balance_loss=inf", "moe.balance_loss = inf", "number")
 setting("a number beyond all numbers", "train.learning_rate=1e999", "train.learning_rate = 1e999", "number")
+setting("a time to wait that is none", "parallel.stall_seconds=0.001", "parallel.stall_seconds = 0.001", "0.5")
 setting("2^63 for a whole number", "train.seed=9223372036854775808", "train.seed = 9223372036854775808", "whole number")
 setting("a power of ten for a whole number", "train.steps=1e3", "train.steps = 1e3", "whole number")
 # (without moe.expert_width, which would be refused first)
@@ -148,7 +149,7 @@ case("config: a line that is nothing", "train --config broken.ini --out new", "b
 case("config: key given twice", "train --config twice.ini --out new", "twice.ini", "train.steps", "twice")
 case("config: key outside a section", "train --config nosection.ini --out new", "nosection.ini", "steps", "[section]")
 case("config: unknown section", "train --config section.ini --out new", "training", "sections are")
-case("config: is an HDF5 file", "train --config corpus.h5 --out new", "corpus.h5")
+case("config: is an HDF5 file", "train --config corpus.h5 --out new", "corpus.h5: is not a text file")
 case("config on one rank only needs rank 0", "train --config none.ini --out new", "none.ini", ranks=(2,))
 
 case("config: one long line", "train --config long.ini --out new", "long.ini line 1", "key = value")
@@ -337,6 +338,7 @@ case("resume with another moe.k", "train --resume run --set moe.k=1", "moe.k = 1
 case("resume with another width", "train --resume run --set model.width=32", "model.width = 32", "16")
 case("resume with another seed", "train --resume run --set train.seed=9", "train.seed = 9", "1")
 case("resume with another configuration file", "train --config other.ini --resume run", "moe.expert_width = 9", "8")
+case("continue with another configuration file", "train --continue --config other.ini --out run", "--continue", "moe.expert_width = 9", "8")
 case("resume with another corpus", "train --resume run --set data.corpus=other.h5", "other.h5", "not the corpus")
 case("resume: checkpoint is cut", "train --resume cut_run", "step-0000000003.h5")
 

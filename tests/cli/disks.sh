@@ -64,6 +64,10 @@ for ranks in 1 2; do
         limited 120 "$ranks" --out "part-$ranks" --set checkpoint.every=2 --set checkpoint.files=per_node
     check "... leaves nothing" whole "part-$ranks"
 done
+# Open MPI's shared memory is a file too, and MPI_Init would wait for it for ever.
+too_small() { (ulimit -f 3000 && timeout -k 5 60 "$MPIRUN" -n 2 "$PLEIAD" train --config tiny.ini --out none) >last.txt 2>last.err; }
+check "a limit below the shared memory of ranks" exits 2 too_small
+check "... is named once" test "$(grep -c 'pleiad: files may have 3000 KiB at most here (ulimit -f)' last.err)" = 1
 small() { # WHAT KIB THE_FILE ARGUMENTS...: does not write its result, and leaves nothing of it
     check "$1 at its size limit" refused ".*$3.*$limit.?" alone_limited "$2" "${@:4}"
     check "... leaves nothing" test ! -e "$3" -a ! -e "$3.partial"

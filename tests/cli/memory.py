@@ -28,6 +28,7 @@ SHAPES = {
     "attention": {"moe.preset": "switch", "model.seq_len": 512, "train.batch_sequences": 12, "train.eval_windows": 8, "model.width": 64},
     "experts": {"moe.preset": "gshard", "moe.experts": 16, "moe.expert_width": 1024, "model.layers": 2, "model.seq_len": 32},
     "few_windows": {"moe.preset": "gshard", "train.eval_windows": 3},
+    "tiny": {"moe.preset": "gshard", "model.width": 32, "model.layers": 2, "model.heads": 2, "model.seq_len": 32, "moe.experts": 5, "moe.expert_width": 24, "train.batch_sequences": 12},
     "small_batch": {"moe.preset": "gshard", "train.batch_sequences": 7, "train.eval_windows": 14, "model.seq_len": 256},
 }
 PICKED = ["dense", "gshard", "hmoe_topp", "hypermoe", "damoe", "peer"]
@@ -62,7 +63,7 @@ with open("plain.ini", "w") as config:
     config.write("[train]\n")
 every = os.environ.get("PLEIAD_ALL_VARIANTS") == "1"
 cases = [(name, settings, ranks) for name, settings in variants() if every or name in PICKED for ranks in (1, 2) if every or ranks == 1 or name in ("gshard", "peer")]
-cases += [(name, settings, ranks) for name, settings in SHAPES.items() for ranks in (1, 2) if every or ranks == 1]
+cases += [(name, settings, ranks) for name, settings in SHAPES.items() for ranks in (1, 2) if every or ranks == 1 or name == "tiny"]
 cases += [("hierarchical", {"moe.preset": "gshard", "exchange.kind": "hierarchical"}, 2), ("all_to_all", {"moe.preset": "gshard", "exchange.kind": "all_to_all"}, 2)]
 for name, settings, ranks in cases:
     out = f"{name}-{ranks}"

@@ -89,6 +89,21 @@ mv mixed/checkpoints/step-0000000020.h5 mixed/checkpoints/step-0000000040.h5
 named_wrongly() { pleiad_on 2 train --resume mixed >last.txt && says last.txt "passed over.*step-0000000040.h5' holds step 20"; }
 check "a checkpoint under another name is passed over" named_wrongly
 check "... and the run ends in the same bits" runs continued whole mixed
+# ---- what somebody took away ----
+check "a run that is stopped" pleiad_on 2 train --config tiny.ini --out robbed --stop-at 25
+rm robbed/checkpoints/step-0000000025.h5
+gone() { pleiad_on 2 train --resume robbed --stop-at 23 >last.txt && says last.txt 'note: the checkpoint of step 25 is gone: going on from robbed/checkpoints/step-0000000020.h5'; }
+check "its newest checkpoint is gone: it says so" gone
+rm robbed/run.h5
+no_record() { pleiad_on 2 train --resume robbed --stop-at 30 >last.txt && says last.txt 'note: robbed/run.h5 is gone: a new record begins at step 23'; }
+check "its record is gone: it says so" no_record
+mv robbed/checkpoints checkpoints-of-robbed
+all_gone() {
+    exits 2 pleiad_on 2 train --resume robbed 2>last.err && says last.err "^pleiad: --resume robbed: there is no checkpoint, but its run.h5 tells of one of step 30: bring it back" && [[ $(wc -l <last.err) == 1 ]]
+}
+check "all checkpoints are gone: it does not begin anew" all_gone
+mv checkpoints-of-robbed robbed/checkpoints
+check "... and goes on when they are back" pleiad_on 1 train --resume robbed
 check "stop between evaluations, at step 13" pleiad_on 2 train --config tiny.ini --out odd --stop-at 13
 check "... again at step 14, --config and --out with --resume" pleiad_on 1 train --config tiny.ini --out odd --resume --stop-at 14
 check "... to the end, --resume before the folder" pleiad_on 2 train --config tiny.ini --resume odd

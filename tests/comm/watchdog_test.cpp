@@ -28,6 +28,9 @@ TEST(Watchdog, NamesARankThatIsNotHeardOf) {
   EXPECT_MENTIONS(text, "rank 2 (host c) was last heard of 12 s ago, last in step 7, block 2, phase expert");
   EXPECT_MENTIONS(text, "waiting: rank 0 in step 7, block 2, phase expert (MPI_Waitall), rank 1");
   EXPECT_EQ(text.find("rank 2 in step"), std::string::npos);
+  EXPECT_EQ(text.find("perhaps"), std::string::npos);
+  ranks[2].step = 5;  // it did some more before it stopped, which nobody heard of
+  EXPECT_MENTIONS(judge(ranks, k_host, 10), "last in step 5, block 2, phase expert (and perhaps on, up to step 7); waiting: rank 0");
   ranks[2].silent = 9.5;
   ranks[0].idle = 0;
   EXPECT_EQ(judge(ranks, k_host, 10), "");

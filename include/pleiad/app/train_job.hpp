@@ -15,6 +15,7 @@ struct RunOrigin {
   std::optional<io::CheckpointInfo> info;  ///< of that checkpoint
   std::string config;                      ///< stored with it or with the run, INI form
   std::vector<std::string> passed_over;    ///< why newer checkpoints of the run were not taken
+  std::vector<std::string> notes;          ///< what else is not as it was left
 };
 
 /// Members are built in this order and refer to earlier ones; not copied, not moved.

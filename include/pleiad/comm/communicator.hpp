@@ -11,6 +11,7 @@ namespace pleiad::comm {
 /// Starts MPI and ends it, unless an exception is unwinding (MPI_Finalize would wait for ranks that never come).
 class Environment {
  public:
+  /// UserError, before MPI is started, where Open MPI could not make the memory that ranks of a node share and would wait for it for ever.
   Environment(int& argc, char**& argv);
   ~Environment();
   Environment(const Environment&) = delete;
@@ -19,6 +20,9 @@ class Environment {
  private:
   int exceptions_at_start_;
 };
+
+/// Whether a launcher says that this process is another rank than 0; known before MPI is started.
+bool launched_as_other_rank();
 
 /// Ends every rank at once with an exit code; for errors that only one rank knows of.
 [[noreturn]] void abort_all(int exit_code);

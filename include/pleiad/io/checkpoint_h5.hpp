@@ -50,6 +50,9 @@ class CheckpointFolder : public train::CheckpointStore {
   std::optional<comm::Communicator> node_;  // of per_node
 };
 
+/// Numbers of experts that are packed, written and checksummed at a time: they stay in the cache, and need little memory.
+inline constexpr i64 k_packed_at_once = i64{1} << 21;
+
 /// One checkpoint, without moments if `adam` is null; info.step is its step. With `node`, the ranks that share a file for their experts, it has parts, beside
 /// `path`. Replaces `path` only once it is whole. collective.
 void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, const CheckpointInfo& info, ParamSet& params, train::Adam* adam,

@@ -51,7 +51,12 @@ class RunRecord : public train::MetricSink {
   std::unique_ptr<Impl> impl_;
 };
 
-/// The configuration a run was started with. UserError if the file is not a run record. One rank only.
-std::string read_run_config(const std::string& path);
+/// What the record of a run tells about its beginning and its checkpoints.
+struct RunTale {
+  std::string config;  ///< that it was started with, INI form
+  i64 saved = -1;      ///< step of its last checkpoint; -1: none
+};
+/// UserError if the file is not a run record. One rank only.
+RunTale read_run_tale(const std::string& path);
 
 }  // namespace pleiad::io
