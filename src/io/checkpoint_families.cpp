@@ -1,5 +1,6 @@
 #include "checkpoint_families.hpp"
 
+#include <algorithm>
 #include <sstream>
 
 #include "pleiad/comm/collectives.hpp"
@@ -45,6 +46,12 @@ std::vector<Section> sections_of(ParamSet& params, train::Adam* adam) {
     all.push_back({"/adam/second/", "second moments", adam->second(Owner::replicated), adam->second(Owner::expert), false});
   }
   return all;
+}
+
+void in_pieces(const comm::Communicator* comm, i64 mine, i64 width, const std::function<void(i64, i64)>& move) {
+  constexpr i64 k_numbers = i64{1} << 22;
+  const i64 most = std::max<i64>(1, k_numbers / width), own = (mine + most - 1) / most, rounds = comm ? comm::max_over<i64>(*comm, own) : own;
+  for (i64 begin = 0, round = 0; round < rounds; ++round, begin += most) move(std::min(begin, mine), std::clamp<i64>(mine - begin, 0, most));
 }
 
 }  // namespace pleiad::io::detail

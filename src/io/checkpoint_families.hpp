@@ -1,5 +1,6 @@
 // Private to the sources of checkpoint_h5.hpp: what is saved of the parameters, and in which order experts lie in a file.
 #pragma once
+#include <functional>
 #include <map>
 
 #include "pleiad/comm/grid.hpp"
@@ -31,6 +32,9 @@ struct Section {
 
 /// Weights, and with `adam` both moments.
 std::vector<Section> sections_of(ParamSet& params, train::Adam* adam);
+
+/// Calls `move(begin, count)` for `mine` rows in pieces that fit the memory, as often on every rank; without `comm` as often as this one needs it.
+void in_pieces(const comm::Communicator* comm, i64 mine, i64 width, const std::function<void(i64, i64)>& move);
 
 inline constexpr ElementType k_element = sizeof(real) == 8 ? ElementType::float64 : ElementType::float32;
 
