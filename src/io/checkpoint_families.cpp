@@ -81,4 +81,10 @@ void PackedPieces::fill_next(i64 count, const std::function<void(std::span<real>
   for (const auto& [run, at] : runs) std::copy_n(copy_.begin() + at, run.size(), run.begin());
 }
 
+void in_rounds(const comm::Communicator* comm, const std::vector<Range>& mine, i64 most, const std::function<void(const std::vector<Range>&)>& move) {
+  std::vector<std::vector<Range>> pieces = in_pieces(mine, most);
+  if (comm) pieces.resize(static_cast<std::size_t>(comm::max_over<i64>(*comm, static_cast<i64>(pieces.size()))));
+  for (const std::vector<Range>& piece : pieces) move(piece);
+}
+
 }  // namespace pleiad::io::detail

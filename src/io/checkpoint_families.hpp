@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <numeric>
 
 #include "pleiad/comm/grid.hpp"
 #include "pleiad/io/h5.hpp"
@@ -53,6 +54,13 @@ class PackedPieces {
   i64 offset_ = 0;
   std::vector<real> copy_;
 };
+
+inline i64 rows_in(const std::vector<Range>& piece) {
+  return std::accumulate(piece.begin(), piece.end(), i64{0}, [](i64 sum, const Range& r) { return sum + r.count; });
+}
+
+/// Calls move(piece) for `mine` rows in pieces of `most`, as often on every rank; without `comm` as often as this one needs it.
+void in_rounds(const comm::Communicator* comm, const std::vector<Range>& mine, i64 most, const std::function<void(const std::vector<Range>&)>& move);
 
 inline constexpr ElementType k_element = sizeof(real) == 8 ? ElementType::float64 : ElementType::float32;
 
