@@ -10,6 +10,7 @@ namespace pleiad::app {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
+#ifndef PLEIAD_DOUBLE  // in double precision there is nothing else than a check of the numbers
       {"train", "train a model, or continue a run with --resume", true, run_train},
       {"eval", "evaluate a checkpoint on a corpus, once or over a sweep of options", true, run_eval},
       {"split", "cut the dense layers of a checkpoint into small experts", true, run_split},
@@ -21,6 +22,7 @@ const std::vector<Command>& commands() {
       {"watch", "follow a run from any machine, without disturbing it", false, run_watch},
       {"report", "tables, plots and comparisons of runs and sweeps", false, run_report},
       {"bench", "rates over roofs measured in the same run: gemm, layer, exchange, overlap, step", true, run_bench},
+#endif
       {"verify", "compare with verification files of layers and models", true, run_verify},
   };
   return all;
