@@ -91,23 +91,22 @@ class Counted {
       const double here = static_cast<double>(g.ranks_on(g.node_of(r))), near = here - 1, far = static_cast<double>(g.count) - here, others = static_cast<double>(g.nodes() - 1);
       const double meeting = here > 1 && shared ? std::ceil(std::log2(here)) * c.network.within_latency : 0;
       // Tickets go to everybody, rows where there are any: to and from every partner, chunk by chunk. Between nodes that share memory a rank speaks for its node to some of the others.
-      const Reached out = t.rows_out[i], in = shared ? Reached{} : t.rows_in[i];
+      const Reached &out = t.rows_out[i], &in = t.rows_in[i];
       const double ports = std::ceil(others / here);
       const auto partners = [&](const Reached& x) { return std::min(places_with_rows(x.near, near) + places_with_rows(x.far, far), gathers ? near + far : x.near + x.far); };
       const double row_messages = shared ? 2 * ports * chunks : (partners(out) + partners(in)) * chunks, tickets = shared ? 2 * ports : 2 * (near + far);
       const double messages = row_messages * c.network.message_seconds;
-      const double back_out = home() ? all_of(t.entries_in[i]) : shared ? t.entries_in[i].far : all_of(in);  // what experts of this rank send home
-      const double back_far = home() ? t.entries_in[i].far : shared ? t.entries_in[i].far : in.far, back_near = shared ? 0 : home() ? t.entries_in[i].near : in.near;
+      const Reached& back_home = home() ? t.entries_in[i] : in;  // what goes home
       const double summed = home() ? all_of(t.entries_out[i]) : all_of(out);
       const double assignments = all_of(t.entries_out[i]) + all_of(t.entries_in[i]);
       cost_.plan.hands[world] = assignments * c.compute.plan_seconds + tickets * c.network.message_seconds;
       const double copied = gathers ? 0 : all_of(out);  // packed, or put into boxes
       cost_.there.hands[world] = copied * row() / c.memory.copy + (shared || near == 0 ? 0 : out.near * row() / within) + messages + k_meetings_there * meeting;
-      const double home_copies = shared ? back_far : back_out, near_bytes = near == 0 ? 0 : back_near * row() / within;
+      const double home_copies = shared ? back_home.far : all_of(back_home), near_bytes = near == 0 || shared ? 0 : back_home.near * row() / within;
       for (Trip& back : cost_.back) {
         back.hands[world] = home_copies * row() / c.memory.copy + near_bytes + 3 * summed * row() / c.memory.stream + messages + k_meetings_back * meeting;
       }
-      cost_.arrived[world] = shared ? out.near + out.far : all_of(in);
+      cost_.arrived[world] = all_of(in);
       if (row_messages > 0 && out.far > 0) cost_.message = std::max(cost_.message, out.far * row() / std::max(1.0, shared ? ports * chunks / here : places_with_rows(out.far, far) * chunks));
     }
   }
@@ -116,7 +115,7 @@ class Counted {
     const bool shared = f_.travel.kind == Kind::hierarchical;
     for (std::size_t r = 0; r < t.rows_out.size(); ++r) {
       const auto amount = [&](const std::vector<Reached>& rows, const std::vector<Reached>& entries, double Reached::*part) {
-        return exchange::Amount{rows.empty() ? 0 : std::llround(rows[r].*part), std::llround(entries[r].*part)};
+        return exchange::Amount{std::llround(rows[r].*part), std::llround(entries[r].*part)};
       };
       const auto add = [&](double Reached::*part, exchange::Way way) {
         return exchange::traffic_between_ranks(amount(t.rows_out, t.entries_out, part), amount(t.rows_in, t.entries_in, part), f_.model.model.width, f_.travel.combine, way);

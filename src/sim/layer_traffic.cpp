@@ -62,9 +62,10 @@ void count_by_rank(const std::vector<float>& reach, const RankSequences& sequenc
 }
 
 /// From tokens to nodes, once to each.
-void count_by_node(const Reach& reach, const RankSequences& sequences, const RankGroup& group, std::vector<Reached>& out, Flow& flow) {
+void count_by_node(const Reach& reach, const RankSequences& sequences, const std::vector<double>& on_nodes, const RankGroup& group, std::vector<Reached>& out, std::vector<Reached>& in, Flow& flow) {
   const i64 profiles = sequences.profiles(), nodes = group.nodes();
   out.resize(static_cast<std::size_t>(group.count));
+  in.resize(out.size());
   std::vector<double> all(static_cast<std::size_t>(profiles), 0.0);
   flow.to.resize(static_cast<std::size_t>(nodes * profiles));
   for (i64 p = 0; p < profiles; ++p) {
@@ -75,6 +76,13 @@ void count_by_node(const Reach& reach, const RankSequences& sequences, const Ran
       const double here = reach.rows_of(c.profile, group.node_of(r));
       out[static_cast<std::size_t>(r)].near += static_cast<double>(c.sequences) * here;
       out[static_cast<std::size_t>(r)].far += static_cast<double>(c.sequences) * (all[c.profile] - here);
+    }
+    const i64 node = group.node_of(r);
+    const double each = static_cast<double>(group.ranks_on(node));
+    for (i64 p = 0; p < profiles; ++p) {
+      const double here = on_nodes[node * profiles + p], everywhere = static_cast<double>(sequences.total()[p]);
+      in[static_cast<std::size_t>(r)].near += here * reach.rows_of(p, node) / each;
+      in[static_cast<std::size_t>(r)].far += (everywhere - here) * reach.rows_of(p, node) / each;
     }
   }
 }
@@ -136,7 +144,7 @@ LayerTraffic count_traffic(const Demand& demand, const Occasion& at, const RankS
   t.rows = t.entries = {group.first_node(), group.nodes(), sequences.profiles(), on_nodes, {}};
   count_by_rank(by_rank.entries, sequences, on_nodes, group, t.entries_out, t.entries_in, t.entries);
   if (kind == exchange::Kind::all_to_all) count_by_rank(by_rank.rows, sequences, on_nodes, group, t.rows_out, t.rows_in, t.rows);
-  if (kind == exchange::Kind::hierarchical) count_by_node(demand.reach(at, node_of, group.nodes()), sequences, group, t.rows_out, t.rows);
+  if (kind == exchange::Kind::hierarchical) count_by_node(demand.reach(at, node_of, group.nodes()), sequences, on_nodes, group, t.rows_out, t.rows_in, t.rows);
   if (kind == exchange::Kind::gather) count_gather(sequences, on_nodes, group, tokens, t);
   return t;
 }

@@ -7,12 +7,14 @@
 
 #include "pleiad/comm/messages.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/exact_sum.hpp"
 
 namespace pleiad::sim {
 
 namespace {
 
 constexpr i64 k_links_listed = 10;
+const i64 k_digits = static_cast<i64>(ExactSum().digits().size());
 
 /// What every rank of the same share does in the same way, seconds of one that nothing slows down.
 struct DenseSeconds {
@@ -60,7 +62,7 @@ class StepWalk {
   void compute_all(Phase phase, double (DenseSeconds::*part)[2], Pass pass) {
     for (i64 r = 0; r < s_.ranks; ++r) compute(r, phase, (dense(r).*part)[static_cast<std::size_t>(pass)]);
   }
-  /// A sum over all ranks of so many bytes, by halves and doubles.
+  /// A sum over all ranks of so many bytes: by recursive doubling or around a ring, whichever is faster.
   double all_reduce(double bytes) const;
   double sum_over_layers(std::vector<double> LayerCost::*what, i64 rank) const {
     double sum = 0;
@@ -134,12 +136,14 @@ DenseSeconds StepWalk::dense_seconds(const Share& share, double ranks) {
 
 double StepWalk::all_reduce(double bytes) const {
   if (s_.ranks == 1) return 0;
-  const double here = static_cast<double>(std::min(c_.ranks_per_node, s_.ranks)), rounds_in = std::ceil(std::log2(here)), rounds = std::ceil(std::log2(static_cast<double>(c_.nodes)));
   const Network& n = c_.network;
-  double seconds = 2 * (rounds + rounds_in) * n.message_seconds;
-  if (rounds_in > 0) seconds += rounds_in * (n.within_latency + bytes / n.within_bandwidth);
-  if (rounds > 0) seconds += rounds * (longest_latency(n, c_.nodes) + here * bytes / n.nic_bandwidth);
-  return seconds;
+  const double ranks = static_cast<double>(s_.ranks), nodes = static_cast<double>(c_.nodes), here = static_cast<double>(std::min(c_.ranks_per_node, s_.ranks));
+  const double rounds = std::ceil(std::log2(nodes)), rounds_in = std::ceil(std::log2(here)), far = nodes > 1 ? longest_latency(n, c_.nodes) : 0;
+  const auto within = [&](double b) { return here > 1 ? n.within_latency + b / n.within_bandwidth : 0; };
+  const double doubling = 2 * (rounds + rounds_in) * n.message_seconds + rounds_in * within(bytes) + (rounds > 0 ? rounds * (far + here * bytes / n.nic_bandwidth) : 0);
+  // Around a ring twice, a slice at a time; of the ranks of a node one sends to the next node.
+  const double slice = bytes / ranks, link = std::max(within(slice), nodes > 1 ? far + slice / n.nic_bandwidth : 0);
+  return std::min(doubling, 2 * (ranks - 1) * (2 * n.message_seconds + link));
 }
 
 void StepWalk::forward() {
@@ -249,7 +253,9 @@ void StepWalk::sync_gradients(double backward_seconds) {
     }
     clocks_.spend(r, Phase::grad_sync, slowness(r) * hands + exposed + copies);
   }
-  clocks_.meet(Phase::grad_sync, all_reduce(8.0 * static_cast<double>(m_.moe.bank == routing::Bank::feed_forward ? m_.moe_layers() * m_.experts() : 64)));
+  // The norm: a number for each expert, and the digits of an exact sum.
+  const i64 listed = m_.moe.bank == routing::Bank::feed_forward ? m_.moe_layers() * m_.experts() : 0;
+  clocks_.meet(Phase::grad_sync, all_reduce(8.0 * static_cast<double>(listed + k_digits)));
 }
 
 void StepWalk::optimizer() {

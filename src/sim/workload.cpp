@@ -135,16 +135,11 @@ Work norm_work(const StepModel& m, const Share& s) {
 // Backward goes through the few entries that have a gradient.
 Work router_work(const StepModel& m, const Share& s, Pass pass) {
   const Sizes n(m, s);
-  Work w;
-  if (pass == Pass::backward) {
-    if (m.router_flops > 0) w.products.push_back({std::max(n.lane_rows, 1.0), std::max(1.0, std::min(m.choices, n.width)), 4 * n.tokens * m.choices * n.width, Work::Kind::tokens});
-    w.elements = n.tokens * m.choices;
-    if (n.tokens == 0) w.products.clear();
-    return w;
-  }
+  const bool forward = pass == Pass::forward;
   const double logits = m.moe.bank == routing::Bank::feed_forward ? as_double(m.experts()) : 2 * as_double(m.heads) * std::sqrt(as_double(m.experts()));
-  if (m.router_flops > 0 && n.tokens > 0) w.products.push_back({n.lane_rows, std::min(n.width, logits), m.router_flops * n.tokens, Work::Kind::tokens});
-  w.elements = n.tokens * (m.router_flops > 0 ? logits : m.choices);
+  Work w;
+  if (m.router_flops > 0 && n.tokens > 0) w.products.push_back({n.lane_rows, std::min(n.width, logits), n.tokens * (forward ? m.router_flops : 4 * m.choices * n.width), Work::Kind::tokens});
+  w.elements = n.tokens * (forward && m.router_flops > 0 ? logits : m.choices);
   return w;
 }
 

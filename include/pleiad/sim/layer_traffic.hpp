@@ -47,7 +47,7 @@ class RankSequences {
 };
 
 /// owner [N] of the group. all_to_all: a row goes once to each rank that needs it. hierarchical: once to each node; then `near` is the rank's own node as a whole and `own` 0, and rows
-/// that come in are not counted by rank. gather: to every rank. tokens: of a sequence.
+/// that come to a node are shared out evenly among its ranks. gather: to every rank. tokens: of a sequence.
 LayerTraffic count_traffic(const Demand& demand, const Occasion& at, const RankSequences& sequences, std::span<const i64> owner, const RankGroup& group, exchange::Kind kind, i64 tokens);
 
 }  // namespace pleiad::sim
