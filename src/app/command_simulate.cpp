@@ -180,7 +180,6 @@ int run_simulate(const comm::Communicator& world, const Arguments& arguments) {
   SimulatedRun run = read_simulated_run(config, {request.mean_k, recording ? mean_k_of(*recording) : 0});
   const std::unique_ptr<sim::Demand> demand = make_demand(request, std::move(recording), run);
   io::SimulationRecord record{config.resolved(), sim::in_ini_form(cluster.cluster), demand->what(), engine->name(), static_cast<i64>(run.run.train.seed), request.step, {}};
-  std::cout << fmt::format("predicted, not measured: {} on {}{}; routing {}\n", request.config, cluster.cluster.name, cluster.cluster.origin.empty() ? "" : " (" + cluster.cluster.origin + ")", demand->what());
   for (const i64 ranks : request.ranks) {
     sim::StepModel model = run.model;
     if (request.per_rank > 0) {
@@ -193,6 +192,7 @@ int run_simulate(const comm::Communicator& world, const Arguments& arguments) {
     notes.insert(notes.end(), run.notes.begin(), run.notes.end());
     if (recorded > 0 && recorded < model.batch) notes.push_back(fmt::format("{} sequences were recorded and the batch has {}: they are repeated", recorded, model.batch));
   }
+  std::cout << fmt::format("predicted, not measured: {} on {}{}; routing {}\n", request.config, cluster.cluster.name, cluster.cluster.origin.empty() ? "" : " (" + cluster.cluster.origin + ")", demand->what());
   print_summary(record.predictions);
   print_details(record.predictions.back());
   for (const sim::Prediction& p : record.predictions) {

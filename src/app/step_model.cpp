@@ -41,8 +41,13 @@ SimulatedRun read_simulated_run(Config& config, const KnownChoices& known) {
     m.heads = m.moe.bank == routing::Bank::feed_forward ? 1 : static_cast<i64>(number("moe.heads", 1));
     m.choices = choices_of(*router, m.moe, known);
   }
-  const double experts = static_cast<double>(m.experts()), heads = static_cast<double>(m.heads);
-  r.shape = {m.experts(), m.model.seq_len, m.choices / heads, m.heads, number("moe.capacity_factor", 0) * m.choices / experts * static_cast<double>(m.moe.split), r.run.train.seed};
+  r.shape = {.experts = 1, .seq_len = m.model.seq_len, .choices = 1, .seed = r.run.train.seed};  // of a dense model: never asked for
+  if (!m.moe.layers.empty()) {
+    r.shape.experts = m.experts();
+    r.shape.choices = m.choices / static_cast<double>(m.heads);
+    r.shape.heads = m.heads;
+    r.shape.capacity = number("moe.capacity_factor", 0) * m.choices / static_cast<double>(m.experts()) * static_cast<double>(m.moe.split);
+  }
   if (parallel.shadow > 0) r.notes.emplace_back("not counted: experts that are lent (parallel.shadow)");
   if (parallel.placement.when != train::PlacementConfig::When::never) r.notes.emplace_back("not counted: experts that move during training (parallel.rebalance)");
   if (parallel.threads > 1) r.notes.emplace_back("not counted: threads (parallel.blas_threads); the rates of the cluster file are those of a rank");

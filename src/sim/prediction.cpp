@@ -290,7 +290,7 @@ Prediction StepWalk::result() {
   }
   const double tokens = static_cast<double>(p.tokens), d = static_cast<double>(m_.model.width), blocks = static_cast<double>(m_.model.layers), with = static_cast<double>(m_.moe_layers());
   p.flops = tokens * (blocks * (8 * d * d + 4 * d * static_cast<double>(m_.model.seq_len)) + (blocks - with) * 2 * d * static_cast<double>(m_.model.dense_kind.matrices() * m_.model.dense_width) +
-                      with * m_.router_flops + 2 * d * static_cast<double>(m_.model.vocab));
+                      with * (m_.router_flops + m_.side_flops()) + 2 * d * static_cast<double>(m_.model.vocab));
   const double mean_expert = m_.experts() == 0 ? 0 : [&] {
     double sum = 0;
     for (i64 e = 0; e < m_.experts(); ++e) sum += m_.expert_flops(e);

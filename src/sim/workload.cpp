@@ -52,6 +52,13 @@ double StepModel::expert_flops(i64 expert) const {
   return 2 * as_double(moe.expert_kind.matrices()) * h * d;
 }
 
+double StepModel::side_flops() const {
+  using Kind = model::AdapterConfig::Kind;
+  const double row = 4 * as_double(model.width);
+  if (moe.hyper.on) return row * as_double(moe.hyper.bottleneck);
+  return moe.adapter.kind == Kind::none ? 0 : row * as_double(moe.adapter.width) * (moe.adapter.kind == Kind::per_expert ? choices : 1);
+}
+
 // A router has about as many weights as multiplications for a token.
 double StepModel::dense_parameters() const {
   const double d = as_double(model.width), v = as_double(model.vocab), blocks = as_double(model.layers), with = as_double(moe_layers());

@@ -31,6 +31,8 @@ struct StepModel {
   double expert_parameters(i64 expert) const;
   /// Forward operations of an expert for one row.
   double expert_flops(i64 expert) const;
+  /// Of a generated expert or adapters, for one token and layer.
+  double side_flops() const;
 };
 
 enum class Pass { forward, backward };
