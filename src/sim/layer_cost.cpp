@@ -39,7 +39,7 @@ class Counted {
         count_alone(f.groups[g]);
       } else {
         traffic_.push_back(count_traffic(f.demand, at, f.sequences[g], f.owner, f.groups[g], f.travel.kind, f.model.model.seq_len));
-        count_hands(f.groups[g], traffic_.back());
+        count_hands(f.groups[g], f.sequences[g], traffic_.back());
         count_bytes(f.groups[g], traffic_.back());
       }
     }
@@ -73,16 +73,12 @@ class Counted {
     }
   }
 
-  /// Nothing travels; results are summed where they are.
+  /// Nothing travels; experts add their results where they belong.
   void count_alone(const RankGroup& g) {
-    for (i64 r = g.first; r < g.first + g.count; ++r) {
-      const std::size_t i = static_cast<std::size_t>(r);
-      cost_.plan.hands[i] = cost_.rows[i] * f_.cluster.compute.plan_seconds;
-      for (Trip& back : cost_.back) back.hands[i] = home() ? 3 * cost_.rows[i] * row() / f_.cluster.memory.stream : 0;
-    }
+    for (i64 r = g.first; r < g.first + g.count; ++r) cost_.plan.hands[static_cast<std::size_t>(r)] = cost_.rows[static_cast<std::size_t>(r)] * f_.cluster.compute.plan_seconds;
   }
 
-  void count_hands(const RankGroup& g, const LayerTraffic& t) {
+  void count_hands(const RankGroup& g, const RankSequences& sequences, const LayerTraffic& t) {
     const Cluster& c = f_.cluster;
     const bool shared = f_.travel.kind == Kind::hierarchical, gathers = f_.travel.kind == Kind::gather;
     const double chunks = static_cast<double>(f_.travel.chunks), within = c.network.within_bandwidth;
@@ -97,14 +93,15 @@ class Counted {
       const double row_messages = shared ? 2 * ports * chunks : (partners(out) + partners(in)) * chunks, tickets = shared ? 2 * ports : 2 * (near + far);
       const double messages = row_messages * c.network.message_seconds;
       const Reached& back_home = home() ? t.entries_in[i] : in;  // what goes home
-      const double summed = home() ? all_of(t.entries_out[i]) : all_of(out);
+      double summed = home() ? all_of(t.entries_out[i]) : all_of(out);  // rows read and, for each token, one written
+      for (const RankSequences::Count& n : sequences.of(r)) summed += static_cast<double>(n.sequences * f_.model.model.seq_len);
       const double assignments = all_of(t.entries_out[i]) + all_of(t.entries_in[i]);
       cost_.plan.hands[world] = assignments * c.compute.plan_seconds + tickets * c.network.message_seconds;
       const double copied = gathers ? 0 : all_of(out);  // packed, or put into boxes
       cost_.there.hands[world] = copied * row() / c.memory.copy + (shared || near == 0 ? 0 : out.near * row() / within) + messages + k_meetings_there * meeting;
       const double home_copies = shared ? back_home.far : all_of(back_home), near_bytes = near == 0 || shared ? 0 : back_home.near * row() / within;
       for (Trip& back : cost_.back) {
-        back.hands[world] = home_copies * row() / c.memory.copy + near_bytes + 3 * summed * row() / c.memory.stream + messages + k_meetings_back * meeting;
+        back.hands[world] = home_copies * row() / c.memory.copy + near_bytes + summed * row() / c.memory.stream + messages + k_meetings_back * meeting;
       }
       cost_.arrived[world] = all_of(in);
       if (row_messages > 0 && out.far > 0) cost_.message = std::max(cost_.message, out.far * row() / std::max(1.0, shared ? ports * chunks / here : places_with_rows(out.far, far) * chunks));

@@ -192,9 +192,9 @@ Work expert_work(const StepModel& m, std::span<const i64> owned, std::span<const
     w.calls = used;
     return w;
   }
-  // A neuron has two rows, a value one. Forward reads them, backward reads them again and writes their gradients; docs of bench/bytes.hpp.
+  // A neuron has two rows, a value one. They are read for each token that wants them, token after token, and again backward, where they get a gradient: the first one is written, later ones are added.
   const double rows_of_expert = m.moe.bank == routing::Bank::neuron ? 2 : 1, per_row = rows_of_expert * 2 * d;
-  w.random = used * rows_of_expert * row * (forward ? 1 : 2);
+  w.random = rows_of_expert * row * (forward ? all : 2 * all + (all - used));
   w.random_row = row;
   if (all > 0) w.products.push_back({k_rows_of_a_neuron, d, all * per_row * (forward ? 1 : 2), Work::Kind::tokens});
   return w;

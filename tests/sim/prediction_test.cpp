@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 
 #include "clusters.hpp"
@@ -75,6 +76,7 @@ TEST(Prediction, OfOneRankIsItsWork) {
   EXPECT_NEAR(of(p, 0, Phase::norm), 1e-9 * 2 * 2 * (2 * 4 * 16 * 16), 1e-15);
   // Each expert has 4 rows: three times 2 x 2 x 4 x 4 x 8 operations, both passes 4 x 8 activations and two copies of 4 rows of 16 bytes.
   EXPECT_NEAR(of(p, 0, Phase::expert), 1e-9 * 4 * (3 * 512 + 2 * (32 + 2 * 64)), 1e-15);
+  EXPECT_DOUBLE_EQ(of(p, 0, Phase::exchange), 0);
   EXPECT_EQ(p.expert_rows, (std::vector<double>{16}));
   EXPECT_EQ(p.sent_bytes, (std::vector<double>{0}));
 }
@@ -84,8 +86,8 @@ TEST(Prediction, OfAnEvenExchangeIsBytesOverBandwidth) {
   const Prediction p = predicted(m, unit_cluster(4, 1), 4, *even());
   expect_consistent(p);
   EXPECT_EQ(p.exchange, "all_to_all, summed at home");
-  // Each pass: 4 rows of 16 bytes are packed there and back, 3 of them travel each way, 4 are summed (two read, one written). Backward brings three weight gradients of 4 bytes more.
-  const double pass = 4 * 16 + 3 * 16 + 4 * 16 + 3 * 16 + 3 * 4 * 16;
+  // Each pass: 4 rows of 16 bytes are packed there and back, 3 of them travel each way, 4 are read for the sums of 4 tokens. Backward brings three weight gradients of 4 bytes more.
+  const double pass = 4 * 16 + 3 * 16 + 4 * 16 + 3 * 16 + (4 + 4) * 16;
   for (i64 r = 0; r < 4; ++r) EXPECT_NEAR(of(p, r, Phase::exchange), 1e-9 * (2 * pass + 3 * 4), 1e-15);
   // Tickets of 12 bytes, planning free.
   EXPECT_NEAR(of(p, 0, Phase::plan), 1e-9 * (3 * 12 + 6 * 16), 1e-15);  // and the statistics: 64 bytes around a ring of 4, a quarter at a time

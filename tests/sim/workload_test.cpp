@@ -76,7 +76,7 @@ TEST(Workload, OfFeedForwardExperts) {
   EXPECT_DOUBLE_EQ(kept_numbers(m, 1), 8);
 }
 
-TEST(Workload, OfSingleNeuronsReadsTheRowsThatAreUsed) {
+TEST(Workload, OfSingleNeuronsReadsTheirRowsForEveryToken) {
   StepModel m = tiny();
   m.moe.layers = {0};
   m.moe.bank = routing::Bank::neuron;
@@ -84,8 +84,8 @@ TEST(Workload, OfSingleNeuronsReadsTheRowsThatAreUsed) {
   const std::vector<i64> owned = {0, 1, 2};
   const std::vector<double> rows = {2, 0, 1};
   const Work forward = expert_work(m, owned, rows, Pass::forward), backward = expert_work(m, owned, rows, Pass::backward);
-  EXPECT_DOUBLE_EQ(forward.random, 2 * 2 * 16);  // u and v of two neurons
-  EXPECT_DOUBLE_EQ(backward.random, 2 * 4 * 16);
+  EXPECT_DOUBLE_EQ(forward.random, 3 * 2 * 16);             // u and v for each of three rows
+  EXPECT_DOUBLE_EQ(backward.random, (2 * 3 + 1) * 2 * 16);  // again, and their gradients, of which one is added to another
   EXPECT_DOUBLE_EQ(forward.random_row, 16);
   EXPECT_DOUBLE_EQ(flops(forward, Work::Kind::tokens), 3 * 4 * 4);
   EXPECT_DOUBLE_EQ(m.expert_parameters(0), 8);
