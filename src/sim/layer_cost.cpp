@@ -104,7 +104,7 @@ class Counted {
         back.hands[world] = home_copies * row() / c.memory.copy + near_bytes + summed * row() / c.memory.stream + messages + k_meetings_back * meeting;
       }
       cost_.arrived[world] = all_of(in);
-      if (row_messages > 0 && out.far > 0) cost_.message = std::max(cost_.message, out.far * row() / std::max(1.0, shared ? ports * chunks / here : places_with_rows(out.far, far) * chunks));
+      if (row_messages > 0 && out.far > 0) cost_.message = std::max(cost_.message, out.far * row() / std::max(1.0, shared ? others * chunks / here : places_with_rows(out.far, far) * chunks));
     }
   }
 

@@ -312,8 +312,8 @@ void StepWalk::add_notes(Prediction& p) const {
   const auto share = [](double part, double whole) { return 100 * part / whole; };
   if (coverage_.outside > 0) {
     const RateTable& t = c_.compute.gemm;
-    p.notes.push_back(fmt::format("outside of what was measured: {:.0f} % of the time of matrix products is of {:.3g} to {:.3g} rows and widths {:.3g} to {:.3g}; the cluster file has {:.3g} to {:.3g} rows and widths {:.3g} to {:.3g}",
-                                  std::max(1.0, share(coverage_.outside, coverage_.inside + coverage_.outside)), coverage_.least_rows, coverage_.most_rows, coverage_.least_width, coverage_.most_width,
+    p.notes.push_back(fmt::format("outside of what was measured: {:.2g} % of the time of matrix products is of {:.3g} to {:.3g} rows and widths {:.3g} to {:.3g}; the cluster file has {:.3g} to {:.3g} rows and widths {:.3g} to {:.3g}",
+                                  share(coverage_.outside, coverage_.inside + coverage_.outside), coverage_.least_rows, coverage_.most_rows, coverage_.least_width, coverage_.most_width,
                                   t.rows().front(), t.rows().back(), t.widths().front(), t.widths().back()));
   }
   const RateTable& random = c_.memory.random;
