@@ -11,6 +11,7 @@
 #include "pleiad/io/examples.hpp"
 #include "pleiad/io/routing_record.hpp"
 #include "pleiad/io/run_record.hpp"
+#include "pleiad/io/simulation_record.hpp"
 
 namespace pleiad::app {
 
@@ -110,6 +111,17 @@ void print_bench(const io::H5File& file) {
   }
 }
 
+void print_simulation(const io::H5File& file) {
+  const std::vector<i64> ranks = file.read<i64>("/predictions/ranks"), nodes = file.read<i64>("/predictions/nodes");
+  const std::vector<double> seconds = file.read<double>("/predictions/seconds"), efficiency = file.read<double>("/predictions/efficiency");
+  require_as_many(file, "/predictions/nodes", nodes.size(), ranks.size());
+  require_as_many(file, "/predictions/seconds", seconds.size(), ranks.size());
+  require_as_many(file, "/predictions/efficiency", efficiency.size(), ranks.size());
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    std::cout << fmt::format("  {} ranks on {} nodes: {:.3f} ms a step, efficiency {:.3f}\n", ranks[i], nodes[i], 1e3 * seconds[i], efficiency[i]);
+  }
+}
+
 }  // namespace
 
 int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
@@ -117,7 +129,7 @@ int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
   options::options_description description("options");
   description.add_options()("file", options::value<std::vector<std::string>>(), "HDF5 files, also without --file");
   Values values;
-  if (!parse_arguments(world, arguments, "usage: pleiad inspect FILE.h5...\nDescribes run records, checkpoints, corpora, benchmarks and verification files.", description, "file", values)) return k_exit_ok;
+  if (!parse_arguments(world, arguments, "usage: pleiad inspect FILE.h5...\nDescribes run records, checkpoints, corpora, benchmarks, predictions and verification files.", description, "file", values)) return k_exit_ok;
   const auto files = value_or<std::vector<std::string>>(values, "file", {});
   if (files.empty()) user_error("inspect: no file given; usage: pleiad inspect FILE.h5...");
   for (const std::string& path : files) {
@@ -133,6 +145,7 @@ int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
     if (format == io::k_run_format) print_run(file);
     if (format == io::k_routing_format) print_routing(file);
     if (format == bench::k_bench_format) print_bench(file);
+    if (format == io::k_simulation_format) print_simulation(file);
     std::cout << " attributes\n";
     for (const std::string& name : file.attributes("/")) {
       std::string value = file.attribute_in_words("/", name);

@@ -58,11 +58,11 @@ train::PartEnd run_part(const comm::Communicator& world, TrainRequest& request, 
   RunListeners listeners(job, info, state.step);
   listeners.greet();
 
-  const comm::Watchdog watchdog(world, job.setup.stall_seconds, k_exit_stalled);
+  const comm::Watchdog watchdog(world, job.setup.parallel.stall_seconds, k_exit_stalled);
   if (!watchdog.problem().empty() && world.root()) std::cerr << "pleiad: note: " << watchdog.problem() << std::endl;
 
   train::Trainer trainer(config, *job.setup.model, *job.source, job.setup.grid, listeners.sinks(), store, job.samples());
-  trainer.balance(job.setup.placement_config, [&](const train::Owners& owners, ParamSet& fresh) -> const model::Model& {
+  trainer.balance(job.setup.parallel.placement, [&](const train::Owners& owners, ParamSet& fresh) -> const model::Model& {
     return job.setup.rebuild(owners, fresh, job.config, job.data.shape());
   });
   const train::PartEnd end = trainer.run(state, job.last_step(), [&] { return StopSignal::asked() || budget->spent(); });

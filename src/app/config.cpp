@@ -68,16 +68,18 @@ Config Config::parse(const std::string& text, const std::string& name) {
   return config;
 }
 
+std::string read_ini(const std::string& what, const std::string& path) {
+  std::ostringstream all;
+  std::ifstream in;
+  if (io::is_pipe_or_device(path)) user_error("{} {}: is a pipe or a device; a file is needed", what, path);
+  in.open(path);
+  if (!in || !(all << in.rdbuf())) user_error("{} {}: cannot be read ({})", what, path, errno ? std::strerror(errno) : "not a file with text");
+  return all.str();
+}
+
 Config Config::load(const comm::Communicator& comm, const std::string& path) {
-  std::string text, problem;
-  if (comm.root()) {
-    std::ostringstream all;
-    std::ifstream in;
-    if (io::is_pipe_or_device(path)) problem = fmt::format("config {}: is a pipe or a device; a file is needed", path);
-    else if (in.open(path); !in || !(all << in.rdbuf())) problem = fmt::format("config {}: cannot be read ({})", path, errno ? std::strerror(errno) : "not a file with text");
-    text = all.str();
-  }
-  comm::agree(comm, comm::broadcast(comm, problem));
+  std::string text;
+  comm::agree_on_root(comm, [&] { text = read_ini("config", path); });
   return parse(comm::broadcast(comm, text), path);
 }
 
@@ -104,13 +106,9 @@ void Config::finish() const {
 }
 
 std::string Config::resolved() const {
-  std::string out;
-  for (const Spec& s : sections_) {
-    if (s.resolved().empty()) continue;
-    out += fmt::format("{}[{}]\n", out.empty() ? "" : "\n", s.section());
-    for (const Spec::Entry& e : s.resolved()) out += fmt::format("# {}\n{} = {}\n", e.doc, e.key, e.value);
-  }
-  return out;
+  std::vector<const Spec*> all;
+  for (const Spec& s : sections_) all.push_back(&s);
+  return resolved_ini(all);
 }
 
 std::map<std::string, std::string> Config::values() const {

@@ -56,7 +56,7 @@ std::string problem_of(const comm::Communicator& world, const MemoryForecast& mi
 
 void refuse(const ModelSetup& setup, const std::string& problem) {
   if (problem.empty()) return;
-  if (setup.memory_check == "refuse") throw UserError(problem);
+  if (setup.parallel.memory_check == "refuse") throw UserError(problem);
   if (setup.grid.world().root()) std::cerr << "pleiad: note: " << problem << std::endl;
 }
 
@@ -152,11 +152,11 @@ std::string forecast(TrainJob& job, train::TrainState& state) {
 }  // namespace
 
 void require_room_for_parameters(const ModelSetup& setup, const train::TrainConfig& config) {
-  if (setup.memory_check != "none") refuse(setup, problem_of(setup.grid.world(), of_parameters(setup, config)));
+  if (setup.parallel.memory_check != "none") refuse(setup, problem_of(setup.grid.world(), of_parameters(setup, config)));
 }
 
 void predict_memory(TrainJob& job, train::TrainState& state) {
-  if (job.setup.memory_check != "none") refuse(job.setup, forecast(job, state));
+  if (job.setup.parallel.memory_check != "none") refuse(job.setup, forecast(job, state));
 }
 
 io::MemoryRecord memory_record(const comm::Communicator& world, const MemoryForecast& mine) {

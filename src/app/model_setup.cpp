@@ -12,25 +12,20 @@ namespace {
 constexpr double k_least_stall = 0.5;  // seconds; less is no sign of anything
 
 /// The number of data groups to set up.
-i64 read_parallel(Spec& s, SetupFor purpose) {
-  const i64 threads = s.integer("blas_threads", 1, 1, 1024, "threads of each rank in one matrix product");
-  const std::string library = s.choice("products", "auto", {"auto", "openblas", "onednn"}, "library of the matrix products; auto: oneDNN where this build has it");
-  const i64 groups = s.integer("data_groups", 1, 1, i64{1} << 20, "copies of the experts; each group of ranks/data_groups ranks shares out one copy");
+i64 set_up_products(const ParallelConfig& c, SetupFor purpose) {
   if (purpose == SetupFor::sizes) return 1;
-  ops::set_product_threads(static_cast<int>(threads));
-  if (library == "openblas") ops::choose_library(ops::Library::openblas);
-  if (library == "onednn") {
+  ops::set_product_threads(static_cast<int>(c.threads));
+  if (c.products == "openblas") ops::choose_library(ops::Library::openblas);
+  if (c.products == "onednn") {
     if (!ops::library_available(ops::Library::onednn)) user_error("parallel.products = onednn: this build has no oneDNN; allowed: auto, openblas");
     ops::choose_library(ops::Library::onednn);
   }
-  return groups;
+  return c.data_groups;
 }
 
 /// Experts that are lent to ranks whose tokens want them. UserError where nothing could be saved.
-model::ShadowConfig read_shadow(Spec& s, const model::MoeConfig& moe, const exchange::ExchangeConfig& exchange, const exchange::ExchangeChoice& choice) {
-  const model::ShadowConfig c{s.integer("shadow", 0, 0, i64{1} << 20,
-                                        "experts of a layer, at most, whose weights go to all ranks for a step in place of tokens to them, where that is fewer bytes; 0: none"),
-                              exchange.combine, choice.kind == "hierarchical"};
+model::ShadowConfig shadow_config(i64 most, const model::MoeConfig& moe, const exchange::ExchangeConfig& exchange, const exchange::ExchangeChoice& choice) {
+  const model::ShadowConfig c{most, exchange.combine, choice.kind == "hierarchical"};
   if (c.most == 0) return c;
   if (moe.bank != routing::Bank::feed_forward) user_error("parallel.shadow = {}: the experts of moe.router = {} are single rows and cannot be lent; allowed: 0", c.most, moe.router);
   if (exchange.kind == "gather" || exchange.kind == "dry_run") {
@@ -38,12 +33,6 @@ model::ShadowConfig read_shadow(Spec& s, const model::MoeConfig& moe, const exch
                exchange.kind == "gather" ? "which brings every token to every rank anyway" : "which does not count lent experts");
   }
   return c;
-}
-
-/// A router that belongs to no model.
-std::unique_ptr<routing::Router> make_lone_router(Config& config, const model::ModelConfig& model, const model::MoeConfig& moe) {
-  ParamSet unused;
-  return routing::router_variant(moe.router).make({unused, "", model.width, moe.expert_widths, moe.split}, config.section("moe"));
 }
 
 /// What will travel: the batch of the configuration (of its default, where training is not configured), dealt out among all ranks.
@@ -61,23 +50,39 @@ exchange::ExchangeLoad expected_load(Config& config, const model::ModelConfig& m
 
 }  // namespace
 
+ParallelConfig ParallelConfig::read(Spec& s) {
+  ParallelConfig c;
+  c.threads = s.integer("blas_threads", 1, 1, 1024, "threads of each rank in one matrix product");
+  c.products = s.choice("products", "auto", {"auto", "openblas", "onednn"}, "library of the matrix products; auto: oneDNN where this build has it");
+  c.data_groups = s.integer("data_groups", 1, 1, i64{1} << 20, "copies of the experts; each group of ranks/data_groups ranks shares out one copy");
+  c.placement = train::PlacementConfig::read(s);
+  c.memory_check = s.choice("memory_check", "refuse", {"refuse", "warn", "none"}, "a run whose predicted memory its nodes do not have is refused, or begins with a note; none: nothing is tried and predicted");
+  c.stall_seconds = s.number("stall_seconds", 600, 0, 1e9,
+                             "training ends with a message that says who is where when nothing has moved for so many seconds, at least 0.5; 0: never");
+  if (c.stall_seconds > 0 && c.stall_seconds < k_least_stall) user_error("parallel.stall_seconds = {}: allowed are 0 and {} to 1e9", c.stall_seconds, k_least_stall);
+  c.shadow = s.integer("shadow", 0, 0, i64{1} << 20,
+                       "experts of a layer, at most, whose weights go to all ranks for a step in place of tokens to them, where that is fewer bytes; 0: none");
+  return c;
+}
+
+std::unique_ptr<routing::Router> make_lone_router(Config& config, const model::ModelConfig& model, const model::MoeConfig& moe) {
+  ParamSet unused;
+  return routing::router_variant(moe.router).make({unused, "", model.width, moe.expert_widths, moe.split}, config.section("moe"));
+}
+
 ModelSetup::ModelSetup(const comm::Communicator& world, Config& config, const DataShape& data, SetupFor purpose)
-    : grid(world.split(0, world.rank()), read_parallel(config.section("parallel"), purpose)),
+    : parallel(ParallelConfig::read(config.section("parallel"))),
+      grid(world.split(0, world.rank()), set_up_products(parallel, purpose)),
       model_config(model::ModelConfig::read(config.section("model"), data.vocab)),
       moe_config(model::MoeConfig::read(config.section("moe"), model_config.layers)),
       exchange_config(exchange::ExchangeConfig::read(config.section("exchange"))),
       exchange_choice(choose_exchange(purpose == SetupFor::sizes ? exchange::ExchangeConfig{"auto"} : exchange_config, grid.expert_group(),
                                       moe_config.layers.empty() ? exchange::ExchangeLoad{} : expected_load(config, model_config, moe_config, world.size()))),
-      exchanger(make_exchanger(exchange_config, exchange_choice, grid.expert_group())),
-      placement_config(train::PlacementConfig::read(config.section("parallel"))),
-      memory_check(config.section("parallel").choice("memory_check", "refuse", {"refuse", "warn", "none"}, "a run whose predicted memory its nodes do not have is refused, or begins with a note; none: nothing is tried and predicted")),
-      stall_seconds(config.section("parallel").number("stall_seconds", 600, 0, 1e9,
-                                                      "training ends with a message that says who is where when nothing has moved for so many seconds, at least 0.5; 0: never")) {
-  if (stall_seconds > 0 && stall_seconds < k_least_stall) user_error("parallel.stall_seconds = {}: allowed are 0 and {} to 1e9", stall_seconds, k_least_stall);
+      exchanger(make_exchanger(exchange_config, exchange_choice, grid.expert_group())) {
   if (exchange_config.kind == "dry_run" && world.size() > 1) {
     user_error("exchange.kind = dry_run: works on 1 rank only, here are {}; allowed: auto, all_to_all, hierarchical, gather", world.size());
   }
-  moe_config.shadow = read_shadow(config.section("parallel"), moe_config, exchange_config, exchange_choice);
+  moe_config.shadow = shadow_config(parallel.shadow, moe_config, exchange_config, exchange_choice);
   // A dense model still reads the router's options, so that a config with experts switched off stays valid.
   if (moe_config.layers.empty()) make_lone_router(config, model_config, moe_config);
   model = model::make_model(data.task, data.classes, params, model_config, config.section("moe"), moe_config, grid, *exchanger);

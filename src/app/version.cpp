@@ -22,6 +22,7 @@ const std::vector<Command>& commands() {
       {"watch", "follow a run from any machine, without disturbing it", false, run_watch},
       {"report", "tables, plots and comparisons of runs and sweeps", false, run_report},
       {"bench", "rates over roofs measured in the same run: gemm, layer, exchange, overlap, step", true, run_bench},
+      {"simulate", "predict a training step on a described cluster", false, run_simulate},
 #endif
       {"verify", "compare with verification files of layers and models", true, run_verify},
   };

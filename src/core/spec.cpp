@@ -178,4 +178,14 @@ void Spec::finish() const {
   }
 }
 
+std::string resolved_ini(const std::vector<const Spec*>& sections) {
+  std::string out;
+  for (const Spec* s : sections) {
+    if (s->resolved().empty()) continue;
+    out += fmt::format("{}[{}]\n", out.empty() ? "" : "\n", s->section());
+    for (const Spec::Entry& e : s->resolved()) out += fmt::format("# {}\n{} = {}\n", e.doc, e.key, e.value);
+  }
+  return out;
+}
+
 }  // namespace pleiad

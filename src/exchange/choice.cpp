@@ -19,14 +19,14 @@ const char* name_of(Kind kind) {
   return "";
 }
 
-namespace {
-
 Kind kind_of(const std::string& name) {
   for (const Kind kind : {Kind::hierarchical, Kind::gather}) {
     if (name == name_of(kind)) return kind;
   }
   return Kind::all_to_all;
 }
+
+namespace {
 
 void require_owner(const std::string& key, const std::string& kind, Combine combine) {
   if (kind == "gather" && combine == Combine::home) {
@@ -52,14 +52,7 @@ ExchangeConfig ExchangeConfig::read(Spec& spec) {
   return c;
 }
 
-namespace {
-
-/// Whether rows that travel so can do it in parts.
-bool goes_in_chunks(const std::string& kind, ChunksOf chunks_of) {
-  return kind == "all_to_all" || kind == (chunks_of == ChunksOf::tokens ? "gather" : "hierarchical");
-}
-
-}  // namespace
+bool goes_in_chunks(Kind kind, ChunksOf chunks_of) { return kind == Kind::all_to_all || kind == (chunks_of == ChunksOf::tokens ? Kind::gather : Kind::hierarchical); }
 
 ExchangeChoice choose_exchange(const ExchangeConfig& config, const comm::Communicator& group, const ExchangeLoad& load) {
   const bool alone = group.size() == 1, only_alone = config.kind == "local" || config.kind == "dry_run";
@@ -67,7 +60,7 @@ ExchangeChoice choose_exchange(const ExchangeConfig& config, const comm::Communi
     user_error("exchange.kind = {}: works on 1 rank per expert group only, here are {}; allowed: auto, all_to_all, hierarchical, gather", config.kind, group.size());
   }
   const std::string kind = config.kind == "dry_run" ? name_of(config.pretend_kind) : config.kind;
-  if (config.chunks > 1 && kind != "auto" && !goes_in_chunks(kind, load.chunks_of)) {
+  if (config.chunks > 1 && kind != "auto" && (kind == "local" || !goes_in_chunks(kind_of(kind), load.chunks_of))) {
     user_error("exchange.chunks = {}: only exchange.kind = all_to_all travels in chunks, and gather for peer and pkm, hierarchical for all others; not {}", config.chunks, kind);
   }
   ExchangeChoice choice;
@@ -76,15 +69,15 @@ ExchangeChoice choose_exchange(const ExchangeConfig& config, const comm::Communi
   if (only_alone || choice.kind == "local") return choice;
   choice.nodes = nodes_of(group);
   choice.chunks = std::max<i64>(config.chunks, 1);
-  const bool by_model = config.kind == "auto" || (goes_in_chunks(config.kind, load.chunks_of) && config.chunks == 0);
+  const bool by_model = config.kind == "auto" || (goes_in_chunks(kind_of(config.kind), load.chunks_of) && config.chunks == 0);
   if (config.kind == "auto") choice.kind = choice.nodes.nodes() == group.size() ? "all_to_all" : "hierarchical";
-  if (!goes_in_chunks(choice.kind, load.chunks_of)) choice.chunks = 1;
+  if (!goes_in_chunks(kind_of(choice.kind), load.chunks_of)) choice.chunks = 1;
   if (load.tokens == 0 || !by_model) return choice;
   choice.machine = measure_machine(group, choice.nodes);
   choice.predictions = predict(choice.machine, choice.nodes, load, config.combine);
   if (config.kind == "auto") choice.kind = name_of(choice.predictions.front().kind);
   if (config.chunks == 0) choice.chunks = best_chunks(choice.machine, choice.nodes, load, config.combine, kind_of(choice.kind));
-  if (!goes_in_chunks(choice.kind, load.chunks_of)) choice.chunks = 1;
+  if (!goes_in_chunks(kind_of(choice.kind), load.chunks_of)) choice.chunks = 1;
   return choice;
 }
 

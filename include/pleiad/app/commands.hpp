@@ -31,6 +31,7 @@ int run_sweep(const comm::Communicator& world, const Arguments& arguments);
 int run_watch(const comm::Communicator& world, const Arguments& arguments);
 int run_bench(const comm::Communicator& world, const Arguments& arguments);
 int run_report(const comm::Communicator& world, const Arguments& arguments);
+int run_simulate(const comm::Communicator& world, const Arguments& arguments);
 
 const std::vector<Command>& commands();
 /// What --version prints.

@@ -17,6 +17,9 @@ struct IniEntry {
 /// The entries of an INI text in their order. UserError naming `name` for a broken line, a key before the first section or given twice.
 std::vector<IniEntry> parse_ini(const std::string& text, const std::string& name);
 
+/// The text of a file; `what` it is stands in messages. UserError if it cannot be read.
+std::string read_ini(const std::string& what, const std::string& path);
+
 class Config {
  public:
   /// Empty sections.

@@ -17,6 +17,20 @@ struct DataShape {
   i64 classes = 0;  ///< of a classifier
 };
 
+/// Section [parallel].
+struct ParallelConfig {
+  i64 threads = 1, data_groups = 1;
+  std::string products;        ///< library: auto, openblas, onednn
+  train::PlacementConfig placement;
+  i64 shadow = 0;              ///< experts of a layer that may be lent
+  std::string memory_check;    ///< refuse, warn or none (app/memory_check.hpp)
+  double stall_seconds = 0;    ///< for the watchdog (comm/watchdog.hpp)
+  static ParallelConfig read(Spec& spec);
+};
+
+/// A router that belongs to no model: what it says of itself follows from the configuration.
+std::unique_ptr<routing::Router> make_lone_router(Config& config, const model::ModelConfig& model, const model::MoeConfig& moe);
+
 /// What a setup is for: a run on the ranks there are, or to know its sizes, whatever number of ranks will run it.
 enum class SetupFor { running, sizes };
 
@@ -29,6 +43,7 @@ struct ModelSetup {
   ModelSetup(const ModelSetup&) = delete;
   ModelSetup& operator=(const ModelSetup&) = delete;
 
+  ParallelConfig parallel;
   comm::ProcessGrid grid;
   model::ModelConfig model_config;
   model::MoeConfig moe_config;
@@ -36,9 +51,6 @@ struct ModelSetup {
   exchange::ExchangeChoice exchange_choice;
   std::unique_ptr<exchange::Exchanger> exchanger;
   ParamSet params;
-  train::PlacementConfig placement_config;
-  std::string memory_check;  ///< refuse, warn or none (app/memory_check.hpp)
-  double stall_seconds = 0;  ///< for the watchdog (comm/watchdog.hpp)
   std::unique_ptr<model::Model> model;
 };
 

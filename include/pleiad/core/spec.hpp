@@ -64,4 +64,7 @@ class Spec {
   std::vector<Entry> resolved_;
 };
 
+/// Every option that was asked for with its value in force, in INI form with the description of each key as a comment.
+std::string resolved_ini(const std::vector<const Spec*>& sections);
+
 }  // namespace pleiad

@@ -19,6 +19,9 @@ struct ExchangeChoice {
   std::string in_words() const;
 };
 
+/// Whether rows that travel so can do it in parts.
+bool goes_in_chunks(Kind kind, ChunksOf chunks_of);
+
 /// UserError if what is configured does not go with the number of ranks or with `combine`. Without tokens in `load` nothing is measured: auto is then
 /// local on one rank, all_to_all where every rank has a node of its own, else hierarchical. collective.
 ExchangeChoice choose_exchange(const ExchangeConfig& config, const comm::Communicator& group, const ExchangeLoad& load);

@@ -62,6 +62,8 @@ class Exchanger {
 enum class Kind { all_to_all, hierarchical, gather };
 /// Its name in a configuration.
 const char* name_of(Kind kind);
+/// And back; anything else is all_to_all.
+Kind kind_of(const std::string& name);
 
 struct ExchangeConfig {
   std::string kind;  ///< auto, local, all_to_all, hierarchical, gather, dry_run

@@ -1,0 +1,84 @@
+// A described cluster: what the prediction of a training step knows of a machine. Written by hand or by measurement, as an INI file of five sections. Every
+// time and rate is that of one rank with a core of its own while all cores of its node do the same. Read next: workload.hpp, engine.hpp.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "pleiad/core/spec.hpp"
+#include "pleiad/sim/rate_table.hpp"
+
+namespace pleiad::sim {
+
+enum class Topology { one_switch, fat_tree, dragonfly, torus };
+
+/// What a rank computes.
+struct Compute {
+  RateTable gemm;      ///< flop/s over rows and width: products whose rows are tokens (forward, gradient of tokens); the width is the lesser of the other two extents
+  RateTable gradient;  ///< the same where tokens are summed over (gradient of weights)
+  RateTable bf16;      ///< `gemm` with factors in bf16; empty: not known
+  double elements = 0;        ///< numbers per second through softmax, activation or selection
+  double plan_seconds = 0;    ///< to plan and count one assignment of a token to an expert
+  double call_seconds = 0;    ///< what each expert with rows costs beside its products, in each pass
+  bool operator==(const Compute&) const = default;
+};
+
+/// Bytes per second of a rank.
+struct Memory {
+  double stream = 0;  ///< read and written in order, both counted
+  double copy = 0;    ///< copied: each byte counted once
+  RateTable random;   ///< whole rows read at random places, over the bytes of a row (widths: 1)
+  bool operator==(const Memory&) const = default;
+};
+
+/// Seconds, and bytes per second each way.
+struct Network {
+  double within_latency = 0, within_bandwidth = 0;  ///< between two ranks of a node, of each rank
+  double latency = 0, nic_bandwidth = 0;            ///< between two nodes next to each other; of the network interface of a node, for all its ranks
+  double message_seconds = 0;                       ///< processor time of a rank for each message, sent or received
+  double hop_latency = 0;                           ///< of each switch or router beyond the first
+  double least_message = 0, most_message = 0;       ///< bytes of the messages these were measured with; both 0: not known
+  Topology topology = Topology::one_switch;
+  i64 leaf_nodes = 0;                   ///< fat_tree: nodes of a leaf switch
+  double oversubscription = 1;          ///< fat_tree: bandwidth down to the nodes of a leaf over that up to the spine
+  i64 routers = 0, router_nodes = 0;    ///< dragonfly: routers of a group, nodes of a router
+  double local_bandwidth = 0, global_bandwidth = 0;  ///< dragonfly: between two routers of a group, between two groups
+  std::vector<i64> torus;               ///< torus: nodes along each axis
+  double link_bandwidth = 0;            ///< torus: between two neighbours
+  bool operator==(const Network&) const = default;
+};
+
+/// The sections of a cluster file before anybody has read them.
+struct ClusterSpecs {
+  Spec cluster{"cluster"}, compute{"compute"}, memory{"memory"}, network{"network"}, stragglers{"stragglers"};
+  std::vector<Spec*> all() { return {&cluster, &compute, &memory, &network, &stragglers}; }
+  /// UserError if there is no section of that name.
+  Spec& section(const std::string& name);
+};
+
+struct Cluster {
+  std::string name, origin;  ///< origin: where the numbers are from
+  i64 nodes = 0, ranks_per_node = 0;
+  i64 cores = 0;             ///< of a node, for its ranks
+  double node_memory = 0;    ///< bytes; 0: not known
+  Compute compute;
+  Memory memory;
+  Network network;
+  std::vector<double> slowness;  ///< [nodes] how many times as long a rank there computes
+
+  i64 ranks() const { return nodes * ranks_per_node; }
+  i64 node_of(i64 rank) const { return rank / ranks_per_node; }
+  /// How many times as long a rank of a node computes as the rates say: its slowness, times the ranks that share a core.
+  double slowness_of(i64 node) const;
+  /// The same machine with so many ranks: whole nodes, the last one perhaps not full; one node with fewer ranks. Stragglers keep their place. UserError for a
+  /// topology that cannot have that many nodes.
+  Cluster with_ranks(i64 ranks) const;
+
+  /// UserError for a key that is missing, unknown or contradicts another one.
+  static Cluster read(ClusterSpecs& specs);
+  bool operator==(const Cluster&) const = default;
+};
+
+/// An INI file that read() makes the same cluster of, every key with its meaning.
+std::string in_ini_form(const Cluster& cluster);
+
+}  // namespace pleiad::sim

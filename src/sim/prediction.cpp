@@ -1,0 +1,368 @@
+#include "pleiad/sim/prediction.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "pleiad/comm/messages.hpp"
+#include "pleiad/core/error.hpp"
+#include "pleiad/core/exact_sum.hpp"
+
+namespace pleiad::sim {
+
+namespace {
+
+constexpr i64 k_links_listed = 10;
+const i64 k_digits = static_cast<i64>(ExactSum().digits().size());
+
+/// What every rank of the same share does in the same way, seconds of one that nothing slows down.
+struct DenseSeconds {
+  double embed[2], attention[2], norm[2], router[2], dense[2], side[2], head[2];  // by Pass
+  Coverage coverage;                                                              // of a whole step
+};
+
+class StepWalk {
+ public:
+  explicit StepWalk(const Scenario& s)
+      : s_(s), m_(s.model), c_(s.cluster), groups_(m_.data_groups), frame_{m_, c_, s.demand, s.engine, {}, {}, {}, {}, {}}, clocks_(s.ranks, groups_), loads_(c_.network, c_.nodes) {
+    share_out();
+    for (i64 l = 0; l < m_.moe_layers(); ++l) layers_.push_back(cost_of_layer(frame_, l, s.step));
+    for (const auto& [share, count] : counts_) dense_.emplace(share, dense_seconds(share, static_cast<double>(count)));
+  }
+
+  Prediction walk() {
+    forward();
+    const double backward_begin = clocks_.last();
+    backward();
+    sync_gradients(clocks_.last() - backward_begin);
+    optimizer();
+    return result();
+  }
+
+ private:
+  void share_out();
+  DenseSeconds dense_seconds(const Share& share, double ranks);
+  void forward();
+  void backward();
+  void experts(std::size_t layer, Pass pass);
+  void sync_gradients(double backward_seconds);
+  void optimizer();
+  Prediction result();
+  void add_notes(Prediction& p) const;
+  RankMemory memory(i64 rank) const;
+
+  double slowness(i64 rank) const { return c_.slowness_of(c_.node_of(rank)); }
+  const DenseSeconds& dense(i64 rank) const { return dense_.at(shares_[static_cast<std::size_t>(rank)]); }
+  /// The rank computes.
+  void compute(i64 rank, Phase phase, double seconds) {
+    useful_ += seconds;
+    clocks_.spend(rank, phase, slowness(rank) * seconds);
+  }
+  void compute_all(Phase phase, double (DenseSeconds::*part)[2], Pass pass) {
+    for (i64 r = 0; r < s_.ranks; ++r) compute(r, phase, (dense(r).*part)[static_cast<std::size_t>(pass)]);
+  }
+  /// A sum over all ranks of so many bytes: by recursive doubling or around a ring, whichever is faster.
+  double all_reduce(double bytes) const;
+  double sum_over_layers(std::vector<double> LayerCost::*what, i64 rank) const {
+    double sum = 0;
+    for (const LayerCost& l : layers_) sum += (l.*what)[static_cast<std::size_t>(rank)];
+    return sum;
+  }
+  double expert_numbers(i64 rank) const { return expert_numbers_[static_cast<std::size_t>(rank % group_ranks_)]; }
+
+  const Scenario& s_;
+  const StepModel& m_;
+  const Cluster& c_;
+  i64 groups_, group_ranks_ = 1;
+  LayerFrame frame_;
+  Clocks clocks_;
+  LinkLoads loads_;
+  Coverage coverage_;
+  std::vector<Share> shares_;              // [ranks]
+  std::map<Share, i64> counts_;            // ranks that have it
+  std::map<Share, DenseSeconds> dense_;
+  std::vector<double> expert_numbers_;     // [ranks of a group] trainable numbers of its experts in all layers
+  std::vector<LayerCost> layers_;
+  double useful_ = 0;                      // seconds of computation of all ranks
+};
+
+void StepWalk::share_out() {
+  group_ranks_ = s_.ranks / groups_;
+  std::vector<i64> first(static_cast<std::size_t>(s_.ranks + 1), m_.batch);
+  for (i64 r = 0; r < s_.ranks; ++r) {
+    const LaneLayout lanes(m_.lanes, m_.batch, m_.model.seq_len, s_.ranks, r);
+    first[static_cast<std::size_t>(r)] = lanes.my_sequences().begin;
+    shares_.push_back({lanes.my_lanes().count, lanes.my_sequences().count});
+    ++counts_[shares_.back()];
+  }
+  frame_.travel = choose_travel(m_, c_, group_ranks_);
+  expert_numbers_.assign(static_cast<std::size_t>(group_ranks_), 0.0);
+  if (m_.moe.layers.empty()) return;
+  const ExpertMap map(m_.moe.placement, m_.moe.expert_widths, group_ranks_);
+  frame_.owner = map.owner_of_each();
+  for (i64 r = 0; r < group_ranks_; ++r) {
+    frame_.owned.push_back(map.owned_by(r));
+    for (const i64 e : frame_.owned.back()) expert_numbers_[static_cast<std::size_t>(r)] += static_cast<double>(m_.moe_layers()) * m_.expert_parameters(e);
+  }
+  for (i64 g = 0; g < groups_; ++g) {
+    frame_.groups.push_back({g * group_ranks_, group_ranks_, c_.ranks_per_node});
+    frame_.sequences.emplace_back(s_.demand, s_.step, std::span(first).subspan(static_cast<std::size_t>(g * group_ranks_), static_cast<std::size_t>(group_ranks_ + 1)));
+  }
+}
+
+DenseSeconds StepWalk::dense_seconds(const Share& share, double ranks) {
+  DenseSeconds d{};
+  const double blocks = static_cast<double>(m_.model.layers), with = static_cast<double>(m_.moe_layers());
+  for (const Pass pass : {Pass::forward, Pass::backward}) {
+    const std::size_t p = static_cast<std::size_t>(pass);
+    const auto seconds = [&](const Work& w, double times) {
+      Coverage seen;
+      const double s = seconds_of(w, c_, seen);
+      d.coverage.add(seen, times);
+      return s;
+    };
+    d.embed[p] = seconds(embed_work(m_, share, pass), 1);
+    d.attention[p] = seconds(attention_work(m_, share, pass), blocks);
+    d.norm[p] = seconds(norm_work(m_, share), blocks);
+    d.router[p] = seconds(router_work(m_, share, pass), with);
+    d.side[p] = seconds(side_work(m_, share, pass), with);
+    d.dense[p] = seconds(dense_ffn_work(m_, share, pass), blocks - with);
+    d.head[p] = seconds(head_work(m_, share, pass), 1);
+  }
+  coverage_.add(d.coverage, ranks);
+  return d;
+}
+
+double StepWalk::all_reduce(double bytes) const {
+  if (s_.ranks == 1) return 0;
+  const Network& n = c_.network;
+  const double ranks = static_cast<double>(s_.ranks), nodes = static_cast<double>(c_.nodes), here = static_cast<double>(std::min(c_.ranks_per_node, s_.ranks));
+  const double rounds = std::ceil(std::log2(nodes)), rounds_in = std::ceil(std::log2(here)), far = nodes > 1 ? longest_latency(n, c_.nodes) : 0;
+  const auto within = [&](double b) { return here > 1 ? n.within_latency + b / n.within_bandwidth : 0; };
+  const double doubling = 2 * (rounds + rounds_in) * n.message_seconds + rounds_in * within(bytes) + (rounds > 0 ? rounds * (far + here * bytes / n.nic_bandwidth) : 0);
+  // Around a ring twice, a slice at a time; of the ranks of a node one sends to the next node.
+  const double slice = bytes / ranks, link = std::max(within(slice), nodes > 1 ? far + slice / n.nic_bandwidth : 0);
+  return std::min(doubling, 2 * (ranks - 1) * (2 * n.message_seconds + link));
+}
+
+void StepWalk::forward() {
+  compute_all(Phase::embed, &DenseSeconds::embed, Pass::forward);
+  std::size_t layer = 0;
+  for (i64 b = 0; b < m_.model.layers; ++b) {
+    compute_all(Phase::norm, &DenseSeconds::norm, Pass::forward);
+    compute_all(Phase::attention, &DenseSeconds::attention, Pass::forward);
+    if (!m_.has_experts(b)) {
+      compute_all(Phase::dense_ffn, &DenseSeconds::dense, Pass::forward);
+      continue;
+    }
+    compute_all(Phase::router, &DenseSeconds::router, Pass::forward);
+    if (m_.router_meets && s_.ranks > 1) clocks_.meet(Phase::router, all_reduce(static_cast<double>(m_.experts() * 8)));
+    const LayerCost& l = layers_[layer];
+    for (i64 r = 0; r < s_.ranks; ++r) clocks_.spend(r, Phase::plan, slowness(r) * l.plan.hands[static_cast<std::size_t>(r)]);
+    experts(layer++, Pass::forward);
+    compute_all(Phase::expert, &DenseSeconds::side, Pass::forward);
+  }
+  // The statistics of all layers: two lists of whole numbers over the experts, or only of those that were used.
+  const double listed = 16.0 * static_cast<double>(m_.experts()), used = 24.0 * static_cast<double>(m_.batch * m_.model.seq_len) * m_.choices;
+  if (m_.moe_layers() > 0) clocks_.meet(Phase::plan, all_reduce(static_cast<double>(m_.moe_layers()) * std::min(listed, used)));
+  compute_all(Phase::head, &DenseSeconds::head, Pass::forward);
+  clocks_.meet(Phase::head, all_reduce(64));
+}
+
+// Ranks of a group meet when their tickets are there, since nobody knows before what will come, and when the results are: some of everybody's tokens are with the last one.
+void StepWalk::experts(std::size_t layer, Pass pass) {
+  const LayerCost& l = layers_[layer];
+  const Trip& back = l.back[static_cast<std::size_t>(pass)];
+  const double chunks = static_cast<double>(frame_.travel.chunks);
+  const auto wire = [&](const Trip& t, i64 rank) { return t.wire[static_cast<std::size_t>(c_.node_of(rank))]; };
+  const auto meet = [&](Phase phase) {
+    for (i64 g = 0; g < groups_ && group_ranks_ > 1; ++g) clocks_.meet_group(g, phase, 0);
+  };
+  if (pass == Pass::forward) {
+    for (i64 r = 0; r < s_.ranks; ++r) clocks_.spend(r, Phase::plan, wire(l.plan, r));
+    meet(Phase::plan);
+  }
+  for (i64 r = 0; r < s_.ranks; ++r) {
+    const std::size_t i = static_cast<std::size_t>(r);
+    const double slow = slowness(r), work = slow * l.expert[static_cast<std::size_t>(pass)][i], travel = wire(l.there, r) + wire(back, r);
+    useful_ += l.expert[static_cast<std::size_t>(pass)][i];
+    clocks_.spend(r, Phase::exchange, slow * l.there.hands[i]);
+    if (chunks > 1) {  // all but one chunk of the shorter is hidden behind the longer
+      clocks_.spend(r, Phase::expert, work);
+      clocks_.spend(r, Phase::exchange, std::max(travel, work) + std::min(travel, work) / chunks - work);
+    } else {
+      clocks_.spend(r, Phase::exchange, wire(l.there, r));
+      clocks_.spend(r, Phase::expert, work);
+    }
+  }
+  meet(Phase::exchange);
+  for (i64 r = 0; r < s_.ranks; ++r) {
+    if (chunks == 1) clocks_.spend(r, Phase::exchange, wire(back, r));
+    clocks_.spend(r, Phase::exchange, slowness(r) * back.hands[static_cast<std::size_t>(r)]);
+  }
+}
+
+void StepWalk::backward() {
+  compute_all(Phase::head, &DenseSeconds::head, Pass::backward);
+  std::size_t layer = layers_.size();
+  for (i64 b = m_.model.layers; b-- > 0;) {
+    if (m_.has_experts(b)) {
+      compute_all(Phase::expert, &DenseSeconds::side, Pass::backward);
+      for (i64 g = 0; g < groups_ && group_ranks_ > 1; ++g) clocks_.meet_group(g, Phase::exchange, 0);  // gradients of everybody's tokens are needed
+      experts(--layer, Pass::backward);
+      compute_all(Phase::router, &DenseSeconds::router, Pass::backward);
+    } else {
+      compute_all(Phase::dense_ffn, &DenseSeconds::dense, Pass::backward);
+    }
+    compute_all(Phase::attention, &DenseSeconds::attention, Pass::backward);
+    compute_all(Phase::norm, &DenseSeconds::norm, Pass::backward);
+  }
+  compute_all(Phase::embed, &DenseSeconds::embed, Pass::backward);
+}
+
+// Every rank adds one slice of the replicated gradients: slices of all go to it, its sum goes to all (comm/lane_sums.hpp). They travel in buckets while backward goes on; the last bucket has nothing to
+// hide behind. Copies of experts are summed over their group afterwards.
+void StepWalk::sync_gradients(double backward_seconds) {
+  const double ranks = static_cast<double>(s_.ranks), bytes = m_.dense_parameters() * sizeof(real), slice = bytes / ranks;
+  for (i64 r = 0; r < s_.ranks; ++r) {
+    Coverage none;
+    const Share& share = shares_[static_cast<std::size_t>(r)];
+    clocks_.spend(r, Phase::grad_sync, slowness(r) * seconds_of(gradient_work(m_, share, s_.ranks, expert_numbers(r)), c_, none));
+  }
+  if (s_.ranks == 1) return;
+  const double here = static_cast<double>(c_.ranks_per_node), buckets = std::max(1.0, std::ceil(slice / static_cast<double>(comm::k_piece)));
+  const double hands = buckets * 4 * (ranks - 1) * c_.network.message_seconds + (here > 1 ? 2 * slice * (here - 1) / c_.network.within_bandwidth : 0);
+  double wire = 0;
+  if (c_.nodes > 1) {
+    Flow flow{0, c_.nodes, 1, {}, {}};
+    for (i64 n = 0; n < c_.nodes; ++n) flow.from.push_back(static_cast<double>(std::min(c_.ranks_per_node, s_.ranks - n * c_.ranks_per_node)));
+    flow.to = flow.from;
+    LinkLoads loads(c_.network, c_.nodes);
+    loads.add(flow, 2 * slice);
+    const Transfer transfer{&flow, 2 * slice};
+    wire = std::ranges::max(s_.engine.carry(c_, std::span(&transfer, 1), loads)) + 2 * longest_latency(c_.network, c_.nodes);
+    loads_.add(loads, 1);
+  }
+  const double exposed = std::max(wire - backward_seconds, wire / buckets);
+  for (i64 r = 0; r < s_.ranks; ++r) {
+    double copies = 0;
+    if (groups_ > 1) {
+      const double sum = 2 * expert_numbers(r) * sizeof(real) * static_cast<double>(groups_ - 1) / static_cast<double>(groups_);
+      copies = c_.nodes > 1 ? here * sum / c_.network.nic_bandwidth : sum / c_.network.within_bandwidth;
+    }
+    clocks_.spend(r, Phase::grad_sync, slowness(r) * hands + exposed + copies);
+  }
+  // The norm: a number for each expert, and the digits of an exact sum.
+  const i64 listed = m_.moe.bank == routing::Bank::feed_forward ? m_.moe_layers() * m_.experts() : 0;
+  clocks_.meet(Phase::grad_sync, all_reduce(8.0 * static_cast<double>(listed + k_digits)));
+}
+
+void StepWalk::optimizer() {
+  for (i64 r = 0; r < s_.ranks; ++r) {
+    Coverage none;
+    const double touched = sum_over_layers(&LayerCost::touched, r);
+    compute(r, Phase::optimizer, seconds_of(optimizer_work(m_, shares_[static_cast<std::size_t>(r)], expert_numbers(r), touched), c_, none));
+  }
+  clocks_.meet(Phase::metrics, 0);
+}
+
+RankMemory StepWalk::memory(i64 r) const {
+  return memory_of(m_, shares_[static_cast<std::size_t>(r)], expert_numbers(r), sum_over_layers(&LayerCost::touched, r), sum_over_layers(&LayerCost::kept, r), sum_over_layers(&LayerCost::arrived, r));
+}
+
+Prediction StepWalk::result() {
+  Prediction p;
+  p.ranks = s_.ranks;
+  p.nodes = c_.nodes;
+  p.tokens = m_.batch * m_.model.seq_len;
+  p.seconds = clocks_.last();
+  p.phase_seconds = clocks_.phase_seconds();
+  p.wait_seconds = clocks_.wait_seconds();
+  p.path_seconds.assign(clocks_.path().begin(), clocks_.path().end());
+  p.path_by_rank = clocks_.path_by_rank();
+  p.exchange = frame_.travel.in_words();
+  p.ideal_seconds = useful_ / static_cast<double>(s_.ranks);
+  for (i64 r = 0; r < s_.ranks; ++r) {
+    p.memory.push_back(memory(r));
+    p.sent_bytes.push_back(sum_over_layers(&LayerCost::sent, r));
+    p.between_bytes.push_back(sum_over_layers(&LayerCost::between, r));
+  }
+  const double tokens = static_cast<double>(p.tokens), d = static_cast<double>(m_.model.width), blocks = static_cast<double>(m_.model.layers), with = static_cast<double>(m_.moe_layers());
+  p.flops = tokens * (blocks * (8 * d * d + 4 * d * static_cast<double>(m_.model.seq_len)) + (blocks - with) * 2 * d * static_cast<double>(m_.model.dense_kind.matrices() * m_.model.dense_width) +
+                      with * (m_.router_flops + m_.side_flops()) + 2 * d * static_cast<double>(m_.model.vocab));
+  const double mean_expert = m_.experts() == 0 ? 0 : [&] {
+    double sum = 0;
+    for (i64 e = 0; e < m_.experts(); ++e) sum += m_.expert_flops(e);
+    return sum / static_cast<double>(m_.experts());
+  }();
+  for (const LayerCost& l : layers_) {
+    p.expert_rows.insert(p.expert_rows.end(), l.rows.begin(), l.rows.end());
+    p.flops += mean_expert * std::accumulate(l.rows.begin(), l.rows.end(), 0.0);
+    loads_.add(l.loads, 1);
+    coverage_.add(l.coverage, 1);
+  }
+  p.flops *= 3;
+  if (c_.nodes > 1) p.links = loads_.busiest(k_links_listed);
+  add_notes(p);
+  return p;
+}
+
+void StepWalk::add_notes(Prediction& p) const {
+  const auto share = [](double part, double whole) { return 100 * part / whole; };
+  if (coverage_.outside > 0) {
+    const RateTable& t = c_.compute.gemm;
+    p.notes.push_back(fmt::format("outside of what was measured: {:.2g} % of the time of matrix products is of {:.3g} to {:.3g} rows and widths {:.3g} to {:.3g}; the cluster file has {:.3g} to {:.3g} rows and widths {:.3g} to {:.3g}",
+                                  share(coverage_.outside, coverage_.inside + coverage_.outside), coverage_.least_rows, coverage_.most_rows, coverage_.least_width, coverage_.most_width,
+                                  t.rows().front(), t.rows().back(), t.widths().front(), t.widths().back()));
+  }
+  const RateTable& random = c_.memory.random;
+  if (m_.moe.bank != routing::Bank::feed_forward && m_.moe_layers() > 0 && !random.at(m_.row_bytes(), 1).measured) {
+    p.notes.push_back(fmt::format("outside of what was measured: rows of {:.0f} bytes at random places; the cluster file has {:.0f} to {:.0f}", m_.row_bytes(), random.rows().front(), random.rows().back()));
+  }
+  double message = 0;
+  for (const LayerCost& l : layers_) message = std::max(message, l.message);
+  if (c_.network.most_message > 0 && message > 0 && (message < c_.network.least_message || message > c_.network.most_message)) {
+    p.notes.push_back(fmt::format("outside of what was measured: messages of {:.0f} bytes between nodes; the cluster file has {:.0f} to {:.0f}", message, c_.network.least_message, c_.network.most_message));
+  }
+  const i64 idle = counts_.count({0, 0}) ? counts_.at({0, 0}) : 0;
+  if (idle > 0) p.notes.push_back(fmt::format("{} of {} ranks have no tokens: train.lanes = {}, train.batch_sequences = {}", idle, s_.ranks, m_.lanes, m_.batch));
+  if (m_.moe.expert_kind.rounded && c_.compute.bf16.empty()) p.notes.emplace_back("not counted: that products are in bf16, for which the cluster file has no rates");
+  if (m_.moe.hyper.on) p.notes.emplace_back("not counted: making the generated experts");
+  double most = 0;
+  for (i64 n = 0; n < c_.nodes && c_.node_memory > 0; ++n) {
+    double sum = 0;
+    for (i64 r = n * c_.ranks_per_node; r < std::min(s_.ranks, (n + 1) * c_.ranks_per_node); ++r) sum += p.memory[static_cast<std::size_t>(r)].total();
+    most = std::max(most, sum);
+  }
+  if (most > c_.node_memory) p.notes.push_back(fmt::format("does not fit: a node needs {:.2f} GiB and has {:.2f}", most / (1 << 30), c_.node_memory / (1 << 30)));
+}
+
+}  // namespace
+
+double Prediction::mean_of(Phase phase) const {
+  double sum = 0;
+  for (std::size_t i = static_cast<std::size_t>(phase); i < phase_seconds.size(); i += k_phase_count) sum += phase_seconds[i];
+  return sum / static_cast<double>(ranks);
+}
+
+i64 Prediction::slowest_rank() const { return std::ranges::max_element(path_by_rank) - path_by_rank.begin(); }
+
+std::string Prediction::path_in_words() const {
+  std::vector<std::size_t> order(path_seconds.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, std::greater<>(), [&](std::size_t i) { return path_seconds[i]; });
+  std::vector<std::string> parts;
+  for (const std::size_t i : order) {
+    if (path_seconds[i] > 0.005 * seconds) parts.push_back(fmt::format("{} {:.0f} %", phase_name(static_cast<Phase>(i)), 100 * path_seconds[i] / seconds));
+  }
+  const i64 rank = slowest_rank();
+  return fmt::format("{}; rank {} is on it for {:.0f} %", fmt::join(parts, ", "), rank, 100 * path_by_rank[static_cast<std::size_t>(rank)] / seconds);
+}
+
+Prediction predict(const Scenario& s) {
+  if (s.ranks % s.model.data_groups != 0) user_error("parallel.data_groups = {}: must divide the number of ranks, {}", s.model.data_groups, s.ranks);
+  return StepWalk(s).walk();
+}
+
+}  // namespace pleiad::sim

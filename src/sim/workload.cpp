@@ -1,0 +1,245 @@
+#include "pleiad/sim/workload.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace pleiad::sim {
+
+namespace {
+
+constexpr double k_real = sizeof(real);
+// Rows of a product that a token-by-token bank is as fast as: its tokens stay in the cache nearest to the processor.
+constexpr double k_rows_of_a_neuron = 8;
+
+double as_double(i64 n) { return static_cast<double>(n); }
+
+struct Sizes {
+  double tokens, lane_rows, width;
+  Sizes(const StepModel& m, const Share& s) : tokens(as_double(s.sequences * m.model.seq_len)), lane_rows(s.lanes > 0 ? tokens / as_double(s.lanes) : 0), width(as_double(m.model.width)) {}
+};
+
+/// Forward: x W. Backward: gradient of x, and of W.
+void add_linear(Work& w, double rows, double in, double out, double all_rows, Pass pass, bool bf16 = false) {
+  if (all_rows <= 0) return;
+  const double flops = 2 * all_rows * in * out, width = std::min(in, out);
+  w.products.push_back({rows, width, flops, bf16 ? Work::Kind::bf16 : Work::Kind::tokens});
+  if (pass == Pass::backward) w.products.push_back({rows, width, flops, bf16 ? Work::Kind::bf16 : Work::Kind::weights});
+}
+
+/// A feed-forward network of hidden width h for `all_rows` rows, `rows` of them in each product.
+Work feed_forward(double rows, double all_rows, double width, double hidden, i64 matrices, Pass pass, bool bf16 = false) {
+  Work w;
+  for (i64 i = 0; i < matrices; ++i) add_linear(w, rows, width, hidden, all_rows, pass, bf16);
+  w.elements = all_rows * hidden;
+  return w;
+}
+
+}  // namespace
+
+bool StepModel::has_experts(i64 block) const { return std::ranges::find(moe.layers, block) != moe.layers.end(); }
+
+double StepModel::expert_parameters(i64 expert) const {
+  const double d = as_double(model.width), h = as_double(moe.expert_widths[static_cast<std::size_t>(expert)]);
+  if (moe.bank == routing::Bank::neuron) return 2 * d;
+  if (moe.bank == routing::Bank::value) return d;
+  return as_double(moe.expert_kind.matrices()) * h * d + (moe.expert_kind.bias ? h + d : 0);
+}
+
+double StepModel::expert_flops(i64 expert) const {
+  const double d = as_double(model.width), h = as_double(moe.expert_widths[static_cast<std::size_t>(expert)]);
+  if (moe.bank == routing::Bank::neuron) return 4 * d;
+  if (moe.bank == routing::Bank::value) return 2 * d;
+  return 2 * as_double(moe.expert_kind.matrices()) * h * d;
+}
+
+double StepModel::side_flops() const {
+  using Kind = model::AdapterConfig::Kind;
+  const double row = 4 * as_double(model.width);
+  if (moe.hyper.on) return row * as_double(moe.hyper.bottleneck);
+  return moe.adapter.kind == Kind::none ? 0 : row * as_double(moe.adapter.width) * (moe.adapter.kind == Kind::per_expert ? choices : 1);
+}
+
+// A router has about as many weights as multiplications for a token.
+double StepModel::dense_parameters() const {
+  const double d = as_double(model.width), v = as_double(model.vocab), blocks = as_double(model.layers), with = as_double(moe_layers());
+  const double dense = as_double(model.dense_kind.matrices()) * as_double(model.dense_width) * d;
+  double n = v * d * (model.tied_head ? 1 : 2) + d + blocks * (4 * d * d + 2 * d) + (blocks - with) * dense + with * router_flops / 2;
+  if (moe.adapter.kind != model::AdapterConfig::Kind::none) {
+    const double b = as_double(moe.adapter.width), count = moe.adapter.kind == model::AdapterConfig::Kind::shared ? 1 : as_double(experts());
+    n += with * count * (2 * b * d + b + d);
+  }
+  return n;
+}
+
+Work& Work::operator+=(const Work& more) {
+  products.insert(products.end(), more.products.begin(), more.products.end());
+  elements += more.elements;
+  streamed += more.streamed;
+  copied += more.copied;
+  random += more.random;
+  random_row = std::max(random_row, more.random_row);
+  calls += more.calls;
+  return *this;
+}
+
+void Coverage::note(const Work::Products& p, double seconds, bool measured) {
+  (measured ? inside : outside) += seconds;
+  if (measured) return;
+  add({0, 0, p.rows, p.rows, p.width, p.width}, 1);
+}
+
+void Coverage::add(const Coverage& more, double times) {
+  inside += times * more.inside;
+  outside += times * more.outside;
+  if (more.most_rows == 0) return;
+  const bool first = most_rows == 0;
+  least_rows = first ? more.least_rows : std::min(least_rows, more.least_rows);
+  most_rows = std::max(most_rows, more.most_rows);
+  least_width = first ? more.least_width : std::min(least_width, more.least_width);
+  most_width = std::max(most_width, more.most_width);
+}
+
+double seconds_of(const Work& work, const Cluster& cluster, Coverage& coverage) {
+  const Compute& c = cluster.compute;
+  double seconds = work.elements / c.elements + work.calls * c.call_seconds + work.streamed / cluster.memory.stream + work.copied / cluster.memory.copy;
+  for (const Work::Products& p : work.products) {
+    const bool bf16 = p.kind == Work::Kind::bf16 && !c.bf16.empty();
+    const RateTable::Answer a = (bf16 ? c.bf16 : p.kind == Work::Kind::weights ? c.gradient : c.gemm).at(p.rows, p.width);
+    coverage.note(p, p.flops / a.rate, a.measured);
+    seconds += p.flops / a.rate;
+  }
+  if (work.random > 0) seconds += work.random / cluster.memory.random.at(work.random_row, 1).rate;
+  return seconds;
+}
+
+Work embed_work(const StepModel& m, const Share& s, Pass pass) {
+  const Sizes n(m, s);
+  Work w;
+  w.streamed = (pass == Pass::forward ? 2 : 3) * n.tokens * n.width * k_real;
+  return w;
+}
+
+// Under the causal mask half of the scores are made; the weights are stored in full. Backward has twice the products: scores and mixing each for both of their factors.
+Work attention_work(const StepModel& m, const Share& s, Pass pass) {
+  const Sizes n(m, s);
+  const double length = as_double(m.model.seq_len), heads = as_double(m.model.heads), head = n.width / heads, seen = n.tokens * heads * (length + 1) / 2;
+  Work w;
+  for (int i = 0; i < 4; ++i) add_linear(w, n.lane_rows, n.width, n.width, n.tokens, pass);
+  const double scores = 2 * 2 * seen * head * (pass == Pass::forward ? 1 : 2);
+  if (scores > 0) w.products.push_back({length, std::min(length, head), scores, Work::Kind::tokens});
+  w.elements = seen;
+  w.streamed = (n.tokens * heads * length + (pass == Pass::forward ? 7 : 4) * n.tokens * n.width) * k_real;  // weights; turned q and k, and the sum into the stream
+  return w;
+}
+
+Work norm_work(const StepModel& m, const Share& s) {
+  const Sizes n(m, s);
+  Work w;
+  w.streamed = 2 * 4 * n.tokens * n.width * k_real;  // forward: kept (read, written), read, written; backward: two read, one read and written
+  return w;
+}
+
+// Backward goes through the few entries that have a gradient.
+Work router_work(const StepModel& m, const Share& s, Pass pass) {
+  const Sizes n(m, s);
+  const bool forward = pass == Pass::forward;
+  const double logits = m.moe.bank == routing::Bank::feed_forward ? as_double(m.experts()) : 2 * as_double(m.heads) * std::sqrt(as_double(m.experts()));
+  Work w;
+  if (m.router_flops > 0 && n.tokens > 0) w.products.push_back({n.lane_rows, std::min(n.width, logits), n.tokens * (forward ? m.router_flops : 4 * m.choices * n.width), Work::Kind::tokens});
+  w.elements = n.tokens * (forward && m.router_flops > 0 ? logits : m.choices);
+  return w;
+}
+
+Work dense_ffn_work(const StepModel& m, const Share& s, Pass pass) {
+  const Sizes n(m, s);
+  return feed_forward(n.lane_rows, n.tokens, n.width, as_double(m.model.dense_width), m.model.dense_kind.matrices(), pass);
+}
+
+Work side_work(const StepModel& m, const Share& s, Pass pass) {
+  using Kind = model::AdapterConfig::Kind;
+  const Sizes n(m, s);
+  if (m.moe.hyper.on) return feed_forward(n.lane_rows, n.tokens, n.width, as_double(m.moe.hyper.bottleneck), 2, pass);
+  const double b = as_double(m.moe.adapter.width);
+  if (m.moe.adapter.kind == Kind::shared) return feed_forward(n.lane_rows, n.tokens, n.width, b, 2, pass);
+  if (m.moe.adapter.kind == Kind::per_expert) return feed_forward(n.lane_rows * m.choices / as_double(m.experts()), n.tokens * m.choices, n.width, b, 2, pass);
+  return {};
+}
+
+Work head_work(const StepModel& m, const Share& s, Pass pass) {
+  const Sizes n(m, s);
+  Work w;
+  add_linear(w, n.lane_rows, n.width, as_double(m.model.vocab), n.tokens, pass);
+  w.elements = n.tokens * as_double(m.model.vocab);
+  return w;
+}
+
+Work expert_work(const StepModel& m, std::span<const i64> owned, std::span<const double> rows, Pass pass) {
+  const double d = as_double(m.model.width), row = m.row_bytes();
+  const bool single = m.moe.bank != routing::Bank::feed_forward, forward = pass == Pass::forward;
+  Work w;
+  double all = 0, used = 0;
+  for (const i64 e : owned) {
+    const double r = rows[static_cast<std::size_t>(e)];
+    if (r <= 0) continue;
+    all += r;
+    ++used;
+    if (single) continue;
+    const double h = as_double(m.moe.expert_widths[static_cast<std::size_t>(e)]);
+    w += feed_forward(r, r, d, h, m.moe.expert_kind.matrices(), pass, m.moe.expert_kind.rounded);
+    w.copied += 2 * r * row;  // gathered, and put where it belongs
+  }
+  if (!single) {
+    w.calls = used;
+    return w;
+  }
+  // A neuron has two rows, a value one. They are read for each token that wants them, token after token, and again backward, where they get a gradient: the first one is written, later ones are added.
+  const double rows_of_expert = m.moe.bank == routing::Bank::neuron ? 2 : 1, per_row = rows_of_expert * 2 * d;
+  w.random = rows_of_expert * row * (forward ? all : 2 * all + (all - used));
+  w.random_row = row;
+  if (all > 0) w.products.push_back({k_rows_of_a_neuron, d, all * per_row * (forward ? 1 : 2), Work::Kind::tokens});
+  return w;
+}
+
+// Two numbers read and one written for each lane beyond the first; then the slices of all ranks; the norm reads all.
+Work gradient_work(const StepModel& m, const Share& s, i64 ranks, double expert_numbers) {
+  const double dense = m.dense_parameters();
+  Work w;
+  w.streamed = k_real * (3 * as_double(std::max<i64>(s.lanes - 1, 0)) * dense + (ranks > 1 ? 3 * dense : 0) + dense + expert_numbers);
+  return w;
+}
+
+// Adam reads weight, gradient and two moments and writes three of them. Gradients are zeroed lane by lane.
+Work optimizer_work(const StepModel& m, const Share& s, double expert_numbers, double touched) {
+  const double dense = m.dense_parameters();
+  const bool single = m.moe.bank != routing::Bank::feed_forward;
+  Work w;
+  w.streamed = k_real * (7 * dense + as_double(std::max<i64>(s.lanes, 1)) * dense + (single ? 0 : 8 * expert_numbers));
+  w.random = single ? k_real * 7 * touched : 0;
+  w.random_row = m.row_bytes();
+  return w;
+}
+
+double kept_numbers(const StepModel& m, i64 expert) {
+  if (m.moe.bank == routing::Bank::neuron) return 1;
+  if (m.moe.bank == routing::Bank::value) return 0;
+  return as_double(m.moe.expert_widths[static_cast<std::size_t>(expert)]) * (m.moe.expert_kind.gated ? 2 : 1);
+}
+
+// A block keeps its stream twice, both norms, q, k, v, what attention mixes and its weights. The head keeps log-probabilities, and backward their gradients of one lane.
+RankMemory memory_of(const StepModel& m, const Share& s, double expert_numbers, double touched, double activation_numbers, double arrived) {
+  const Sizes n(m, s);
+  const double dense = m.dense_parameters(), blocks = as_double(m.model.layers), dense_blocks = blocks - as_double(m.moe_layers());
+  const bool single = m.moe.bank != routing::Bank::feed_forward;
+  RankMemory r;
+  r.weights = k_real * (dense + expert_numbers);
+  r.gradients = k_real * (as_double(std::max<i64>(s.lanes, 1)) * dense + (single ? touched : expert_numbers));
+  r.moments = 2 * k_real * (dense + expert_numbers);
+  const double hidden = as_double(m.model.dense_width) * (m.model.dense_kind.gated ? 2 : 1);
+  r.activations = k_real * (n.tokens * (blocks * (8 * n.width + as_double(m.model.heads * m.model.seq_len)) + dense_blocks * hidden + 3 * n.width + as_double(m.model.vocab)) +
+                            n.lane_rows * as_double(m.model.vocab) + activation_numbers);
+  if (m.moe.bank == routing::Bank::feed_forward) r.activations += k_real * n.tokens * as_double(m.moe_layers() * m.experts());
+  r.exchange = arrived * m.row_bytes();
+  return r;
+}
+
+}  // namespace pleiad::sim

@@ -1,0 +1,56 @@
+#include "pleiad/sim/clocks.hpp"
+
+#include <gtest/gtest.h>
+
+namespace pleiad::sim {
+namespace {
+
+double of(const Clocks& c, i64 rank, Phase phase) { return c.phase_seconds()[static_cast<std::size_t>(rank * k_phase_count + static_cast<int>(phase))]; }
+double path(const Clocks& c, Phase phase) { return c.path()[static_cast<std::size_t>(phase)]; }
+
+TEST(Clocks, WaitWhereTheyMeet) {
+  Clocks c(3, 1);
+  c.spend(0, Phase::attention, 2);
+  c.spend(1, Phase::attention, 5);
+  c.spend(2, Phase::router, 1);
+  c.meet(Phase::plan, 0.5);
+  for (i64 r = 0; r < 3; ++r) EXPECT_DOUBLE_EQ(c.now(r), 5.5);
+  EXPECT_DOUBLE_EQ(of(c, 0, Phase::plan), 3.5);
+  EXPECT_DOUBLE_EQ(of(c, 1, Phase::plan), 0.5);
+  EXPECT_DOUBLE_EQ(c.wait_seconds()[2], 4);
+  EXPECT_DOUBLE_EQ(c.wait_seconds()[1], 0);
+}
+
+TEST(Clocks, FollowTheLastOneBack) {
+  Clocks c(2, 1);
+  c.spend(0, Phase::attention, 2);
+  c.spend(1, Phase::attention, 5);
+  c.meet(Phase::plan, 0);
+  c.spend(0, Phase::expert, 10);
+  c.spend(1, Phase::expert, 3);
+  c.meet(Phase::exchange, 1);
+  EXPECT_DOUBLE_EQ(path(c, Phase::attention), 5);  // of rank 1
+  EXPECT_DOUBLE_EQ(path(c, Phase::expert), 10);    // of rank 0
+  EXPECT_DOUBLE_EQ(path(c, Phase::exchange), 1);
+  EXPECT_DOUBLE_EQ(path(c, Phase::plan), 0);       // nobody on it waited
+  EXPECT_DOUBLE_EQ(c.path_by_rank()[0], 10);
+  EXPECT_DOUBLE_EQ(c.path_by_rank()[1], 5);
+  EXPECT_DOUBLE_EQ(c.last(), 16);
+}
+
+TEST(Clocks, OfGroupsMeetByThemselves) {
+  Clocks c(4, 2);
+  c.spend(1, Phase::expert, 3);
+  c.spend(2, Phase::expert, 4);
+  c.meet_group(0, Phase::exchange, 0);
+  EXPECT_DOUBLE_EQ(c.now(0), 3);
+  EXPECT_DOUBLE_EQ(c.now(3), 0);
+  c.spend(0, Phase::router, 2);
+  c.meet(Phase::grad_sync, 0);
+  EXPECT_DOUBLE_EQ(path(c, Phase::expert), 3);  // group 0 is the last with 3 and 2
+  EXPECT_DOUBLE_EQ(path(c, Phase::router), 2);
+  EXPECT_DOUBLE_EQ(of(c, 3, Phase::grad_sync), 5);
+}
+
+}  // namespace
+}  // namespace pleiad::sim
