@@ -84,9 +84,10 @@ void require_same_meaning(const io::CheckpointInfo& info, const Data& data, cons
   }
 }
 
-Data open_data(const comm::Communicator& world, const TrainRequest& request, const RunOrigin& origin, const std::string& corpus) {
+Data open_data(const comm::Communicator& world, const TrainRequest& request, const RunOrigin& origin, const RunOptions& options) {
+  const std::string& corpus = options.corpus;
   if (corpus.empty()) user_error("data.corpus is missing: give a file made by 'pleiad data build', 'synth', 'labelled' or 'pairs'");
-  Data data = Data::open(world, corpus, request.scratch);
+  Data data = Data::open(world, corpus, options.train.mask_share, request.scratch);
   if (!request.init.empty()) require_same_meaning(*origin.info, data, corpus, request.init);
   return data;
 }
@@ -109,7 +110,7 @@ TrainJob::TrainJob(const comm::Communicator& world, const TrainRequest& asked)
       origin(find_origin(world, request)),
       config(read_config(world, request, origin)),
       options(RunOptions::read(config)),
-      data(open_data(world, request, origin, options.corpus)),
+      data(open_data(world, request, origin, options)),
       setup(world, config, data.shape()) {
   config.finish();
   source = data.source(setup.model_config.seq_len, options.train.seed, io::Split::validation);

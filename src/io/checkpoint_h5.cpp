@@ -5,7 +5,6 @@
 #include <chrono>
 #include <filesystem>
 #include <numeric>
-#include <set>
 
 #include "checkpoint_parts.hpp"
 #include "pleiad/comm/agree.hpp"

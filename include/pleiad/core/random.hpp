@@ -23,6 +23,7 @@ enum class Purpose : std::uint8_t {
   expert_count = 11,  ///< random number of experts; index = global token
   sweep = 12,         ///< random samples of a sweep, by the name of the key; index = sample
   bench = 13,         ///< input of benchmarks; index = element
+  masking = 14,       ///< tokens that are hidden; index = global token
   test = 255,
 };
 
