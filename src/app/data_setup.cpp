@@ -55,11 +55,7 @@ Data Data::open(const comm::Communicator& world, const std::string& original, st
   std::string format;
   comm::agree_on(world, [&] {
     if (!world.root()) return;
-    const io::H5File file = io::H5File::open(path);
-    if (file.has_attribute("/", "format")) format = file.text("/", "format");
-    if (format != io::k_corpus_format && format != io::k_examples_format) {
-      user_error("{}: is not a data file: its format is '{}', needed is {} or {}", path, format, io::k_corpus_format, io::k_examples_format);
-    }
+    format = io::require_data_format(io::H5File::open(path));
   });
   format = comm::broadcast(world, format);
   Data data;

@@ -19,7 +19,7 @@ LanguageModel::LanguageModel(ParamSet& params, const ModelConfig& config, Spec& 
                              const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger, Task task)
     : Model(task, {params, config, moe, moe_config, grid, exchanger, predicts_next(task), config.tied_head ? head_scale(config) : 0.5}),
       head_(config.tied_head ? trunk_.embedding()
-                             : params.add({.name = "head", .shape = {config.vocab, config.width}, .init = Init::normal(head_scale(config))})) {}
+                             : params.add({.name = k_head, .shape = {config.vocab, config.width}, .init = Init::normal(head_scale(config))})) {}
 
 std::vector<ops::Mask> LanguageModel::masks_of(const Batch& batch, const LaneLayout& lanes) const {
   std::vector<ops::Mask> masks;

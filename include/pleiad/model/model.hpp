@@ -6,6 +6,9 @@
 
 namespace pleiad::model {
 
+/// Name of what stands above the trunk among the parameters; a tied head has none.
+inline constexpr const char* k_head = "head";
+
 /// This rank's share of a global batch (its sequences, in global order), right-padded to L.
 struct Batch {
   std::vector<std::int32_t> input;   ///< [T]
