@@ -40,12 +40,23 @@ void print_info(const std::string& path) {
 void add_tokenizer_options(options::options_description& description) {
   const io::TokenizerOptions o;
   description.add_options()("tokenizer", options::value<std::string>()->default_value(o.kind), "bytes, or sentencepiece (trained on the training part)")(
+      "tokenizer-of", options::value<std::string>(), "use the tokenizer of this data file, as whatever starts from a model of those data needs")(
       "vocab", options::value<i64>()->default_value(o.sentencepiece.vocab), "sentencepiece: vocabulary")(
       "sentencepiece-model", options::value<std::string>()->default_value(o.sentencepiece.model), "unigram or bpe");
 }
 
 io::TokenizerOptions tokenizer_options(const Values& values) {
   io::TokenizerOptions o;
+  if (values.count("tokenizer-of")) {
+    const std::string other = values["tokenizer-of"].as<std::string>();
+    for (const char* one : {"tokenizer", "vocab", "sentencepiece-model"}) {
+      if (!values[one].defaulted()) user_error("--tokenizer-of {}: has a tokenizer already; leave --{} out", other, one);
+    }
+    const io::H5File file = io::H5File::open(other);
+    io::require_data_format(file);
+    o.given = io::read_tokenizer(file);
+    return o;
+  }
   o.kind = values["tokenizer"].as<std::string>();
   if (o.kind != "bytes" && o.kind != "sentencepiece") user_error("--tokenizer {}: must be bytes or sentencepiece", o.kind);
   o.sentencepiece.vocab = values["vocab"].as<i64>();
@@ -66,9 +77,7 @@ int build(const comm::Communicator& world, const Arguments& arguments) {
   o.files = value_or<std::vector<std::string>>(values, "file", {});
   if (o.files.empty()) user_error("data build: no text file given; usage: pleiad data build --out F.h5 TEXT...");
   o.out = required_out(values, "build");
-  const io::TokenizerOptions tokenizer = tokenizer_options(values);
-  o.tokenizer = tokenizer.kind;
-  o.sentencepiece = tokenizer.sentencepiece;
+  o.tokenizer = tokenizer_options(values);
   o.validation_fraction = values["validation"].as<double>();
   o.force = values["force"].as<bool>();
   io::build_corpus(o);

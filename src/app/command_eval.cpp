@@ -101,14 +101,14 @@ std::vector<std::string> joined(std::vector<std::string> settings, const std::ve
 
 void evaluate_once(const comm::Communicator& world, const EvalRequest& r, const std::string& checkpoint) {
   const EvalPoint point(world, r, checkpoint, r.settings);
-  const Data data = Data::open(world, point.run.corpus);
+  const Data data = Data::open(world, point.run.corpus, point.run.train.mask_share);
   const auto source = point.source(r, data);
   const train::EvalReport report = point.evaluate(r, *source);
   if (!world.root()) return;
   Terminal terminal({});
   terminal.on_evaluation(point.loaded.info.step, report);
   if (const std::string note = Data::note(*source); !note.empty()) terminal.say("note: " + note);
-  if (const io::Corpus* corpus = data.corpus()) {
+  if (const io::Corpus* corpus = data.corpus(); corpus && model::predicts_next(report.task)) {
     const double bytes_per_token = static_cast<double>(corpus->bytes(part_of(r))) / static_cast<double>(std::max<i64>(corpus->tokens(part_of(r)), 1));
     terminal.say(fmt::format("perplexity {:.4f} per token, {:.4f} nat/byte, {:.4f} bit/byte, expert flops {:.0f} per token", std::exp(report.loss),
                              report.loss / bytes_per_token, report.loss / bytes_per_token / std::numbers::ln2, report.expert_flops_per_token));
@@ -124,7 +124,7 @@ void evaluate_sweep(const comm::Communicator& world, const EvalRequest& r, const
   Stopwatch since_line;
   for (const auto& p : points) {
     const EvalPoint point(world, r, checkpoint, joined(r.settings, p));
-    const Data data = Data::open(world, point.run.corpus);
+    const Data data = Data::open(world, point.run.corpus, point.run.train.mask_share);
     rows.push_back(SweepRow::of(p, point.evaluate(r, *point.source(r, data))));
     if (!world.root() || since_line.seconds() < 5) continue;
     since_line.restart();

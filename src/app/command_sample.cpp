@@ -140,6 +140,7 @@ int run_sample(const comm::Communicator& world, const Arguments& arguments) {
   Request request;
   if (!read_request(world, arguments, request)) return k_exit_ok;
   LoadedModel loaded(world, find_checkpoint(world, request.checkpoint), {});
+  if (loaded.info.task == model::Task::masked_lm) user_error("{}: is a model of masked tokens, which writes no text; 'pleiad eval' says how well it guesses", request.checkpoint);
   const std::vector<std::string> prompts = read_prompts(world, request);
   const i64 lanes = train::TrainConfig::read(loaded.config.section("train"), loaded.config.section("checkpoint")).lanes;
   if (loaded.info.task == model::Task::lm) {

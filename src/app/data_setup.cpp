@@ -48,20 +48,18 @@ class NodeCopy {
 
 }  // namespace
 
-Data Data::open(const comm::Communicator& world, const std::string& original, const std::string& scratch) {
+Data Data::open(const comm::Communicator& world, const std::string& original, std::optional<double> mask_share, const std::string& scratch) {
   std::optional<NodeCopy> copy;
   if (!scratch.empty()) copy.emplace(world, original, scratch);
   const std::string& path = copy ? copy->path() : original;
   std::string format;
   const io::H5File file = io::open_for_all(world, path);
   comm::agree_on(world, [&] {
-    if (file.has_attribute("/", "format")) format = file.text("/", "format");
-    if (format != io::k_corpus_format && format != io::k_examples_format) {
-      user_error("{}: is not a data file: its format is '{}', needed is {} or {}", path, format, io::k_corpus_format, io::k_examples_format);
-    }
+    format = io::require_data_format(file);
   });
   Data data;
   data.path_ = original;
+  data.mask_share_ = mask_share;
   if (format == io::k_corpus_format) {
     data.corpus_ = io::Corpus::open(world, path);
   } else {
@@ -72,6 +70,7 @@ Data Data::open(const comm::Communicator& world, const std::string& original, co
 }
 
 DataShape Data::shape() const {
+  if (corpus_ && mask_share_) return {io::mask_token(tokenizer()) + 1, model::Task::masked_lm, 0};
   if (corpus_) return {corpus_->vocab(), model::Task::lm, 0};
   return {examples_->vocab(), examples_->task(), static_cast<i64>(examples_->labels().size())};
 }
@@ -84,7 +83,9 @@ const std::vector<std::string>& Data::labels() const {
 std::unique_ptr<train::BatchSource> Data::source(i64 seq_len, std::uint64_t seed, io::Split split) const {
   if (examples_) return std::make_unique<io::ExampleSource>(*examples_, seq_len, seed, split);
   if (split == io::Split::test) user_error("{}: a corpus has the parts train and validation, but no test part", path_);
-  return std::make_unique<io::CorpusSource>(*corpus_, seq_len, seed, split);
+  std::optional<io::TokenMasking> masking;
+  if (mask_share_) masking.emplace(tokenizer(), *mask_share_, seed);
+  return std::make_unique<io::CorpusSource>(*corpus_, seq_len, seed, split, masking);
 }
 
 std::string Data::note(const train::BatchSource& source) {
@@ -93,7 +94,7 @@ std::string Data::note(const train::BatchSource& source) {
 }
 
 std::vector<std::int32_t> Data::prompt(const std::string& text) const {
-  if (examples_ && examples_->task() == model::Task::classifier) return {};
+  if (!model::predicts_next(shape().task)) return {};
   if (examples_) {
     std::vector<std::int32_t> source = text.empty() ? std::vector<std::int32_t>() : tokenizer().encode(text);
     if (text.empty()) source.assign(examples_->input(io::Split::validation, 0).begin(), examples_->input(io::Split::validation, 0).end());

@@ -52,7 +52,8 @@ io::RunDescription describe_setup(const ModelSetup& setup, const Config& config,
   for (const char* key : {"router", "preset"}) {
     if (const auto it = values.find(std::string("moe.") + key); it != values.end()) run.facts.emplace_back(key, it->second);
   }
-  const bool predicts_next = task != model::Task::classifier, causal = predicts_next && setup.model->causal();
+  const bool predicts_next = model::predicts_next(task), causal = predicts_next && setup.model->causal();
+  run.facts.emplace_back("task", model::task_name(task));
   run.numbers = {{"causal", causal}, {"allow_noncausal", setup.moe_config.allow_noncausal}, {"parameters_total", count_parameters(setup).total}};
   if (predicts_next && !causal) run.facts.emplace_back("note", fmt::format("the router {} looks at later tokens although the model predicts the next one: its losses are not those of a language model", setup.moe_config.router));
   if (run.moe_layers.empty()) return run;
@@ -82,7 +83,7 @@ io::RunDescription describe_run(const TrainJob& job, const io::CheckpointInfo& s
   if (!job.request.match.empty()) run.facts.emplace_back("matched_to", std::filesystem::path(job.request.match).lexically_normal().string());
   if (const io::Corpus* corpus = job.data.corpus()) {
     run.domains = corpus->domain_names();
-    run.has_floor = corpus->has_entropy();
+    run.has_floor = corpus->has_entropy() && model::predicts_next(job.data.shape().task);
   }
   return run;
 }

@@ -73,7 +73,7 @@ void RunListeners::greet() {
                              static_cast<double>(n.total) * 1e-6, ranks, ranks == 1 ? "" : "s", config.batch * job_.setup.model_config.seq_len, first_step_,
                              job_.last_step(), config.steps));
   if (job_.memory.tried) terminal_->say(forecast_in_words(memory, job_.memory_seconds));
-  if (!request.init.empty()) terminal_->say(fmt::format("starting from the weights of {} (step {})", job_.origin.checkpoint, job_.origin.info->step));
+  if (!request.init.empty()) terminal_->say(job_.start_in_words());
   if (const std::string note = Data::note(*job_.source); !note.empty()) terminal_->say("note: " + note);
   for (const std::string& problem : job_.origin.passed_over) terminal_->say("note: passed over a checkpoint: " + problem);
   for (const std::string& note : job_.origin.notes) terminal_->say("note: " + note);

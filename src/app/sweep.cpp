@@ -45,7 +45,7 @@ SweepRow SweepRow::of(const std::vector<std::string>& point, const train::EvalRe
   for (const std::string& setting : point) row.values.push_back(setting.substr(setting.find('=') + 1));
   row.loss = r.loss;
   if (r.floor) row.above_floor = r.loss - *r.floor;
-  if (!r.confusion.empty()) row.accuracy = r.accuracy;
+  if (!model::predicts_next(r.task)) row.accuracy = r.accuracy;
   for (const train::LayerFigures& layer : r.figures) row.mean_k += layer.mean_k / static_cast<double>(r.figures.size());
   row.expert_flops_per_token = r.expert_flops_per_token;
   return row;

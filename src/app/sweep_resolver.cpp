@@ -22,9 +22,10 @@ void require_ranks(const std::map<std::string, std::string>& options, i64 ranks)
 
 SweepResolver::SweepResolver(std::string base, std::string name) : base_(std::move(base)), name_(std::move(name)), self_(comm::Communicator::alone()) {}
 
-const Data& SweepResolver::data(const std::string& corpus) {
-  const auto found = data_.find(corpus);
-  return found != data_.end() ? found->second : data_.emplace(corpus, Data::open(self_, corpus)).first->second;
+const Data& SweepResolver::data(const std::string& corpus, std::optional<double> mask_share) {
+  const std::pair key(corpus, mask_share);
+  const auto found = data_.find(key);
+  return found != data_.end() ? found->second : data_.emplace(key, Data::open(self_, corpus, mask_share)).first->second;
 }
 
 sweep::Resolved SweepResolver::resolve(const std::vector<sweep::Setting>& settings, i64 ranks, std::optional<double> mean_k) {
@@ -37,7 +38,7 @@ sweep::Resolved SweepResolver::resolve(const std::vector<sweep::Setting>& settin
   }
   const RunOptions run = RunOptions::read(config);
   if (run.corpus.empty()) user_error("data.corpus is missing in {}: give a file made by 'pleiad data', also with --set data.corpus=F.h5", name_);
-  const Data& with = data(run.corpus);
+  const Data& with = data(run.corpus, run.train.mask_share);
   ModelSetup setup(self_, config, with.shape(), SetupFor::sizes);
   config.finish();
   with.source(setup.model_config.seq_len, run.train.seed, io::Split::validation);

@@ -98,12 +98,13 @@ void Terminal::on_step(const train::StepRecord& r) {
 }
 
 void Terminal::on_evaluation(i64 step, const train::EvalReport& r) {
-  const bool labels = !r.confusion.empty();
-  std::string line = fmt::format("evaluation at step {}: loss {:.4f} nat/{}", step, r.loss, labels ? "label" : "token");
+  const bool labels = r.task == model::Task::classifier;
+  const std::string target = labels ? "label" : r.task == model::Task::masked_lm ? "masked token" : "token";
+  std::string line = fmt::format("evaluation at step {}: loss {:.4f} nat/{}", step, r.loss, target);
   if (r.floor) line += fmt::format(", {:.4f} above the floor of {:.4f}", r.loss - *r.floor, *r.floor);
   line += fmt::format(", accuracy {:.2f} %", 100 * r.accuracy);
   if (labels) line += fmt::format(", Matthews correlation {:.4f}", train::matthews_correlation(r.confusion));
-  line += labels ? fmt::format(" ({} texts)", r.targets) : fmt::format(" ({} windows, {} tokens)", r.windows, r.targets);
+  line += labels ? fmt::format(" ({} texts)", r.targets) : fmt::format(" ({} windows, {} {}s)", r.windows, r.targets, target);
   say(line);
   if (!r.domains.empty()) {
     std::vector<std::string> parts;

@@ -81,25 +81,28 @@ RunOrigin find_origin(const comm::Communicator& world, const TrainRequest& reque
 
 Config read_config(const comm::Communicator& world, const TrainRequest& request, const RunOrigin& origin) {
   Config config = request.config.empty() ? Config::parse(origin.config, request.resume ? request.out : origin.checkpoint) : Config::load(world, request.config);
+  if (!request.init.empty() && request.config.empty()) config.section("model").erase("vocab");  // that of the new data
   config.set_all(request.settings);
   if (!request.match.empty()) set_match(world, request.match, config);
   return config;
 }
 
-/// The data may be others than the weights were trained on; the meaning of tokens and labels may not.
+/// The data may be others than the weights were trained on, also of another task; the meaning of tokens and labels may not.
 void require_same_meaning(const io::CheckpointInfo& info, const Data& data, const std::string& path, const std::string& init) {
-  if (info.vocab != data.shape().vocab || info.tokenizer.fingerprint() != data.tokenizer().fingerprint()) {
-    user_error("data.corpus = {}: has another tokenizer ({}, vocabulary {}) than --init {} ({}, vocabulary {})", path, data.tokenizer().kind(),
-               data.shape().vocab, init, info.tokenizer.kind(), info.vocab);
+  const bool same_task = info.task == data.shape().task;
+  if ((same_task && info.vocab != data.shape().vocab) || info.tokenizer.fingerprint() != data.tokenizer().fingerprint()) {
+    user_error("data.corpus = {}: has another tokenizer ({}, vocabulary {}) than --init {} ({}, vocabulary {}); 'pleiad data' with --tokenizer-of makes data with that of others", path,
+               data.tokenizer().kind(), data.shape().vocab, init, info.tokenizer.kind(), info.vocab);
   }
   if (!info.labels.empty() && !data.labels().empty() && info.labels != data.labels()) {
     user_error("data.corpus = {}: has the labels {}, --init {} has {}", path, fmt::join(data.labels(), ", "), init, fmt::join(info.labels, ", "));
   }
 }
 
-Data open_data(const comm::Communicator& world, const TrainRequest& request, const RunOrigin& origin, const std::string& corpus) {
+Data open_data(const comm::Communicator& world, const TrainRequest& request, const RunOrigin& origin, const RunOptions& options) {
+  const std::string& corpus = options.corpus;
   if (corpus.empty()) user_error("data.corpus is missing: give a file made by 'pleiad data build', 'synth', 'labelled' or 'pairs'");
-  Data data = Data::open(world, corpus, request.scratch);
+  Data data = Data::open(world, corpus, options.train.mask_share, request.scratch);
   if (!request.init.empty()) require_same_meaning(*origin.info, data, corpus, request.init);
   return data;
 }
@@ -122,7 +125,7 @@ TrainJob::TrainJob(const comm::Communicator& world, const TrainRequest& asked)
       origin(find_origin(world, request)),
       config(read_config(world, request, origin)),
       options(RunOptions::read(config)),
-      data(open_data(world, request, origin, options.corpus)),
+      data(open_data(world, request, origin, options)),
       setup(world, config, data.shape()) {
   config.finish();
   source = data.source(setup.model_config.seq_len, options.train.seed, io::Split::validation);
@@ -131,7 +134,25 @@ TrainJob::TrainJob(const comm::Communicator& world, const TrainRequest& asked)
     require_room_for_parameters(setup, options.train);
     setup.params.allocate();
   }
-  if (!request.init.empty()) io::load_checkpoint(setup.grid, origin.checkpoint, setup.params, nullptr);
+  if (takes_trunk()) {
+    setup.params.initialise(options.train.seed);
+    io::load_trunk(setup.grid, origin.checkpoint, data.tokenizer().vocab(), setup.params);
+  } else if (!request.init.empty()) {
+    io::load_checkpoint(setup.grid, origin.checkpoint, setup.params, nullptr);
+  }
+}
+
+bool TrainJob::takes_trunk() const { return !request.init.empty() && origin.info->task != data.shape().task; }
+
+std::string TrainJob::start_in_words() const {
+  const io::CheckpointInfo& info = *origin.info;
+  if (!takes_trunk()) return fmt::format("starting from the weights of {} (step {})", origin.checkpoint, info.step);
+  std::vector<std::string> anew;
+  if (setup.params.find(model::k_head)) anew.push_back("the head");
+  const i64 tokens = data.tokenizer().vocab(), special = data.shape().vocab - tokens;
+  if (special > 0) anew.push_back(fmt::format("the embedding of {} special token{}", special, special == 1 ? "" : "s"));
+  return fmt::format("starting from the trunk of {} ({}, step {}): its embedding of {} tokens, all blocks and the last norm; {} begin{} anew", origin.checkpoint,
+                     model::task_name(info.task), info.step, tokens, anew.empty() ? "nothing" : fmt::format("{}", fmt::join(anew, " and ")), anew.size() > 1 ? "" : "s");
 }
 
 std::string TrainJob::identity() const { return io::run_identity(config.values(), data.fingerprint()); }

@@ -15,7 +15,7 @@ bool read_train_request(const comm::Communicator& world, const Arguments& argume
   description.add_options()("config", options::value<std::string>(), "configuration file (INI)")(
       "set", options::value<std::vector<std::string>>()->composing(), "section.key=value, overrides the file; may be repeated")(
       "out", options::value<std::string>(), "run directory to make")(
-      "init", options::value<std::string>(), "start from the weights of this checkpoint or run, and without --config from its configuration")(
+      "init", options::value<std::string>(), "start from the weights of this checkpoint or run, of another task from its trunk, and without --config from its configuration")(
       "match", options::value<std::string>(), "a run whose last evaluation sets moe.mean_k and moe.k_histogram, for controls")(
       "resume", options::value<std::string>()->implicit_value(""), "continue the run in this directory (or that of --out) from its newest checkpoint")(
       "continue", options::bool_switch(), "with --config and --out: start the run, or go on where it stopped; nothing to do if it is finished")(
@@ -28,7 +28,7 @@ bool read_train_request(const comm::Communicator& world, const Arguments& argume
       "usage: pleiad train --config F.ini [--set section.key=value ...] --out DIR\n"
       "       pleiad train --init CHECKPOINT|RUN [--config F.ini] [--set ...] --out DIR\n"
       "       pleiad train --resume DIR [--set ...]\n"
-      "       pleiad train --continue --config F.ini --out DIR\nTrains a Mixture-of-Experts language model on all ranks; writes DIR/run.h5, DIR/checkpoints, DIR/log.txt.";
+      "       pleiad train --continue --config F.ini --out DIR\nTrains a Mixture-of-Experts model on all ranks; writes DIR/run.h5, DIR/checkpoints, DIR/log.txt.";
   if (!parse_arguments(world, arguments, usage, description, "run", values)) return false;
   r.config = value_or<std::string>(values, "config", "");
   r.init = value_or<std::string>(values, "init", "");

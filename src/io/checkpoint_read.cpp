@@ -14,10 +14,18 @@ using namespace detail;
 
 namespace {
 
-void read_dense(const H5File& file, const Section& section, const ParamSet& params) {
+/// What is taken: everything, or the trunk with the embedding of so many tokens.
+using Trunk = std::optional<i64>;
+
+void read_dense(const H5File& file, const Section& section, const ParamSet& params, Trunk trunk) {
   for (const ParamInfo& p : params.infos()) {
-    if (p.owner != Owner::replicated) continue;
-    std::ranges::copy(file.read<real>(section.group + p.name, p.shape), params.slice(p, section.dense).data());
+    if (p.owner != Owner::replicated || (trunk && p.name == model::k_head)) continue;
+    const std::string dataset = section.group + p.name;
+    const bool some_rows = trunk && p.name == model::k_embedding;
+    const std::vector<real> values = file.read<real>(dataset, some_rows ? Shape{file.extent(dataset, 0), p.cols} : p.shape);
+    const i64 count = some_rows ? *trunk * p.cols : p.size();
+    if (static_cast<i64>(values.size()) < count) user_error("{}: {} has no rows for {} tokens", file.path(), dataset, *trunk);
+    std::copy_n(values.begin(), count, params.slice(p, section.dense).data());
   }
 }
 
@@ -132,7 +140,9 @@ CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::s
   return info;
 }
 
-void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, ParamSet& params, train::Adam* adam) {
+namespace {
+
+void load(const comm::ProcessGrid& grid, const std::string& path, Trunk trunk, ParamSet& params, train::Adam* adam) {
   const std::map<std::string, Family> families = families_of(grid, params);
   H5File file = H5File::open(grid.world(), path);
   file.require_format(k_checkpoint_format);
@@ -141,12 +151,13 @@ void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, Par
   parts.verify(grid.world());
   if (adam && !file.exists("/adam")) user_error("{}: holds no moments of Adam: a new run can start from it (train --init), but none can go on", path);
   std::set<std::string> dense, experts;
+  if (trunk) dense.insert(model::k_head);
   for (const ParamInfo& p : params.infos()) {
     if (p.owner == Owner::replicated) dense.insert(p.name);
   }
   for (const auto& [name, family] : families) experts.insert(name);
   const std::vector<Section> sections = sections_of(params, adam);
-  for (const Section& s : sections) read_dense(file, s, params);
+  for (const Section& s : sections) read_dense(file, s, params, trunk);
   require_families(file, families);  // another width of the model shows in the parameters above, which say more
   const auto read_the_experts = [&] {
     for (const Section& s : sections) read_experts(grid.world(), file, parts, s, params, families);
@@ -162,5 +173,11 @@ void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, Par
   refuse_others(file, "/params", dense);
   file.close();
 }
+
+}  // namespace
+
+void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, ParamSet& params, train::Adam* adam) { load(grid, path, {}, params, adam); }
+
+void load_trunk(const comm::ProcessGrid& grid, const std::string& path, i64 tokens, ParamSet& params) { load(grid, path, tokens, params, nullptr); }
 
 }  // namespace pleiad::io

@@ -89,8 +89,7 @@ void build_corpus(const CorpusOptions& options) {
   if (!(options.validation_fraction >= 0 && options.validation_fraction <= 0.9)) {
     user_error("validation fraction is {}; allowed: 0 to 0.9", options.validation_fraction);
   }
-  const TokenizerOptions tokenizer{options.tokenizer, options.sentencepiece};
-  tokenizer.check();
+  options.tokenizer.check();
   const Unfinished trial(options.out, options.force);  // before long work
 
   CorpusContent content;
@@ -105,14 +104,14 @@ void build_corpus(const CorpusOptions& options) {
       static_cast<std::size_t>(static_cast<double>(text.size()) * (1 - options.validation_fraction) + 1e-6);
   const std::string_view train = std::string_view(text).substr(0, cut), validation = std::string_view(text).substr(cut);
   if (train.empty()) user_error("the corpus is empty: {} bytes leave nothing to train on", text.size());
-  if (options.tokenizer == "sentencepiece") content.tokenizer = Tokenizer::train_sentencepiece(train, options.sentencepiece);
+  content.tokenizer = options.tokenizer.make([&] { return std::string(train); });
   content.train = {.tokens = content.tokenizer.encode(train), .bytes = static_cast<i64>(train.size())};
   content.validation = {.tokens = content.tokenizer.encode(validation), .bytes = static_cast<i64>(validation.size())};
   content.origin = "text";
   content.validation_fraction = options.validation_fraction;
   content.split_rule =
       fmt::format("validation is the last {} of {} bytes of the files in order", validation.size(), text.size());
-  content.options = fmt::format("{}validation_fraction = {}\n", tokenizer.words(), options.validation_fraction);
+  content.options = fmt::format("{}validation_fraction = {}\n", options.tokenizer.words(), options.validation_fraction);
   write_corpus(content, options.out, options.force);
 }
 

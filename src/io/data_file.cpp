@@ -29,10 +29,16 @@ std::string now_in_utc() {
 }  // namespace
 
 void TokenizerOptions::check() const {
-  if (kind != "bytes" && kind != "sentencepiece") user_error("tokenizer '{}' is unknown; allowed: bytes, sentencepiece", kind);
+  if (!given && kind != "bytes" && kind != "sentencepiece") user_error("tokenizer '{}' is unknown; allowed: bytes, sentencepiece", kind);
+}
+
+Tokenizer TokenizerOptions::make(const std::function<std::string()>& training_text) const {
+  if (given) return *given;
+  return kind == "sentencepiece" ? Tokenizer::train_sentencepiece(training_text(), sentencepiece) : Tokenizer();
 }
 
 std::string TokenizerOptions::words() const {
+  if (given) return fmt::format("tokenizer = {} of other data, fingerprint {}\n", given->kind(), given->fingerprint());
   const SentencePieceOptions& s = sentencepiece;
   std::string text = fmt::format("tokenizer = {}\n", kind);
   if (kind == "sentencepiece") {
@@ -104,6 +110,14 @@ Tokenizer read_tokenizer(const H5File& file) {
     model.assign(bytes.begin(), bytes.end());
   }
   return Tokenizer::from_model(kind, model);
+}
+
+std::string require_data_format(const H5File& file) {
+  const std::string format = file.attribute_in_words("/", "format");
+  if (format != k_corpus_format && format != k_examples_format) {
+    user_error("{}: is not a data file: its format is '{}', needed is {} or {}", file.path(), format, k_corpus_format, k_examples_format);
+  }
+  return format;
 }
 
 std::vector<std::string> provenance(const H5File& file) {

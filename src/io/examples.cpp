@@ -80,13 +80,12 @@ std::vector<std::string> label_names(const Texts& train) {
   return names;
 }
 
-Tokenizer tokenizer_for(const TokenizerOptions& options, const Texts& train) {
-  if (options.kind != "sentencepiece") return {};
+std::string all_text(const Texts& texts) {
   std::string text;
-  for (const auto* side : {&train.input, &train.target}) {
+  for (const auto* side : {&texts.input, &texts.target}) {
     for (const std::string& line : *side) text += line + "\n";
   }
-  return Tokenizer::train_sentencepiece(text, options.sentencepiece);
+  return text;
 }
 
 }  // namespace
@@ -145,7 +144,7 @@ struct NamedTexts {
 
 void write_examples(const std::vector<NamedTexts>& parts, const std::vector<std::string>& labels, const TokenizerOptions& tokenizer_options,
                     const std::vector<TextSource>& sources, std::string options, Unfinished& unfinished) {
-  const Tokenizer tokenizer = tokenizer_for(tokenizer_options, parts.front().texts);
+  const Tokenizer tokenizer = tokenizer_options.make([&] { return all_text(parts.front().texts); });
   options = tokenizer_options.words() + options;
   for (const NamedTexts& p : parts) options += fmt::format("{}_left_out_empty = {}\n", split_name(p.split), p.texts.empty);
   H5File file = H5File::create(unfinished.path());

@@ -54,7 +54,8 @@ RunSummary read_run_summary(const H5File& file, const std::string& in) {
   if (file.exists("/layers/block") && file.has_attribute("/", "router")) s.router = file.text("/", "router");
   s.steps = file.extent("/steps/step", 0);
   s.finished = file.integer("/", "finished_step") >= 0;
-  s.causal = !file.has_attribute("/", "causal") || file.integer("/", "causal") != 0;
+  const bool predicts = file.has_attribute("/", "task") ? model::predicts_next(model::task_from(file.text("/", "task"), "task")) : !file.exists("/labels");
+  s.looks_ahead = predicts && file.has_attribute("/", "causal") && file.integer("/", "causal") == 0;
   if (file.has_attribute("/", "parameters_total")) s.parameters = file.number("/", "parameters_total");
   s.loss = last(file, "/evaluation/loss");
   s.above_floor = last(file, "/evaluation/above_floor");

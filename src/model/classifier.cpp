@@ -25,9 +25,9 @@ void for_each_lane_of_sequences(const LaneLayout& lanes, F f) {
 
 Classifier::Classifier(ParamSet& params, const ModelConfig& config, i64 classes, Spec& moe, const MoeConfig& moe_config,
                        const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger)
-    : Model({params, config, moe, moe_config, grid, exchanger, false, 0.5}),
+    : Model(Task::classifier, {params, config, moe, moe_config, grid, exchanger, false, 0.5}),
       classes_(classes),
-      head_(params.add({.name = "head", .shape = {classes, config.width}, .init = Init::normal(1 / std::sqrt(static_cast<double>(config.width)))})) {}
+      head_(params.add({.name = k_head, .shape = {classes, config.width}, .init = Init::normal(1 / std::sqrt(static_cast<double>(config.width)))})) {}
 
 void Classifier::forward(const ParamSet& params, const Batch& batch, const StepContext& context, ModelTrace& trace) const {
   const i64 length = context.lanes.seq_len(), sequences = context.lanes.my_sequences().count;

@@ -12,22 +12,23 @@ namespace {
 
 double head_scale(const ModelConfig& c) { return 1 / std::sqrt(static_cast<double>(c.width)); }
 
-std::vector<ops::Mask> masks_of(const Batch& batch, const LaneLayout& lanes) {
-  std::vector<ops::Mask> masks;
-  for (i64 s = 0; s < lanes.my_sequences().count; ++s) {
-    masks.push_back(ops::Mask::prefix_lm(batch.length_of(s, lanes.seq_len()), batch.prefix.empty() ? 0 : batch.prefix[s]));
-  }
-  return masks;
-}
-
 }  // namespace
 
 // A tied table must be small enough for the head; a table of its own may have the size of the normalised stream's parts.
 LanguageModel::LanguageModel(ParamSet& params, const ModelConfig& config, Spec& moe, const MoeConfig& moe_config,
-                             const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger)
-    : Model({params, config, moe, moe_config, grid, exchanger, true, config.tied_head ? head_scale(config) : 0.5}),
+                             const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger, Task task)
+    : Model(task, {params, config, moe, moe_config, grid, exchanger, predicts_next(task), config.tied_head ? head_scale(config) : 0.5}),
       head_(config.tied_head ? trunk_.embedding()
-                             : params.add({.name = "head", .shape = {config.vocab, config.width}, .init = Init::normal(head_scale(config))})) {}
+                             : params.add({.name = k_head, .shape = {config.vocab, config.width}, .init = Init::normal(head_scale(config))})) {}
+
+std::vector<ops::Mask> LanguageModel::masks_of(const Batch& batch, const LaneLayout& lanes) const {
+  std::vector<ops::Mask> masks;
+  for (i64 s = 0; s < lanes.my_sequences().count; ++s) {
+    const i64 length = batch.length_of(s, lanes.seq_len());
+    masks.push_back(predicts_next(task_) ? ops::Mask::prefix_lm(length, batch.prefix.empty() ? 0 : batch.prefix[s]) : ops::Mask::bidirectional(length));
+  }
+  return masks;
+}
 
 void LanguageModel::forward(const ParamSet& params, const Batch& batch, const StepContext& context, ModelTrace& trace) const {
   PLEIAD_CHECK(batch.target.size() == batch.input.size(), "{} targets for {} tokens", batch.target.size(), batch.input.size());

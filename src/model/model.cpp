@@ -13,7 +13,7 @@ namespace pleiad::model {
 std::unique_ptr<Model> make_model(Task task, i64 classes, ParamSet& params, const ModelConfig& config, Spec& moe, const MoeConfig& moe_config,
                                   const comm::ProcessGrid& grid, const exchange::Exchanger& exchanger) {
   if (task == Task::classifier) return std::make_unique<Classifier>(params, config, classes, moe, moe_config, grid, exchanger);
-  return std::make_unique<LanguageModel>(params, config, moe, moe_config, grid, exchanger);
+  return std::make_unique<LanguageModel>(params, config, moe, moe_config, grid, exchanger, task);
 }
 
 void Model::mark_padding(const Batch& batch, const StepContext& context, ModelTrace& trace) {

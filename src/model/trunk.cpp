@@ -19,7 +19,7 @@ StepContext with_tokens(const StepContext& context, std::span<const std::int32_t
 Trunk::Trunk(ParamSet& params, const ModelConfig& config, Spec& moe, const MoeConfig& moe_config, const comm::ProcessGrid& grid,
              const exchange::Exchanger& exchanger, bool must_be_causal, double embedding_scale)
     : config_(config), moe_config_(moe_config), rotary_(config.seq_len, config.width / config.heads, config.rope_base) {
-  embed_ = params.add({.name = "embed", .shape = {config.vocab, config.width}, .init = Init::normal(embedding_scale), .decay = false});
+  embed_ = params.add({.name = k_embedding, .shape = {config.vocab, config.width}, .init = Init::normal(embedding_scale), .decay = false});
   if (moe_config.hyper.on && !moe_config.layers.empty()) {
     hyper_ = std::make_unique<HyperNetwork>(params, "hyper_shared/", moe_config.hyper, config.width);
   }

@@ -15,7 +15,7 @@ using Cell = Table::Cell;
 
 constexpr const char* k_noncausal_note = "* looks at later tokens: its loss is not that of a language model";
 
-bool noncausal(const Run& run) { return !run.summary.causal && !run.summary.accuracy; }
+bool noncausal(const Run& run) { return run.summary.looks_ahead; }
 std::string router_of(const Run& run) { return (run.summary.router.empty() ? "none" : run.summary.router) + std::string(noncausal(run) ? " *" : ""); }
 
 Cell words(const std::string& text) { return {text, text}; }

@@ -39,7 +39,7 @@ Ranking rank(const Collection& c) {
   for (std::size_t i = 0; i < c.configurations.size(); ++i) {
     const std::vector<const Run*> runs = runs_of(c, c.configurations[i]);
     // A router that looks ahead is no competitor of one that does not.
-    if (std::ranges::any_of(runs, [](const Run* run) { return !run->summary.causal && !run->summary.accuracy; })) continue;
+    if (std::ranges::any_of(runs, [](const Run* run) { return run->summary.looks_ahead; })) continue;
     const Spread s = spread_of(values_of(ranking.quality, runs));
     if (s.n == 0) continue;
     means[i] = s.mean;

@@ -124,6 +124,7 @@ EvalReport evaluate(const model::Model& model, const ParamSet& params, BatchSour
   PhaseTimes::Scope phase(times, Phase::evaluate);
   const comm::Communicator& world = grid.world();
   EvalReport report;
+  report.task = model.task();
   report.windows = max_windows > 0 ? std::min(max_windows, source.evaluation_windows()) : source.evaluation_windows();
   report.domains = source.domains();
   const i64 domains = static_cast<i64>(report.domains.size());

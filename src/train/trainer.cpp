@@ -17,6 +17,10 @@ TrainConfig TrainConfig::read(Spec& t, Spec& checkpoint) {
   c.lanes = t.integer("lanes", 8, 1, i64{1} << 30, "lanes of the global batch, a power of two (docs/numerics.md)");
   if (!std::has_single_bit(static_cast<std::uint64_t>(c.lanes))) user_error("train.lanes = {}: must be a power of two, such as 8", c.lanes);
   c.seed = static_cast<std::uint64_t>(t.integer("seed", 1, 0, std::numeric_limits<i64>::max(), "seed of everything random"));
+  const bool masked = t.choice("objective", "causal", {"causal", "masked"}, "what a corpus is trained on: the next token, or masked tokens, from both sides; labelled texts and pairs have their own") == "masked";
+  const double share = t.number("mask_share", 0.15, 0, 1, "masked: share of the tokens that is to be guessed; of these 80 % are masked, 10 % another token, 10 % left");
+  if (share == 0) user_error("train.mask_share = 0: nothing would be guessed; must be above 0, such as 0.15");
+  if (masked) c.mask_share = share;
   c.grad_clip = t.number("grad_clip", 1, 0, 1e30, "largest L2 norm of the gradient; 0: no clipping");
   c.eval_every = t.integer("eval_every", 200, 0, big, "steps between evaluations; 0: only at the end");
   c.eval_windows = t.integer("eval_windows", 0, 0, big, "windows of an evaluation; 0: the whole held-out part");

@@ -64,8 +64,8 @@ TEST_F(CorpusTest, BytesOfTextComeBackWithTheirOrigin) {
 TEST_F(CorpusTest, SentencePieceModelTravelsInTheFile) {
   if (!Tokenizer::have_sentencepiece()) GTEST_SKIP() << "built without SentencePiece";
   const std::string text = prose(2000);
-  CorpusOptions options = {.files = {text_file("a.txt", text)}, .out = at("c.h5"), .tokenizer = "sentencepiece"};
-  options.sentencepiece.vocab = 300;
+  CorpusOptions options = {.files = {text_file("a.txt", text)}, .out = at("c.h5"), .tokenizer = {.kind = "sentencepiece"}};
+  options.tokenizer.sentencepiece.vocab = 300;
   build_corpus(options);
   const Corpus c = Corpus::load(at("c.h5"));
   EXPECT_EQ(c.vocab(), 300);
@@ -93,7 +93,7 @@ TEST_F(CorpusTest, BadInputIsNamed) {
   EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = folder_}); }),
                   "is a folder; a file name is needed");
   EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = at("no/c.h5")}); }), "No such file");
-  EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = at("d.h5"), .tokenizer = "words"}); }),
+  EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = at("d.h5"), .tokenizer = {.kind = "words"}}); }),
                   "allowed: bytes, sentencepiece");
   EXPECT_MENTIONS(problem_of([&] { build_corpus({.files = {good}, .out = at("d.h5"), .validation_fraction = -0.1}); }),
                   "allowed: 0 to 0.9");

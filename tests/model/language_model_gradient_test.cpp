@@ -6,11 +6,11 @@
 namespace pleiad::model {
 namespace {
 
-void check(const Keys& model_keys, const Keys& moe_keys, bool pairs = false) {
-  TinyModel tiny(test::grid_of_me(), with(k_tiny_model, model_keys), moe_keys);
+void check(const Keys& model_keys, const Keys& moe_keys, Task task = Task::lm) {
+  TinyModel tiny(test::grid_of_me(), with(k_tiny_model, model_keys), moe_keys, exchange::Combine::home, 0, task);
   tiny.shake();
   const LaneLayout lanes = tiny.lanes(2, 3);
-  const Batch batch = pairs ? TinyModel::pairs(lanes) : TinyModel::batch(lanes, true);
+  const Batch batch = task == Task::seq2seq ? TinyModel::pairs(lanes) : task == Task::masked_lm ? TinyModel::masked(lanes) : TinyModel::batch(lanes, true);
   const StepContext context{tiny.grid, lanes, tiny.times, 11, 2, true};
   ModelTrace trace;
   tiny.model->forward(tiny.params, batch, context, trace);
@@ -117,8 +117,17 @@ TEST(LanguageModelGradient, OfDenseAgreesWithDifferencesTiedAndUntied) {
 
 TEST(LanguageModelGradient, OfPairsWithPrefixesAndPaddingAgreesWithDifferences) {
   const Keys longer{{"seq_len", "6"}};
-  check(longer, with(k_tiny_moe, {{"preset", "gshard"}, {"balance_loss", "0.3"}, {"capacity_factor", "0.9"}, {"z_loss", "0.1"}, {"layers", "all"}}), true);
-  check(longer, with(k_tiny_moe, {{"preset", "xmoe"}, {"threshold", "0.7"}, {"entropy_loss", "0.2"}}), true);
+  check(longer, with(k_tiny_moe, {{"preset", "gshard"}, {"balance_loss", "0.3"}, {"capacity_factor", "0.9"}, {"z_loss", "0.1"}, {"layers", "all"}}), Task::seq2seq);
+  check(longer, with(k_tiny_moe, {{"preset", "xmoe"}, {"threshold", "0.7"}, {"entropy_loss", "0.2"}}), Task::seq2seq);
+}
+
+TEST(LanguageModelGradient, OfMaskedTokensSeenFromBothSidesAgreesWithDifferences) {
+  const Keys longer{{"seq_len", "6"}};
+  check(longer, with(k_tiny_moe, {{"preset", "switch"}, {"balance_loss", "0.3"}, {"z_loss", "0.2"}, {"layers", "all"}}), Task::masked_lm);
+  check(with(longer, {{"tied_head", "true"}}), with(k_tiny_moe, {{"router", "damoe"}, {"k_rule", "budget"}, {"k_mean", "2.5"}, {"layers", "all"}}), Task::masked_lm);
+  check(longer, with(k_tiny_moe, {{"router", "damoe"}, {"importance", "column"}, {"balance_loss", "0.3"}}), Task::masked_lm);
+  check(longer, with(k_tiny_moe, {{"router", "expert_choice"}, {"choices", "1.5"}, {"entropy_loss", "0.2"}, {"layers", "all"}}), Task::masked_lm);
+  check(longer, {{"preset", "dense"}}, Task::masked_lm);
 }
 
 }  // namespace

@@ -36,13 +36,13 @@ inline const Keys k_small_hyper = {{"hyper_embedding", "3"}, {"hyper_hidden", "4
 constexpr i64 k_tiny_vocab = 7;
 
 struct TinyModel {
-  TinyModel(comm::ProcessGrid over, const Keys& model_keys, const Keys& moe_keys, exchange::Combine combine = exchange::Combine::home, i64 shadows = 0)
+  TinyModel(comm::ProcessGrid over, const Keys& model_keys, const Keys& moe_keys, exchange::Combine combine = exchange::Combine::home, i64 shadows = 0, Task task = Task::lm)
       : grid(std::move(over)), model_spec(spec_of("model", model_keys)), moe_spec(spec_of("moe", moe_keys)) {
     exchanger = exchange::make_exchanger({"auto", combine, 0}, grid.expert_group());
     const ModelConfig config = ModelConfig::read(model_spec, k_tiny_vocab);
     MoeConfig moe = MoeConfig::read(moe_spec, config.layers);
     moe.shadow = {shadows, combine, false};
-    model = std::make_unique<LanguageModel>(params, config, moe_spec, moe, grid, *exchanger);
+    model = std::make_unique<LanguageModel>(params, config, moe_spec, moe, grid, *exchanger, task);
     params.allocate();
     params.initialise(5);
   }
@@ -52,7 +52,7 @@ struct TinyModel {
     const ModelConfig config = model->config();
     MoeConfig moe = model->moe_config();
     moe.owners = owners;
-    model = std::make_unique<LanguageModel>(fresh, config, moe_spec, moe, grid, *exchanger);
+    model = std::make_unique<LanguageModel>(fresh, config, moe_spec, moe, grid, *exchanger, model->task());
     return *model;
   }
 
@@ -76,6 +76,17 @@ struct TinyModel {
       b.input.push_back(static_cast<std::int32_t>(draw.below(static_cast<std::uint64_t>(2 * t), k_tiny_vocab)));
       const auto target = static_cast<std::int32_t>(draw.below(static_cast<std::uint64_t>(2 * t + 1), k_tiny_vocab));
       b.target.push_back(holes && t % 5 == 2 ? -1 : target);
+    }
+    return b;
+  }
+
+  /// A random batch of which every fourth token is hidden, by the last one of the vocabulary, and to be guessed.
+  static Batch masked(const LaneLayout& lanes) {
+    Batch b = batch(lanes);
+    for (std::size_t t = 0; t < b.input.size(); ++t) {
+      const bool hidden = (lanes.first_token() + static_cast<i64>(t)) % 4 == 1;
+      b.target[t] = hidden ? b.input[t] : -1;
+      if (hidden) b.input[t] = k_tiny_vocab - 1;
     }
     return b;
   }

@@ -105,7 +105,7 @@ TEST(Verdict, SeedsThatDivergedAreSaid) {
 
 TEST(Verdict, NobodyWinsByLookingAhead) {
   Collection c = two_by_two(0.5);
-  c.runs[0].summary.causal = c.runs[1].summary.causal = false;
+  c.runs[0].summary.looks_ahead = c.runs[1].summary.looks_ahead = true;
   EXPECT_EQ(verdict(c, 0.95), "");
   EXPECT_MENTIONS(as_text(table_of_configurations(c)), "looks at later tokens");
 }

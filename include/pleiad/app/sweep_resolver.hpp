@@ -14,11 +14,11 @@ class SweepResolver : public sweep::Resolver {
   sweep::Resolved resolve(const std::vector<sweep::Setting>& settings, i64 ranks, std::optional<double> mean_k) override;
 
  private:
-  const Data& data(const std::string& corpus);
+  const Data& data(const std::string& corpus, std::optional<double> mask_share);
 
   std::string base_, name_;
   comm::Communicator self_;
-  std::map<std::string, Data> data_;  // by path: read once
+  std::map<std::pair<std::string, std::optional<double>>, Data> data_;  // by path and mask_share: read once
 };
 
 }  // namespace pleiad::app

@@ -26,6 +26,10 @@ struct TrainJob {
   TrainJob(const TrainJob&) = delete;
   TrainJob& operator=(const TrainJob&) = delete;
 
+  /// Whether --init names a model of another task, from which the trunk is taken.
+  bool takes_trunk() const;
+  /// What --init took, and what begins anew. pre: there is one.
+  std::string start_in_words() const;
   /// io::run_identity of this run.
   std::string identity() const;
   /// Whether all steps were done by an earlier part, whose marker and record are as they were left. UserError if they were changed since. collective.

@@ -24,6 +24,7 @@ enum class Purpose : std::uint8_t {
   sweep = 12,         ///< random samples of a sweep, by the name of the key; index = sample
   bench = 13,         ///< input of benchmarks; index = element
   simulation = 14,    ///< made-up routing of a predicted step, by a name; index = expert or sequence
+  masking = 15,       ///< tokens that are hidden; index = global token
   test = 255,
 };
 

@@ -71,5 +71,8 @@ CheckpointInfo read_checkpoint_info(const comm::Communicator& comm, const std::s
 /// Values, and with `adam` also moments; sets nothing else. UserError for a file whose checksums do not agree, before anything is set, or that names the first parameter that the file or the model lacks
 /// or that has another shape, or if moments are wanted and missing. collective.
 void load_checkpoint(const comm::ProcessGrid& grid, const std::string& path, ParamSet& params, train::Adam* adam);
+/// What a model of another task can take: all but the head, and of the embedding the rows of the first `tokens` tokens. The rest keeps its values.
+/// Otherwise as load_checkpoint. collective.
+void load_trunk(const comm::ProcessGrid& grid, const std::string& path, i64 tokens, ParamSet& params);
 
 }  // namespace pleiad::io

@@ -12,8 +12,6 @@
 
 namespace pleiad::io {
 
-inline constexpr const char* k_corpus_format = "pleiad-corpus/1";
-
 enum class Split { train, validation, test };  // corpora have no test part
 const char* split_name(Split split);
 
@@ -22,8 +20,7 @@ const char* split_name(Split split);
 struct CorpusOptions {
   std::vector<std::string> files = {};  ///< text, concatenated in this order
   std::string out = {};
-  std::string tokenizer = "bytes";  ///< or sentencepiece, trained on the training part
-  SentencePieceOptions sentencepiece = {};
+  TokenizerOptions tokenizer = {};
   double validation_fraction = 0.1;  ///< of the bytes, from the end; 0 to 0.9
   bool force = false;                ///< replace an existing output
 };

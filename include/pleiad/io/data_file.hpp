@@ -1,5 +1,6 @@
 // What makers and readers of data files (corpus.hpp, examples.hpp) have in common: text files in, where the data came from, the tokenizer.
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +10,9 @@
 #include "pleiad/io/tokenizer.hpp"
 
 namespace pleiad::io {
+
+inline constexpr const char* k_corpus_format = "pleiad-corpus/1";
+inline constexpr const char* k_examples_format = "pleiad-examples/1";
 
 /// A text file that data were made from.
 struct TextSource {
@@ -20,8 +24,11 @@ struct TextSource {
 struct TokenizerOptions {
   std::string kind = "bytes";  ///< or sentencepiece
   SentencePieceOptions sentencepiece = {};
+  std::optional<Tokenizer> given = {};  ///< this one, in place of all that
   /// UserError if the kind is unknown.
   void check() const;
+  /// `training_text` is asked only for a tokenizer that must be trained.
+  Tokenizer make(const std::function<std::string()>& training_text) const;
   /// key = value lines.
   std::string words() const;
 };
@@ -48,6 +55,8 @@ std::string read_text_file(const std::string& path, const std::string& out, std:
 /// Format, tokenizer, sources, options, version and date.
 void write_making(H5File& file, const std::string& format, const Tokenizer& tokenizer, const std::vector<TextSource>& sources, const std::string& options);
 Tokenizer read_tokenizer(const H5File& file);
+/// Its format, k_corpus_format or k_examples_format; UserError for any other file.
+std::string require_data_format(const H5File& file);
 /// What the file says about its making, one line each.
 std::vector<std::string> provenance(const H5File& file);
 

@@ -7,8 +7,6 @@
 
 namespace pleiad::io {
 
-inline constexpr const char* k_examples_format = "pleiad-examples/1";
-
 // ---- making them ----
 
 /// Tab-separated lines: one column is the text, one the label.

@@ -15,7 +15,7 @@ struct RunSummary {
   std::string router;                         ///< empty: no experts
   i64 steps = 0;
   bool finished = false;
-  bool causal = true;                         ///< false: its losses are not those of a language model, or it is a classifier
+  bool looks_ahead = false;                   ///< it predicts the next token and a router sees later ones: its losses are not those of a language model
   double parameters = 0;                      ///< trainable
   std::optional<double> loss, above_floor;    ///< nats per target
   std::optional<double> accuracy;             ///< of a classifier

@@ -1,17 +1,20 @@
-// What every model is to those who train and evaluate it: a trunk with a head and a loss. Kinds: language_model.hpp (also sequence to
-// sequence, by a prefix that is seen both ways), classifier.hpp.
+// What every model is to those who train and evaluate it: a trunk with a head and a loss. Kinds: language_model.hpp (also of masked tokens, and
+// sequence to sequence by a prefix that is seen both ways), classifier.hpp.
 // Letters: S sequences of this rank, L length, T = S L tokens, D width, V vocabulary or classes.
 #pragma once
 #include "pleiad/model/trunk.hpp"
 
 namespace pleiad::model {
 
+/// Name of what stands above the trunk among the parameters; a tied head has none.
+inline constexpr const char* k_head = "head";
+
 /// This rank's share of a global batch (its sequences, in global order), right-padded to L.
 struct Batch {
   std::vector<std::int32_t> input;   ///< [T]
-  std::vector<std::int32_t> target;  ///< [T] next tokens, or [S] labels of a classifier; -1: not counted
+  std::vector<std::int32_t> target;  ///< [T] tokens, next or masked ones, or [S] labels of a classifier; -1: not counted
   std::vector<i64> length;           ///< [S] real tokens, 1 to L; empty: no padding
-  std::vector<i64> prefix;           ///< [S] tokens at the start that see each other; empty: none. Not for classifiers
+  std::vector<i64> prefix;           ///< [S] tokens at the start that see each other; empty: none. Of a causal model
 
   /// Real tokens of this rank's sequence `s` of L = seq_len.
   i64 length_of(i64 s, i64 seq_len) const { return length.empty() ? seq_len : length[s]; }
@@ -26,9 +29,12 @@ struct ModelTrace : TrunkTrace {
   LossReport report;
 };
 
-/// What a model is trained for: the next token; the target that follows a source (a language model with prefixes); a label.
-enum class Task { lm, seq2seq, classifier };
+/// What a model is trained for: the next token; tokens that are masked, from both sides; the target that follows a source (a language model with
+/// prefixes); a label.
+enum class Task { lm, masked_lm, seq2seq, classifier };
 const char* task_name(Task task);
+/// Whether the model predicts what comes next, so that nothing may look ahead.
+inline bool predicts_next(Task task) { return task == Task::lm || task == Task::seq2seq; }
 /// UserError naming `where` if there is no task of that name.
 Task task_from(const std::string& name, const std::string& where);
 
@@ -52,6 +58,7 @@ class Model {
     trunk_.update_buffers(params, with_padding(context, trace), trace);
   }
 
+  Task task() const { return task_; }
   const Trunk& trunk() const { return trunk_; }
   const ModelConfig& config() const { return trunk_.config(); }
   const MoeConfig& moe_config() const { return trunk_.moe_config(); }
@@ -64,7 +71,7 @@ class Model {
   bool causal() const { return trunk_.causal(); }
 
  protected:
-  explicit Model(Trunk trunk) : trunk_(std::move(trunk)) {}
+  Model(Task task, Trunk trunk) : task_(task), trunk_(std::move(trunk)) {}
 
   /// Notes which tokens are padding. collective over the world.
   static void mark_padding(const Batch& batch, const StepContext& context, ModelTrace& trace);
@@ -72,6 +79,7 @@ class Model {
   /// Mean of trace.loss over the counted targets of the global batch, and the auxiliary losses. collective over the world.
   LossReport report(const ModelTrace& trace, const Batch& batch, const StepContext& context) const;
 
+  Task task_;
   Trunk trunk_;
 };
 

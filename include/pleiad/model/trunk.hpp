@@ -5,6 +5,9 @@
 
 namespace pleiad::model {
 
+/// Name of the embedding among the parameters.
+inline constexpr const char* k_embedding = "embed";
+
 /// What a batch gives, the same on every rank.
 struct LossReport {
   double task = 0;                          ///< mean cross-entropy over all counted targets of the global batch, nats

@@ -7,6 +7,7 @@
 namespace pleiad::train {
 
 struct EvalReport {
+  model::Task task = model::Task::lm;    ///< of the model
   i64 windows = 0, targets = 0;
   double loss = 0;                       ///< nats per target
   double accuracy = 0;                   ///< share of targets that were the most probable

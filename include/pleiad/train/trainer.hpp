@@ -15,6 +15,7 @@ namespace pleiad::train {
 struct TrainConfig {
   i64 steps = 0, batch = 0, lanes = 0;
   std::uint64_t seed = 0;
+  std::optional<double> mask_share;  ///< of a corpus: share of the tokens to be guessed; none: the next token is
   double grad_clip = 0;
   i64 eval_every = 0, eval_windows = 0, sample_every = 0, sample_tokens = 0;
   i64 checkpoint_every = 0;
