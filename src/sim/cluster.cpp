@@ -54,6 +54,7 @@ Compute read_compute(Spec& s) {
   if (c.gemm.empty()) user_error("compute.gemm_gflops = {}: must be {} rates", s.given().at("gemm_gflops"), rows.size() * widths.size());
   if (c.gradient.empty()) c.gradient = c.gemm;
   c.elements = k_giga * s.number("element_rate", 0.5, 1e-6, k_most, "10^9 numbers per second through softmax, activation or the selection of experts");
+  c.route_seconds = k_nano * s.number("route_ns", 300, 0, k_most, "nanoseconds of a token in a router, for each of its heads, beside its products and elements");
   c.plan_seconds = k_nano * s.number("plan_ns", 50, 0, k_most, "nanoseconds to plan and count one assignment of a token to an expert");
   c.call_seconds = k_micro * s.number("expert_us", 0.5, 0, k_most, "microseconds that an expert with rows takes in each pass beside its products");
   return c;
@@ -222,6 +223,7 @@ std::string in_ini_form(const Cluster& c) {
   set_list(specs.compute, "gradient_gflops", c.compute.gradient.rates(), k_giga);
   set_list(specs.compute, "bf16_gflops", c.compute.bf16.rates(), k_giga);
   set_number(specs.compute, "element_rate", c.compute.elements, k_giga);
+  set_number(specs.compute, "route_ns", c.compute.route_seconds, k_nano);
   set_number(specs.compute, "plan_ns", c.compute.plan_seconds, k_nano);
   set_number(specs.compute, "expert_us", c.compute.call_seconds, k_micro);
   set_number(specs.memory, "stream_gbs", c.memory.stream, k_giga);

@@ -79,6 +79,7 @@ Work& Work::operator+=(const Work& more) {
   random += more.random;
   random_row = std::max(random_row, more.random_row);
   calls += more.calls;
+  routed += more.routed;
   return *this;
 }
 
@@ -101,7 +102,7 @@ void Coverage::add(const Coverage& more, double times) {
 
 double seconds_of(const Work& work, const Cluster& cluster, Coverage& coverage) {
   const Compute& c = cluster.compute;
-  double seconds = work.elements / c.elements + work.calls * c.call_seconds + work.streamed / cluster.memory.stream + work.copied / cluster.memory.copy;
+  double seconds = work.elements / c.elements + work.calls * c.call_seconds + work.routed * c.route_seconds + work.streamed / cluster.memory.stream + work.copied / cluster.memory.copy;
   for (const Work::Products& p : work.products) {
     const bool bf16 = p.kind == Work::Kind::bf16 && !c.bf16.empty();
     const RateTable::Answer a = (bf16 ? c.bf16 : p.kind == Work::Kind::weights ? c.gradient : c.gemm).at(p.rows, p.width);
@@ -147,6 +148,7 @@ Work router_work(const StepModel& m, const Share& s, Pass pass) {
   Work w;
   if (m.router_flops > 0 && n.tokens > 0) w.products.push_back({n.lane_rows, std::min(n.width, logits), n.tokens * (forward ? m.router_flops : 4 * m.choices * n.width), Work::Kind::tokens});
   w.elements = n.tokens * (forward && m.router_flops > 0 ? logits : m.choices);
+  w.routed = forward ? n.tokens * as_double(m.heads) : 0;
   return w;
 }
 

@@ -39,6 +39,24 @@ TEST(Workload, OfAttention) {
   EXPECT_EQ(seen.outside, 0);
 }
 
+TEST(Workload, OfARouter) {
+  StepModel m = tiny();
+  m.moe.layers = {0};
+  m.moe.expert_widths.assign(10, 2);
+  m.choices = 2;
+  m.router_flops = 2 * 4 * 10;
+  const Work forward = router_work(m, k_all, Pass::forward), backward = router_work(m, k_all, Pass::backward);
+  EXPECT_DOUBLE_EQ(flops(forward, Work::Kind::tokens), 6 * 80);
+  EXPECT_DOUBLE_EQ(forward.elements, 60);
+  EXPECT_DOUBLE_EQ(forward.routed, 6);
+  EXPECT_DOUBLE_EQ(flops(backward, Work::Kind::tokens), 4 * 6 * 2 * 4);
+  EXPECT_DOUBLE_EQ(backward.routed, 0);
+  Cluster c = unit_cluster(1, 1);
+  c.compute.route_seconds = 1e-8;
+  Coverage seen;
+  EXPECT_NEAR(seconds_of(forward, c, seen), 1e-9 * (480 + 60 + 6 * 10), 1e-15);
+}
+
 TEST(Workload, OfTheOtherDenseParts) {
   const StepModel m = tiny();
   EXPECT_DOUBLE_EQ(embed_work(m, k_all, Pass::forward).streamed, 2 * 6 * 16);

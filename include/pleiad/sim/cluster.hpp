@@ -17,6 +17,7 @@ struct Compute {
   RateTable gradient;  ///< the same where tokens are summed over (gradient of weights)
   RateTable bf16;      ///< `gemm` with factors in bf16; empty: not known
   double elements = 0;        ///< numbers per second through softmax, activation or selection
+  double route_seconds = 0;   ///< of a token in a router (in each of its heads) beside products and elements, forward
   double plan_seconds = 0;    ///< to plan and count one assignment of a token to an expert
   double call_seconds = 0;    ///< what each expert with rows costs beside its products, in each pass
   bool operator==(const Compute&) const = default;

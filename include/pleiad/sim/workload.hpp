@@ -55,6 +55,7 @@ struct Work {
   double streamed = 0, copied = 0;    ///< bytes
   double random = 0, random_row = 0;  ///< bytes of rows at random places, and those of one row
   double calls = 0;                   ///< experts with rows
+  double routed = 0;                  ///< tokens through a router, once for each of its heads
   Work& operator+=(const Work& more);
 };
 
