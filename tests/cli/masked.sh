@@ -34,12 +34,12 @@ experts = 3
 expert_width = 48
 [train]
 objective = masked
-steps = 240
+steps = 480
 batch_sequences = 24
 lanes = 4
 warmup_steps = 5
 learning_rate = 0.005
-eval_every = 120
+eval_every = 240
 eval_windows = 200
 [data]
 corpus = corpus.h5
@@ -59,13 +59,13 @@ done
 check "stopped at step 130 on 3 ranks" pleiad_on 3 train --config masked.ini --out stopped --stop-at 130
 check "... and continued on 2" pleiad_on 2 train --resume stopped
 check "... ends in the same bits" runs continued masked-1 stopped
-check "--resume with another share of masked tokens" exits 2 pleiad_on 1 train --resume masked-1 --set train.steps=300 --set train.mask_share=0.2
+check "--resume with another share of masked tokens" exits 2 pleiad_on 1 train --resume masked-1 --set train.steps=600 --set train.mask_share=0.2
 cp last_check.log refused.txt
 check "... is refused" says refused.txt 'train.mask_share = 0.2 differs'
 
 check_record() { "$PYTHON" - <<'EOP'
 import h5py
-with h5py.File("masked-1/run.h5") as f, h5py.File("masked-1/checkpoints/step-0000000240.h5") as c:
+with h5py.File("masked-1/run.h5") as f, h5py.File("masked-1/checkpoints/step-0000000480.h5") as c:
     assert f.attrs["causal"] == 0 and f.attrs["task"] in ("masked_lm", b"masked_lm") and "note" not in f.attrs
     assert c.attrs["task"] in ("masked_lm", b"masked_lm") and c.attrs["vocab"] == 257
     targets, accuracy, loss = (f[f"evaluation/{n}"][()] for n in ("targets", "accuracy", "loss"))
@@ -97,7 +97,7 @@ done
 tune=(--set data.corpus=labelled.h5 --set train.steps=60 --set train.learning_rate=0.003)
 check "a classifier from the encoder, on 1 rank" pleiad_on 1 train --init masked-1 "${tune[@]}" --out tuned-1
 cp last_check.log tuned.txt
-check "... says what it took and what begins anew" says tuned.txt 'trunk of masked-1/checkpoints/step-0000000240.h5 \(masked_lm, step 240\): its embedding of 256 tokens, all blocks and the last norm; the head begins anew'
+check "... says what it took and what begins anew" says tuned.txt 'trunk of masked-1/checkpoints/step-0000000480.h5 \(masked_lm, step 240\): its embedding of 256 tokens, all blocks and the last norm; the head begins anew'
 check "... on 3 ranks" pleiad_on 3 train --init masked-2 --config masked.ini "${tune[@]}" --out tuned-3
 check "... the same bits" runs same tuned-1 tuned-3
 check "... stopped and continued on 2" pleiad_on 2 train --init masked-1 "${tune[@]}" --out tuned-stopped --stop-at 20
@@ -110,7 +110,7 @@ check_start() { "$PYTHON" - <<'EOP'
 import h5py
 import numpy as np
 taken = []
-with h5py.File("masked-1/checkpoints/step-0000000240.h5") as old, h5py.File("tuned-3/checkpoints/step-0000000000.h5") as new:
+with h5py.File("masked-1/checkpoints/step-0000000480.h5") as old, h5py.File("tuned-3/checkpoints/step-0000000000.h5") as new:
     def look(name, item):
         if isinstance(item, h5py.Dataset) and name not in ("embed", "head"):
             assert item[()].tobytes() == old["params"][name][()].tobytes(), name
