@@ -97,7 +97,7 @@ done
 tune=(--set data.corpus=labelled.h5 --set train.steps=60 --set train.learning_rate=0.003)
 check "a classifier from the encoder, on 1 rank" pleiad_on 1 train --init masked-1 "${tune[@]}" --out tuned-1
 cp last_check.log tuned.txt
-check "... says what it took and what begins anew" says tuned.txt 'trunk of masked-1/checkpoints/step-0000000480.h5 \(masked_lm, step 240\): its embedding of 256 tokens, all blocks and the last norm; the head begins anew'
+check "... says what it took and what begins anew" says tuned.txt 'trunk of masked-1/checkpoints/step-0000000480.h5 \(masked_lm, step 480\): its embedding of 256 tokens, all blocks and the last norm; the head begins anew'
 check "... on 3 ranks" pleiad_on 3 train --init masked-2 --config masked.ini "${tune[@]}" --out tuned-3
 check "... the same bits" runs same tuned-1 tuned-3
 check "... stopped and continued on 2" pleiad_on 2 train --init masked-1 "${tune[@]}" --out tuned-stopped --stop-at 20
@@ -119,7 +119,7 @@ with h5py.File("masked-1/checkpoints/step-0000000480.h5") as old, h5py.File("tun
     assert len(taken) > 15, taken
     assert np.array_equal(new["params/embed"][()], old["params/embed"][:256]) and new["params/embed"].shape == (256, 32)
     assert new["params/head"].shape == (2, 32) and np.abs(new["params/head"][()]).max() > 0
-    assert new.attrs["init_step"] == 240 and new.attrs["task"] in ("classifier", b"classifier")
+    assert new.attrs["init_step"] == 480 and new.attrs["task"] in ("classifier", b"classifier")
 EOP
 }
 check "the weights it starts with" check_start
