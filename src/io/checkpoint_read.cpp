@@ -31,15 +31,15 @@ void read_dense(const H5File& file, const Section& section, const ParamSet& para
 
 /// From the file itself, then collective, or from its parts, then local.
 void read_experts(const comm::Communicator& comm, const H5File& file, Parts& parts, const Section& section, const ParamSet& params, const std::map<std::string, Family>& families) {
-  const auto read = [&](const std::string& family, const std::vector<Range>& ranges, std::span<real> values) {
-    if (parts.none()) file.read_rows<real>(section.group + family, ranges, values);
-    else parts.read(section.group + family, family, ranges, values);
-  };
   for (const auto& [name, family] : families) {
     if (family.row_block() && !section.row_blocks) continue;
     PackedPieces pieces(params, section, family);
+    const std::string &of = name, dataset = section.group + name;  // clang 14 cannot capture `name`
     in_rounds(parts.none() ? &comm : nullptr, family.ranges(), k_packed_at_once, [&](const std::vector<Range>& piece) {
-      pieces.fill_next(rows_in(piece), [&](std::span<real> values) { read(name, piece, values); });
+      pieces.fill_next(rows_in(piece), [&](std::span<real> values) {
+        if (parts.none()) file.read_rows<real>(dataset, piece, values);
+        else parts.read(dataset, of, piece, values);
+      });
     });
   }
 }
