@@ -54,12 +54,16 @@ RunSummary read_run_summary(const H5File& file, const std::string& in) {
   if (file.exists("/layers/block") && file.has_attribute("/", "router")) s.router = file.text("/", "router");
   s.steps = file.extent("/steps/step", 0);
   s.finished = file.integer("/", "finished_step") >= 0;
-  const bool predicts = file.has_attribute("/", "task") ? model::predicts_next(model::task_from(file.text("/", "task"), "task")) : !file.exists("/labels");
-  s.looks_ahead = predicts && file.has_attribute("/", "causal") && file.integer("/", "causal") == 0;
+  if (file.has_attribute("/", "task")) s.task = model::task_from(file.text("/", "task"), file.path() + ": task");
+  else if (file.exists("/labels")) s.task = model::Task::classifier;  // of an older version
+  s.looks_ahead = model::predicts_next(s.task) && file.has_attribute("/", "causal") && file.integer("/", "causal") == 0;
   if (file.has_attribute("/", "parameters_total")) s.parameters = file.number("/", "parameters_total");
   s.loss = last(file, "/evaluation/loss");
   s.above_floor = last(file, "/evaluation/above_floor");
-  if (file.exists("/labels")) s.accuracy = last(file, "/evaluation/accuracy");
+  if (s.task == model::Task::classifier) {
+    s.accuracy = last(file, "/evaluation/accuracy");
+    s.matthews = last(file, "/evaluation/matthews");
+  }
   s.active_parameters = last(file, "/evaluation/active_parameters");
   s.flops_per_token = last(file, "/evaluation/model_flops_per_token");
   s.mean_k = last(file, "/evaluation/mean_k");
@@ -80,6 +84,7 @@ const std::vector<SummaryFigure>& summary_figures() {
       {"loss_nats", "nat", "held-out loss per target, last evaluation", [](const S& s) { return s.loss; }},
       {"above_floor_nats", "nat", "held-out loss above the true entropy of the corpus", [](const S& s) { return s.above_floor; }},
       {"accuracy", "1", "share of labels that were the most probable, of a classifier", [](const S& s) { return s.accuracy; }},
+      {"matthews", "1", "correlation of true and most probable labels, of a classifier", [](const S& s) { return s.matthews; }},
       {"parameters", "1", "trainable parameters, each expert once", [](const S& s) { return std::optional(s.parameters); }},
       {"active_parameters", "1", "trainable parameters a token meets, mean", [](const S& s) { return s.active_parameters; }},
       {"flops_per_token", "flop/token", "forward, the whole model, kept assignments, last evaluation", [](const S& s) { return s.flops_per_token; }},

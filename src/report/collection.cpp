@@ -25,11 +25,12 @@ std::string count_of(const std::vector<std::string>& names, const std::string& w
 
 std::string cut(const std::string& text, std::size_t length) { return text.size() <= length ? text : text.substr(0, length - 3) + "..."; }
 
-/// What runs of one configuration have in common, as one text.
+/// What runs of one configuration have in common, as one text. What a control was given by the run it is matched to is that run's, seed by seed.
 std::string identity(const Run& run) {
   std::string text = fmt::format("{}|{}|", run.sweep, run.ranks);
   for (const auto& [key, value] : run.sweep >= 0 ? run.settings : run.config) {
-    if (key != k_seed) text += key + "=" + value + "\n";
+    const bool given = !run.matched_to.empty() && (key == "moe.mean_k" || key == "moe.k_histogram");
+    if (key != k_seed && !given) text += key + "=" + value + "\n";
   }
   return text;
 }

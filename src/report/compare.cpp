@@ -56,9 +56,10 @@ std::string fingerprint(const Run& run) {
 /// UserError if the data differ; a warning if that cannot be known, or evaluations differ in length.
 std::string check_data(const Run& a, const Run& b) {
   const std::string x = fingerprint(a), y = fingerprint(b), name_a = a.value("data.corpus"), name_b = b.value("data.corpus");
-  const bool classified = a.summary.accuracy.has_value();
-  if (classified != b.summary.accuracy.has_value())
-    user_error("report --compare: {} and {} have different tasks, a classifier's loss is no language model's", a.name(), b.name());
+  if (a.summary.task != b.summary.task) {
+    user_error("report --compare: {} and {} have different tasks, {} and {}: their losses cannot be compared", a.name(), b.name(),
+               model::task_name(a.summary.task), model::task_name(b.summary.task));
+  }
   if (!x.empty() && !y.empty() && x != y) {
     user_error("report --compare: {} was trained on {} (fingerprint {}) and {} on {} ({}): losses on different data cannot be compared", a.name(),
                name_a, x, b.name(), name_b, y);

@@ -28,11 +28,18 @@ Metric spread(Metric metric) {
 Metric loss() { return spread(figure("loss", "loss_nats", "nat", 1, 4, Better::lower)); }
 Metric above_floor() { return spread(figure("above floor", "above_floor_nats", "nat", 1, 4, Better::lower)); }
 Metric accuracy() { return spread(figure("accuracy %", "accuracy", "%", 0.01, 2, Better::higher)); }
+Metric matthews() { return spread(figure("Matthews", "matthews", "1", 1, 4, Better::higher)); }
+Metric perplexity() {
+  return {"perplexity", "perplexity", "1", 1, 3, Better::lower, false, [](const Run& run) {
+            const auto& s = run.summary;
+            return s.loss && model::predicts_next(s.task) ? Value(std::exp(*s.loss)) : Value();
+          }};
+}
 
 /// Held-out loss, and what else says how good a run is.
 std::vector<Metric> qualities(const std::vector<const Run*>& runs) {
   std::vector<Metric> m = {loss()};
-  for (const Metric& more : {above_floor(), accuracy()}) {
+  for (const Metric& more : {above_floor(), accuracy(), matthews()}) {
     if (any_has(runs, more)) m.push_back(more);
   }
   return m;
@@ -64,8 +71,7 @@ Metric training_flops_metric() { return figure("train Tflop", "training_flops", 
 
 std::vector<Metric> comparison_metrics(const std::vector<const Run*>& runs) {
   std::vector<Metric> m = qualities(runs);
-  m.push_back({"perplexity", "perplexity", "1", 1, 3, Better::lower, false,
-               [](const Run& run) { return run.summary.loss ? Value(std::exp(*run.summary.loss)) : Value(); }});
+  if (any_has(runs, perplexity())) m.push_back(perplexity());
   m.push_back(figure("expert Mflop/token", "expert_flops_per_token", "Mflop/token", 1e6, 3, Better::neither));
   m.push_back(active());
   m.push_back(mean_k());

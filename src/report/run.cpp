@@ -89,6 +89,7 @@ Run read_run(const std::string& path) {
   run.version = text_or_empty(file, "pleiad_version");
   run.commit = text_or_empty(file, "git_commit");
   run.started = text_or_empty(file, "started");
+  run.matched_to = text_or_empty(file, "matched_to");
   read_experts(file, run);
   return run;
 }

@@ -146,4 +146,7 @@ if "$PLEIAD" --version | grep -q 'SentencePiece yes'; then
     cp last_check.log refused.txt
     check "... which the message says" says refused.txt 'labelled.h5: has another tokenizer \(bytes, vocabulary 256\) than --init words \(sentencepiece, vocabulary 301\); .*--tokenizer-of'
 fi
+check "the study of DA-MoE is skipped without its data" "$PLEIAD_SOURCE/experiments/studies/damoe/run" --data nowhere
+cp last_check.log skipped.txt
+check "... with a message" says skipped.txt '^skipped: nowhere/books/.* is not there$'
 finish

@@ -72,6 +72,15 @@ TEST(Config, IsRead) {
   EXPECT_EQ(config.at("data.prompt"), "");
 }
 
+TEST(Collection, ControlsMatchedToRunsOfOneConfigurationAreOne) {
+  std::vector<report::Run> runs = {sample_run("control-1", 1, 2.0, {{"moe.mean_k", "2.1"}}), sample_run("control-2", 2, 2.1, {{"moe.mean_k", "2.3"}})};
+  EXPECT_EQ(grouped(runs, {}, {}).configurations.size(), 2u);
+  for (report::Run& run : runs) run.matched_to = "other-" + fmt::format("{}", run.seed);
+  const Collection c = grouped(runs, {}, {});
+  ASSERT_EQ(c.configurations.size(), 1u);
+  EXPECT_EQ(c.configurations[0].label, "control");
+}
+
 Collection two_by_two(double second) {
   return grouped({sample_point("a1", 1, 2.00, {{"moe.k", "1"}}), sample_point("a2", 2, 2.02, {{"moe.k", "1"}}),
                   sample_point("b1", 1, 2.00 + second, {{"moe.k", "2"}}), sample_point("b2", 2, 2.021 + second, {{"moe.k", "2"}})},

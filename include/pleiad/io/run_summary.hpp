@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "pleiad/io/h5.hpp"
+#include "pleiad/model/model.hpp"
 
 namespace pleiad::io {
 
@@ -15,10 +16,11 @@ struct RunSummary {
   std::string router;                         ///< empty: no experts
   i64 steps = 0;
   bool finished = false;
+  model::Task task = model::Task::lm;
   bool looks_ahead = false;                   ///< it predicts the next token and a router sees later ones: its losses are not those of a language model
   double parameters = 0;                      ///< trainable
   std::optional<double> loss, above_floor;    ///< nats per target
-  std::optional<double> accuracy;             ///< of a classifier
+  std::optional<double> accuracy, matthews;   ///< of a classifier
   std::optional<double> active_parameters, flops_per_token;  ///< a token's, forward, kept assignments
   std::optional<double> mean_k, flops_imbalance;             ///< means over the MoE layers; the imbalance is largest over mean of flops per expert
   std::optional<double> bytes_per_token;      ///< sent over the network by all ranks, forward and backward, mean over the run

@@ -14,6 +14,7 @@ struct Run {
   std::map<std::string, std::string> config;  ///< section.key -> value in force
   i64 seed = 0, ranks = 1;
   std::string version, commit, started;
+  std::string matched_to;   ///< the run whose figures it was given (train --match); empty: none
   std::string fingerprint;  ///< of the data; empty in older records
   i64 sweep = -1;                               ///< place among the sweeps of a collection; -1: given by itself
   std::map<std::string, std::string> settings;  ///< of its point in the sweep
