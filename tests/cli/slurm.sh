@@ -194,7 +194,7 @@ check "meanwhile a run with a time budget of its own" sbatch --job-name=budget -
 timeout_job=$(sed -n 's/.*"job": "\([0-9]*\)".*/\1/p' hard/slurm/1/jobs.json)
 check "without a signal the limit ends the job" wait_until 120 "TIMEOUT of job $timeout_job" is_state "${timeout_job}_0" TIMEOUT
 budget_done() { [[ -z $(squeue --noheader --name=budget) ]] && finished "$budget"; }
-check "the other went back to the queue when its budget was spent, and is finished" wait_until 60 "the end of $budget" budget_done
+check "the other went back to the queue when its budget was spent, and is finished" wait_until 180 "the end of $budget" budget_done
 check "... in two lives at least" bash -c "[[ '$(codes "$budget")' =~ ^75\ .*0$ ]]"
 check "... with the same bits" runs continued long "$budget"
 hard_left() { pleiad sweep status hard | grep -E '1 point: 1 (stopped|failed)'; }
