@@ -105,7 +105,9 @@ i64 CheckpointFolder::save(const train::TrainState& state) {
   comm::agree_on_root(world, [&] {
     size = static_cast<i64>(fs::file_size(path));
     for (const std::string& part : parts_of(path)) size += static_cast<i64>(fs::file_size(part));
-    remove_old(checkpoints_in(folder_), keep_);  // only once the new one is safe
+    std::vector<fs::path> all = checkpoints_in(folder_);  // only once the new one is safe
+    std::erase_if(all, [&](const fs::path& file) { return file.filename() > name_of_step(state.step); });  // passed over, and nothing that others must make room for
+    remove_old(all, keep_);
     remove_left_over(folder_);
   });
   return comm::max_over<i64>(world, size);

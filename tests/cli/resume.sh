@@ -89,6 +89,11 @@ mv mixed/checkpoints/step-0000000020.h5 mixed/checkpoints/step-0000000040.h5
 named_wrongly() { pleiad_on 2 train --resume mixed >last.txt && says last.txt "passed over.*step-0000000040.h5' holds step 20"; }
 check "a checkpoint under another name is passed over" named_wrongly
 check "... and the run ends in the same bits" runs continued whole mixed
+check "a run that is stopped" pleiad_on 1 train --config tiny.ini --out crowded --stop-at 25
+check "another that has learnt more" pleiad_on 1 train --config tiny.ini --out older --set train.steps=300 --set checkpoint.every=300
+for step in 301 400 500; do cp older/checkpoints/step-0000000300.h5 "crowded/checkpoints/step-0000000$step.h5"; done
+check "three files that are not what their names say" pleiad_on 1 train --resume crowded --set checkpoint.keep=1
+check "... take no checkpoint's place" test -e crowded/checkpoints/step-0000000050.h5
 # ---- what somebody took away ----
 check "a run that is stopped" pleiad_on 2 train --config tiny.ini --out robbed --stop-at 25
 rm robbed/checkpoints/step-0000000025.h5
