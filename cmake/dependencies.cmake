@@ -138,6 +138,17 @@ elseif(PLEIAD_ONEDNN)
   message(STATUS "oneDNN not found: products by OpenBLAS only, and none in bf16 (Debian package libdnnl-dev)")
 endif()
 
+# SimGrid: for a program of its own, since its library has functions named as those of MPI.
+if(PkgConfig_FOUND)
+  pkg_check_modules(SIMGRID QUIET IMPORTED_TARGET simgrid>=3.32)
+endif()
+if(TARGET PkgConfig::SIMGRID)
+  pleiad_dependency(simgrid PkgConfig::SIMGRID)
+  string(APPEND pleiad_optional " simgrid")
+else()
+  message(STATUS "SimGrid not found: simulate has the engine analytic only (Debian package libsimgrid-dev)")
+endif()
+
 if(PLEIAD_TESTS)
   find_package(GTest QUIET)
   if(PLEIAD_TESTS STREQUAL "AUTO" AND NOT GTest_FOUND)

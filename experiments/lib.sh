@@ -72,7 +72,7 @@ configure() {
 # How many compilers at once: one per core, and about a gigabyte of memory for each. PLEIAD_JOBS decides otherwise.
 build_jobs() {
     local cores memory
-    cores=$(nproc 2>/dev/null || echo 2)
+    cores=$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2)
     memory=$(awk '/^MemAvailable:/ { print int($2 / 1000000) }' /proc/meminfo 2>/dev/null || true)
     if [[ -n $memory ]] && ((memory < cores)); then cores=$((memory < 1 ? 1 : memory)); fi
     echo "${PLEIAD_JOBS:-$cores}"

@@ -1,9 +1,5 @@
 #include "pleiad/app/bench_model.hpp"
 
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-
 #include "pleiad/app/run_facts.hpp"
 #include "pleiad/comm/agree.hpp"
 
@@ -60,17 +56,9 @@ TemporaryRecord::TemporaryRecord(const BenchModel& model) {
   const comm::Communicator& world = model.setup.grid.world();
   const io::RunDescription run = describe_setup(model.setup, model.config, model::Task::lm);
   comm::agree_on_root(world, [&] {
-    std::string pattern = (std::filesystem::temp_directory_path() / "pleiad-bench-XXXXXX").string();
-    if (!mkdtemp(pattern.data())) user_error("{}: cannot be made ({}); TMPDIR names another place", pattern, std::strerror(errno));
-    folder_ = pattern;
-    record_.emplace(folder_ + "/run.h5", run, [](std::span<const std::int32_t>) { return std::string(); });
+    folder_.emplace();
+    record_.emplace(folder_->file("run.h5"), run, [](std::span<const std::int32_t>) { return std::string(); });
   });
-}
-
-TemporaryRecord::~TemporaryRecord() {
-  record_.reset();
-  std::error_code error;
-  if (!folder_.empty()) std::filesystem::remove_all(folder_, error);
 }
 
 std::vector<train::MetricSink*> TemporaryRecord::sinks() {

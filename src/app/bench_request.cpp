@@ -75,6 +75,9 @@ bool read_bench_request(const comm::Communicator& world, const std::string& kind
 
 std::vector<Configured> configured(const comm::Communicator& world, const BenchRequest& request, std::vector<bench::ModelCase> standard) {
   if (!request.config.empty()) return {{"config", request.config, configuration(Config::load(world, request.config), request.settings)}};
+  for (const std::string& setting : request.settings) {
+    if (setting.starts_with("moe.preset=")) user_error("--set {}: a standard case says itself what its layer is, key by key; presets are for --config F.ini", setting);
+  }
   std::vector<Configured> all;
   for (const bench::ModelCase& c : bench::chosen_cases(request.kind, std::move(standard), request.cases)) {
     const std::string changed = request.settings.empty() ? "" : fmt::format(" (changed: {})", fmt::join(request.settings, ", "));
@@ -88,6 +91,7 @@ Record record_of(const Configured& c, const BenchModel& model, const std::string
   r.name = c.name;
   r.what = fmt::format("{}, {}", what, c.what);
   r.library = ops::library_name(ops::chosen_library());
+  if (is_bf16(c.config) && ops::chosen_library() != ops::Library::onednn) r.library += ", bf16 by onednn";
   if (model.setup.grid.expert_group().size() > 1) r.exchange = model.setup.exchange_choice.in_words();
   r.threads = model.threads();
   r.seed = static_cast<i64>(model.run.train.seed);
@@ -111,7 +115,12 @@ void BenchResults::say(const std::string& line) const {
 void BenchResults::add(Record record) {
   record.bench = request_.kind;
   record.ranks = world_.size();
-  if (records_.empty()) say(fmt::format("products: {}", ops::products_description()));
+  if (records_.empty()) {
+    say(fmt::format("products: {}", ops::products_description()));
+    for (const std::string& remark : {ops::openblas_remark(), ops::threads_remark()}) {
+      if (!remark.empty()) say("note: " + remark);
+    }
+  }
   say(bench::in_words(record));
   records_.push_back(std::move(record));
   comm::agree_on(world_, [&] {

@@ -177,13 +177,14 @@ int bench_step(const comm::Communicator& world, const BenchRequest& request, Ben
     LargeProduct roof(world, {}, request.roof_size);
     Record r = record_of(c, model, "training step");
     const OtherProducts others(world, request, false);
+    r.checks = {step.check()};
     r.times = step.run(results.sampling(c.name), roof.timed(), others.timed());
     r.subject = {"operations of the whole model", "FLOP/s", step.flops()};
     r.roof = roof.rate;
     others.add_figures(r);
     for (const bench::Figure& f : step.figures()) r.figures.push_back(f);
     r.shape = {{"tokens", step.tokens()}, {"width", model.setup.model_config.width}, {"blocks", model.setup.model_config.layers}, {"moe_layers", static_cast<i64>(model.setup.model->moe_layers().size())}};
-    r.checks = {step.check(), roof.products.check()};
+    r.checks.push_back(roof.products.check());
     results.add(std::move(r));
   }
   return results.exit_code();

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <iostream>
 #include <numbers>
+#include <optional>
 
 #include "pleiad/app/arguments.hpp"
 #include "pleiad/app/data_setup.hpp"
@@ -10,6 +11,7 @@
 #include "pleiad/app/sweep.hpp"
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/watchdog.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/small_file.hpp"
 
@@ -101,6 +103,7 @@ std::vector<std::string> joined(std::vector<std::string> settings, const std::ve
 
 void evaluate_once(const comm::Communicator& world, const EvalRequest& r, const std::string& checkpoint) {
   const EvalPoint point(world, r, checkpoint, r.settings);
+  const comm::Watchdog watchdog(world, point.loaded.setup.parallel.stall_seconds, k_exit_stalled, "");
   const Data data = Data::open(world, point.run.corpus, point.run.train.mask_share);
   const auto source = point.source(r, data);
   const train::EvalReport report = point.evaluate(r, *source);
@@ -118,7 +121,11 @@ void evaluate_once(const comm::Communicator& world, const EvalRequest& r, const 
 void evaluate_sweep(const comm::Communicator& world, const EvalRequest& r, const std::string& checkpoint) {
   const std::vector<std::vector<std::string>> points = grid_of(r.sweeps);
   // A mistake in the last point must not show up after the work of all others.
-  for (const auto& p : points) EvalPoint(world, r, checkpoint, joined(r.settings, p));
+  std::optional<comm::Watchdog> watchdog;
+  for (const auto& p : points) {
+    const EvalPoint point(world, r, checkpoint, joined(r.settings, p));
+    if (!watchdog) watchdog.emplace(world, point.loaded.setup.parallel.stall_seconds, k_exit_stalled, "");
+  }
   std::vector<SweepRow> rows;
   const Stopwatch watch;
   Stopwatch since_line;

@@ -142,6 +142,10 @@ int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
     if (format == io::k_examples_format) {
       for (const std::string& line : io::Examples::load(path).describe()) std::cout << "  " << line << "\n";
     }
+    if (format == io::k_checkpoint_format) {
+      io::verify_checkpoint(comm::Communicator::alone(), path);
+      std::cout << fmt::format("  step {}; whole: every checksum agrees, parts included\n", file.integer("/", "step"));
+    }
     if (format == io::k_run_format) print_run(file);
     if (format == io::k_routing_format) print_routing(file);
     if (format == bench::k_bench_format) print_bench(file);

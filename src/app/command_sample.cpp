@@ -8,8 +8,10 @@
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/comm/watchdog.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/small_file.hpp"
+#include "pleiad/report/table.hpp"
 #include "pleiad/train/decode.hpp"
 #include "pleiad/train/generate.hpp"
 
@@ -89,7 +91,10 @@ std::vector<std::string> translate(const LoadedModel& loaded, const std::vector<
   }
   o.end = io::end_token(tokenizer);
   std::vector<std::string> results;
-  for (const auto& target : train::decode(*loaded.setup.model, loaded.setup.params, sources, o, loaded.setup.grid, lanes)) results.push_back(tokenizer.decode(target));
+  for (const auto& target : train::decode(*loaded.setup.model, loaded.setup.params, sources, o, loaded.setup.grid, lanes)) {
+    results.push_back(tokenizer.decode(target));
+    for (const char end : {'\n', '\r'}) std::ranges::replace(results.back(), end, ' ');  // a translation is a line
+  }
   return results;
 }
 
@@ -141,6 +146,7 @@ int run_sample(const comm::Communicator& world, const Arguments& arguments) {
   if (!read_request(world, arguments, request)) return k_exit_ok;
   LoadedModel loaded(world, find_checkpoint(world, request.checkpoint), {});
   if (loaded.info.task == model::Task::masked_lm) user_error("{}: is a model of masked tokens, which writes no text; 'pleiad eval' says how well it guesses", request.checkpoint);
+  const comm::Watchdog watchdog(world, loaded.setup.parallel.stall_seconds, k_exit_stalled, "");
   const std::vector<std::string> prompts = read_prompts(world, request);
   const i64 lanes = train::TrainConfig::read(loaded.config.section("train"), loaded.config.section("checkpoint")).lanes;
   if (loaded.info.task == model::Task::lm) {
@@ -148,7 +154,7 @@ int run_sample(const comm::Communicator& world, const Arguments& arguments) {
     const std::vector<std::int32_t> prompt = loaded.info.tokenizer.encode(request.prompt);
     if (prompt.empty()) user_error("--prompt: must not be empty");
     const std::vector<std::int32_t> text = train::generate(*loaded.setup.model, loaded.setup.params, prompt, request.sample, loaded.setup.grid);
-    print_results(world, "", {loaded.info.tokenizer.decode(text)});
+    print_results(world, "", {report::clean_text(loaded.info.tokenizer.decode(text))});
     return k_exit_ok;
   }
   const bool pairs = loaded.info.task == model::Task::seq2seq;

@@ -34,7 +34,7 @@ void print_sizes(const ModelSetup& setup, const train::TrainConfig& config) {
   if (!world.root()) return;
   const double mega = 1e6;
   const i64 lanes = (config.lanes + world.size() - 1) / world.size();
-  const model::MoeLayer* moe = setup.model->moe_layers().empty() ? nullptr : setup.model->blocks()[setup.model->moe_layers().front()].moe();
+  const model::MoeLayer* moe = setup.model->first_moe();
   std::cout << fmt::format("parameters: {:.3f} M in all, {:.3f} M replicated; fullest rank {:.3f} M\n", static_cast<double>(n.total) / mega,
                            static_cast<double>(n.dense) / mega, static_cast<double>(n.per_rank_largest) / mega);
   std::cout << fmt::format("memory per rank for weights, moments and gradients: {}\n",

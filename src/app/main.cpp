@@ -6,14 +6,17 @@
 #include <csignal>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <thread>
 
 #include "pleiad/app/commands.hpp"
+#include "pleiad/app/stop_signal.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/comm/error.hpp"
 #include "pleiad/core/clock.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/core/host.hpp"
+#include "pleiad/core/memory.hpp"
 #include "pleiad/io/h5.hpp"
 #include "pleiad/ops/gemm.hpp"
 
@@ -98,6 +101,13 @@ int run(const comm::Communicator& world, const comm::Communicator& errors, const
   }
 }
 
+/// Libraries that get no memory any more end the process by a signal.
+void require_address_space() {
+  constexpr i64 k_least = i64{96} << 20;
+  const MemoryRoom room = process_room();
+  if (room.bytes < k_least) user_error("a process may have {} MiB of memory beyond what it has now ({}): at least {} MiB are needed for the libraries alone", room.bytes >> 20, room.limit, k_least >> 20);
+}
+
 /// What a step frees comes back in the next one and is kept. Large blocks, which the program holds on to by itself, get pages of their own:
 /// among small ones they would leave holes when they grow, and nobody could say how much memory a run will take.
 void keep_freed_memory() {
@@ -114,8 +124,11 @@ int main(int argc, char** argv) {
   keep_freed_memory();
   try {
     std::signal(SIGXFSZ, SIG_IGN);  // a file at its size limit is an error of the call that writes it, which says so
+    std::optional<app::StopSignal> signals;
+    if (argc > 1 && std::string_view(argv[1]) == "train") signals.emplace();  // from the first moment: MPI may take seconds to start
     io::start_h5();
     comm::Environment environment(argc, argv);
+    require_address_space();
     const comm::Communicator world = comm::Communicator::world();
     // A communicator of their own for errors: its barrier cannot be confused with what other ranks are doing.
     const comm::Communicator errors = comm::Communicator::world();
@@ -128,7 +141,8 @@ int main(int argc, char** argv) {
       comm::abort_all(app::k_exit_internal);
     }
   } catch (const UserError& e) {
-    if (!comm::launched_as_other_rank()) std::cerr << "pleiad: " << e.what() << std::endl;
+    comm::wait_for_rank_0_to_speak();
+    std::cerr << "pleiad: " << e.what() << std::endl;
     code = app::k_exit_user;
   } catch (const std::exception& e) {
     std::cerr << "pleiad: cannot start: " << e.what() << std::endl;

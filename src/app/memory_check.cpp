@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <new>
 #include <numeric>
 
@@ -76,8 +77,9 @@ double draws(const TrainJob& job, i64 steps) {
   const train::TrainConfig& config = job.options.train;
   for (const ParamInfo& p : job.setup.params.infos()) {
     if (!p.row_block()) continue;
+    const model::MoeLayer& layer = *job.setup.model->first_moe();
     const double tokens = static_cast<double>(config.batch * job.setup.model_config.seq_len), share = static_cast<double>(p.rows) / static_cast<double>(p.shape[0]);
-    return tokens * static_cast<double>(steps) * selected_per_token(job.setup) * share;
+    return tokens * static_cast<double>(steps) * layer.most_per_token() * share;
   }
   return 0;
 }
@@ -119,6 +121,20 @@ train::TrialMemory try_batch(TrainJob& job, train::TrainState& state) {
   return all;
 }
 
+/// The rank that writes for the others of a file (Open MPI: from three ranks on) collects up to 32 MiB of what they save. collective.
+i64 saving_memory(const TrainJob& job) {
+  constexpr i64 k_collected = i64{32} << 20;
+  const comm::Communicator& world = job.setup.grid.world();
+  const comm::Communicator file = job.options.files == io::CheckpointFiles::per_node ? world.node() : world.split(0, world.rank());
+  std::map<std::string, i64> families;
+  for (const ParamInfo& p : job.setup.params.infos()) {
+    if (p.owner == Owner::expert) families[p.family.empty() ? p.name : p.family] += p.size() * static_cast<i64>(sizeof(real));
+  }
+  i64 largest = 0;
+  for (const auto& [name, bytes] : families) largest = std::max(largest, bytes);
+  return file.size() > 2 && file.rank() == 0 ? std::min(k_collected, largest * file.size()) : 0;
+}
+
 /// Predicts job.memory; what is wrong with it.
 std::string forecast(TrainJob& job, train::TrainState& state) {
   const train::TrainConfig& config = job.options.train;
@@ -137,7 +153,7 @@ std::string forecast(TrainJob& job, train::TrainState& state) {
   return_freed_memory();
   const i64 fixed = m.weights + m.gradients + m.moments;
   m.tried = true;
-  m.program = std::max<i64>(trial.before - fixed, 0) + k_first_use + (setup.grid.world().root() ? k_records : 0);
+  m.program = std::max<i64>(trial.before - fixed, 0) + k_first_use + (setup.grid.world().root() ? k_records : 0) + saving_memory(job);
   m.exchange = trial.shared;
   m.activations = std::max<i64>(trial.whole - trial.before - trial.shared, 0);
   m.moments += row_moment_memory(setup.params, draws(job, config.steps - state.step));

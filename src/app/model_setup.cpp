@@ -1,6 +1,7 @@
 #include "pleiad/app/model_setup.hpp"
 
 #include <filesystem>
+#include <iostream>
 
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/ops/gemm.hpp"
@@ -112,7 +113,7 @@ ModelSizes model_sizes(const ModelSetup& setup, double choices) {
   const ParameterCount n = count_parameters(setup);
   ModelSizes s{static_cast<double>(n.total), static_cast<double>(n.total), setup.model->fixed_flops_per_token(), 0};
   if (setup.model->moe_layers().empty()) return s;
-  const model::MoeLayer& moe = *setup.model->blocks()[setup.model->moe_layers().front()].moe();
+  const model::MoeLayer& moe = *setup.model->first_moe();
   const double layers = static_cast<double>(setup.model->moe_layers().size()), experts = static_cast<double>(moe.expert_map().experts());
   double one = 0;  // forward operations of an expert of mean width
   for (i64 e = 0; e < moe.expert_map().experts(); ++e) one += moe.flops_per_row(e) / experts;
@@ -123,16 +124,20 @@ ModelSizes model_sizes(const ModelSetup& setup, double choices) {
 }
 
 double selected_per_token(const ModelSetup& setup) {
-  if (setup.model->moe_layers().empty()) return 0;
-  return setup.model->blocks()[setup.model->moe_layers().front()].moe()->selected_per_token();
+  const model::MoeLayer* moe = setup.model->first_moe();
+  return moe ? moe->selected_per_token() : 0;
 }
 
 std::string find_checkpoint(const comm::Communicator& world, const std::string& path) {
   i64 folder = world.root() && std::filesystem::is_directory(path);
   folder = comm::max_over<i64>(world, folder);
   if (!folder) return path;
-  std::string found = io::newest_checkpoint(world, path + "/checkpoints");
-  if (found.empty()) found = io::newest_checkpoint(world, path);
+  std::vector<std::string> passed_over;
+  std::string found = io::newest_whole_checkpoint(world, path + "/checkpoints", passed_over);
+  if (found.empty()) found = io::newest_whole_checkpoint(world, path, passed_over);
+  if (world.root()) {
+    for (const std::string& problem : passed_over) std::cerr << fmt::format("pleiad: note: passed over a checkpoint: {}; {} is taken", problem, found) << std::endl;
+  }
   if (found.empty()) user_error("{}: there is no checkpoint (checkpoints/step-*.h5) in this folder", path);
   return found;
 }

@@ -36,7 +36,7 @@ std::vector<std::pair<std::string, std::string>> environment_facts(const comm::C
       {"blas", ops::products_description()}, {"hdf5", io::h5_description()},
       {"compiler", std::string(build.compiler)}, {"build_type", std::string(build.build_type)},
       {"flags", std::string(build.flags)}, {"numbers", k_real_name}};
-  for (const char* name : {"SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_NTASKS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"}) {
+  for (const char* name : {"SLURM_JOB_ID", "SLURM_JOB_NODELIST", "SLURM_NTASKS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "ONEDNN_MAX_CPU_ISA"}) {
     if (const char* value = std::getenv(name)) facts.emplace_back(name, value);
   }
   return facts;
@@ -57,7 +57,7 @@ io::RunDescription describe_setup(const ModelSetup& setup, const Config& config,
   run.numbers = {{"causal", causal}, {"allow_noncausal", setup.moe_config.allow_noncausal}, {"parameters_total", count_parameters(setup).total}};
   if (predicts_next && !causal) run.facts.emplace_back("note", fmt::format("the router {} looks at later tokens although the model predicts the next one: its losses are not those of a language model", setup.moe_config.router));
   if (run.moe_layers.empty()) return run;
-  const model::MoeLayer& moe = *setup.model->blocks()[run.moe_layers.front()].moe();
+  const model::MoeLayer& moe = *setup.model->first_moe();
   run.expert_widths = setup.moe_config.expert_widths;
   run.layer = train::layer_facts(setup.moe_config, moe);
   run.facts.emplace_back("exchange", setup.exchange_choice.in_words());

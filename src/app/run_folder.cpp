@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "pleiad/comm/agree.hpp"
-#include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/checkpoint_h5.hpp"
 #include "pleiad/io/run_marker.hpp"
@@ -17,36 +16,51 @@ namespace {
 
 constexpr double k_patience = 5;  // seconds: ranks that were told to stop outlive their launcher while they save
 
+std::string held_by_another(const std::string& run) { return run + ": another process is writing this run at this moment"; }
+
 }  // namespace
 
-void make_run_folder(const comm::Communicator& world, const std::string& out) {
-  namespace fs = std::filesystem;
-  const bool checkpoints = !io::newest_checkpoint(world, out + "/checkpoints").empty();
-  std::string problem;
-  if (world.root()) {
-    std::error_code error;
-    if (fs::exists(out + "/run.h5", error) || checkpoints) {
-      problem = fmt::format("--out {}: already holds a run; choose another folder, or continue it with --resume", out);
-    } else {
-      fs::create_directories(out, error);
-      if (error) {
-        problem = fmt::format("--out {}: cannot be created ({})", out, error.message());
-      } else if (access(out.c_str(), W_OK) != 0) {
-        problem = fmt::format("--out {}: cannot be written to ({})", out, std::strerror(errno));
-      }
-    }
-  }
-  comm::agree(world, comm::broadcast(world, problem));
-}
-
-RunLock::RunLock(const comm::Communicator& world, const std::string& run) : world_(world), run_(run) {
+RunLock::RunLock(const comm::Communicator& world, const std::string& run, bool go_on) : world_(world), run_(run), go_on_(go_on) {
   comm::agree_on_root(world, [&] {
-    lock_ = FileLock(run + "/log.txt", run + ": another process is writing this run at this moment", k_patience);
+    if (!run.empty()) lock_ = FileLock::of_existing(run + "/log.txt", held_by_another(run), k_patience);
   });
 }
 
-void RunLock::forget_marker() const {
-  comm::agree_on_root(world_, [&] { io::remove_marker(run_); });
+void RunLock::make_folder() {
+  namespace fs = std::filesystem;
+  refuse_run();
+  comm::agree_on_root(world_, [&] {
+    std::error_code error;
+    if (fs::is_symlink(run_, error) && !fs::exists(run_, error)) user_error("--out {}: is a symbolic link to {}, which is not there", run_, fs::read_symlink(run_).string());
+    fs::create_directories(run_, error);
+    if (error) user_error("--out {}: cannot be created ({})", run_, error.message());
+    if (access(run_.c_str(), W_OK) != 0) user_error("--out {}: cannot be written to ({})", run_, std::strerror(errno));
+    take();
+  });
+  refuse_run();  // of a process that began at the same time and had it until now
+}
+
+void RunLock::begin() {
+  comm::agree_on_root(world_, [&] {
+    take();
+    io::remove_marker(run_);
+  });
+}
+
+void RunLock::take() {
+  if (!lock_) lock_ = FileLock(run_ + "/log.txt", held_by_another(run_), k_patience);
+}
+
+void RunLock::refuse_run() const {
+  const bool checkpoints = !io::newest_checkpoint(world_, run_ + "/checkpoints").empty();
+  comm::agree_on_root(world_, [&] {
+    std::error_code error;
+    if (checkpoints || std::filesystem::exists(run_ + "/run.h5", error)) {
+      // There was none when this process looked.
+      if (go_on_) user_error("--continue: --out {}: another process began this run at the same moment; the same command goes on with it", run_);
+      user_error("--out {}: already holds a run; choose another folder, or continue it with --resume", run_);
+    }
+  });
 }
 
 }  // namespace pleiad::app

@@ -47,6 +47,7 @@ SimulatedRun read_simulated_run(Config& config, const KnownChoices& known) {
     r.shape.choices = m.choices / static_cast<double>(m.heads);
     r.shape.heads = m.heads;
     r.shape.capacity = number("moe.capacity_factor", 0) * m.choices / static_cast<double>(m.experts()) * static_cast<double>(m.moe.split);
+    m.claims = m.moe.router == "expert_choice" ? static_cast<double>(m.experts()) : r.shape.capacity > 0 ? m.choices : 0;
   }
   if (parallel.shadow > 0) r.notes.emplace_back("not counted: experts that are lent (parallel.shadow)");
   if (parallel.placement.when != train::PlacementConfig::When::never) r.notes.emplace_back("not counted: experts that move during training (parallel.rebalance)");

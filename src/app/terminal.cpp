@@ -10,6 +10,8 @@
 #include <iostream>
 #include <numeric>
 
+#include "pleiad/report/table.hpp"
+
 namespace pleiad::app {
 
 bool person_watches() {
@@ -126,12 +128,7 @@ void Terminal::on_evaluation(i64 step, const train::EvalReport& r) {
 }
 
 void Terminal::on_sample(const train::Sample& sample) {
-  std::string text = options_.decode(sample.text);
-  // Control characters of a model that knows little yet must not reach the terminal.
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 32 && c != '\n') c = '?';
-  }
-  say("sample: " + text);
+  say("sample: " + report::clean_text(options_.decode(sample.text)));  // a model that knows little yet makes anything
 }
 
 void Terminal::on_checkpoint(i64 step, double seconds, i64 bytes) {

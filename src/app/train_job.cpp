@@ -39,10 +39,27 @@ std::optional<Difference> forbidden_change(const std::string& run_config, const 
   return found;
 }
 
-/// A file that somebody put among the checkpoints must not become the run. origin.config: of the record, empty if there is none.
-void require_of_run(const RunOrigin& origin) {
+/// A file that somebody put among the checkpoints must not become the run. origin.config: of the record, empty if there is none; so is `corpus`, the fingerprint of its data.
+void require_of_run(const RunOrigin& origin, const std::string& corpus) {
+  if (!corpus.empty() && corpus != origin.info->corpus_fingerprint) {
+    user_error("'{}': is not a checkpoint of this run: its corpus has the fingerprint {}, the run's has {}: move it away", origin.checkpoint, origin.info->corpus_fingerprint, corpus);
+  }
   if (const auto d = forbidden_change(origin.config, origin.checkpoint, Config::parse(origin.info->config, origin.checkpoint).given())) {
     user_error("'{}': is not a checkpoint of this run: {} = {}, the run's is {}: move it away", origin.checkpoint, d->key, d->now, d->was);
+  }
+}
+
+/// What was typed to go on with a run.
+std::string asked_to_go_on(const TrainRequest& request) { return fmt::format("--{} {}", request.go_on ? "continue: --out" : "resume", request.out); }
+
+/// What the record of a run tells, which goes on from `checkpoint` if there is one.
+io::RunTale tale_of(const std::string& record, const std::string& checkpoint) {
+  if (!checkpoint.empty() && !std::filesystem::exists(record)) return {};
+  try {
+    return io::read_run_tale(record);
+  } catch (const UserError& e) {
+    if (checkpoint.empty()) throw;
+    user_error("{}; if you move it away, a new record begins at {}", e.what(), checkpoint);
   }
 }
 
@@ -57,24 +74,27 @@ RunOrigin find_origin(const comm::Communicator& world, const TrainRequest& reque
   }
   const std::string record = request.out + "/run.h5";
   i64 saved = -1;
+  std::string corpus;
   if (request.resume) {
     io::RunTale tale;
     comm::agree_on_root(world, [&] {
-      if (origin.checkpoint.empty() || std::filesystem::exists(record)) tale = io::read_run_tale(record);
+      if (std::filesystem::exists(request.out) && !std::filesystem::is_directory(request.out)) user_error("{}: is a file; give the folder of the run", asked_to_go_on(request));
+      tale = tale_of(record, origin.checkpoint);
     });
     origin.config = comm::broadcast(world, tale.config);
+    corpus = comm::broadcast(world, tale.corpus_fingerprint);
     saved = comm::max_over<i64>(world, tale.saved);
   }
   if (!origin.checkpoint.empty()) {
     origin.info = io::read_checkpoint_info(world, origin.checkpoint);
     if (request.resume) {
-      require_of_run(origin);
+      require_of_run(origin, corpus);
       if (origin.config.empty()) origin.notes.push_back(fmt::format("{} is gone: a new record begins at step {}", record, origin.info->step));
       if (saved > origin.info->step && origin.passed_over.empty()) origin.notes.push_back(fmt::format("the checkpoint of step {} is gone: going on from {}", saved, origin.checkpoint));
     }
     origin.config = origin.info->config;
   } else if (saved >= 0) {
-    user_error("--resume {}: there is no checkpoint, but its run.h5 tells of one of step {}: bring it back to {}/checkpoints, or start a new run", request.out, saved, request.out);
+    user_error("{}: there is no checkpoint, but its run.h5 tells of one of step {}: bring it back to {}/checkpoints, or start a new run", asked_to_go_on(request), saved, request.out);
   }
   return origin;
 }
@@ -110,7 +130,7 @@ Data open_data(const comm::Communicator& world, const TrainRequest& request, con
 void require_same_run(const TrainJob& job) {
   const std::string& run = job.request.out;
   if (const auto d = forbidden_change(job.origin.config, run, job.config.values(), job.config.given())) {
-    user_error("--{} {}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.bad_*, train.eval_* and train.sample_* may change", job.request.go_on ? "continue: --out" : "resume", run, d->key, d->now, d->was);
+    user_error("{}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.bad_*, train.eval_* and train.sample_* may change", asked_to_go_on(job.request), d->key, d->now, d->was);
   }
   if (job.origin.info && job.origin.info->corpus_fingerprint != job.data.fingerprint()) {
     user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", job.options.corpus, job.data.fingerprint(),
@@ -163,10 +183,11 @@ bool TrainJob::finished_before() const {
   comm::agree_on_root(world, [&] {
     if (!request.resume) return;
     const io::MarkerCheck check = io::check_marker(request.out, identity());
-    finished = check.finished && check.step == options.train.steps;
+    // Without its last weights it is done anew from an older checkpoint.
+    finished = check.finished && check.step == options.train.steps && (check.step == 0 || (origin.info && origin.info->step >= check.step));
     const bool ours = check.there && check.identity == identity() && check.step == options.train.steps;
     // Going on would give a damaged record a new marker.
-    if (ours && !finished) user_error("{}: this run was finished, but {}", request.out, check.problem);
+    if (ours && !check.finished) user_error("{}: this run was finished, but {}", request.out, check.problem);
   });
   return comm::max_over<i64>(world, finished) > 0;
 }

@@ -20,6 +20,7 @@ bool read_train_request(const comm::Communicator& world, const Arguments& argume
       "resume", options::value<std::string>()->implicit_value(""), "continue the run in this directory (or that of --out) from its newest checkpoint")(
       "continue", options::bool_switch(), "with --config and --out: start the run, or go on where it stopped; nothing to do if it is finished")(
       "scratch", options::value<std::string>(), "folder on every node (node-local disk): the data are copied there once per node and read from there")(
+      "predict", options::value<std::string>(), "a cluster file (pleiad simulate calibrate): at the end, the predicted step beside the measured one by phase, also in DIR/prediction.h5")(
       "stop-at", options::value<i64>(), "stop after this many updates, with a checkpoint; --resume goes on")(
       "dry-run", options::bool_switch(), "check everything, print sizes and placement, train nothing")(
       "run", options::value<std::string>(), "run directory, as plain argument after --resume");
@@ -38,6 +39,8 @@ bool read_train_request(const comm::Communicator& world, const Arguments& argume
   r.dry_run = values["dry-run"].as<bool>();
   r.go_on = values["continue"].as<bool>();
   r.scratch = value_or<std::string>(values, "scratch", "");
+  r.predict = value_or<std::string>(values, "predict", "");
+  if (values.count("predict") && r.predict.empty()) user_error("train: --predict: the name of a cluster file is empty");
   r.stop_at = value_or<i64>(values, "stop-at", -1);
   if (values.count("stop-at") && r.stop_at < 0) user_error("--stop-at {}: must be at least 0", r.stop_at);
   const std::string resumed = value_or<std::string>(values, "resume", ""), plain = value_or<std::string>(values, "run", "");

@@ -22,7 +22,7 @@ const std::vector<Command>& commands() {
       {"watch", "follow a run from any machine, without disturbing it", false, run_watch},
       {"report", "tables, plots and comparisons of runs and sweeps", false, run_report},
       {"bench", "rates over roofs measured in the same run: gemm, layer, exchange, overlap, step", true, run_bench},
-      {"simulate", "predict a training step on a described cluster", false, run_simulate},
+      {"simulate", "predict a training step on a described cluster; calibrate: describe this one", true, run_simulate},
 #endif
       {"verify", "compare with verification files of layers and models", true, run_verify},
   };
@@ -32,9 +32,9 @@ const std::vector<Command>& commands() {
 std::string version_text() {
   const core::BuildInfo b = core::build_info();
   return fmt::format(
-      "pleiad {} ({})\nbuild:    {}, {}, numbers {}\ncompiler: {} [{}]\nMPI:      {}\nproducts: {}\nHDF5:     {}\noptional: SentencePiece {}\n",
+      "pleiad {} ({})\nbuild:    {}, {}, numbers {}\ncompiler: {} [{}]\nMPI:      {}\nproducts: {}\nHDF5:     {}\noptional: SentencePiece {}, SimGrid {}\n",
       b.version, b.git_commit, b.build_type, b.native ? "for this host's instruction set" : "portable", k_real_name, b.compiler, b.flags,
-      comm::mpi_description(), ops::products_description(), io::h5_description(), io::Tokenizer::have_sentencepiece() ? "yes" : "no");
+      comm::mpi_description(), ops::products_description(), io::h5_description(), io::Tokenizer::have_sentencepiece() ? "yes" : "no", b.simgrid.empty() ? "no" : b.simgrid);
 }
 
 }  // namespace pleiad::app

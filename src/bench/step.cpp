@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pleiad/bench/step_check.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/random.hpp"
 #include "pleiad/ops/gemm.hpp"
@@ -20,7 +21,7 @@ class NoStore : public train::CheckpointStore {
 
 }  // namespace
 
-/// Random tokens in place of data: every step the same ones, so that a model which learns must get better at them.
+/// Random tokens in place of data, every step the same ones.
 class StepBench::SameBatch : public train::BatchSource {
  public:
   SameBatch(const model::Model& model, std::uint64_t seed) : vocab_(model.config().vocab), draw_(seed, Purpose::bench, 20) {}
@@ -62,15 +63,12 @@ class StepBench::Listener : public train::MetricSink {
     phases.assign(k_phase_count, 0.0);
     const std::size_t ranks = r.phase_seconds.size() / k_phase_count;
     for (std::size_t i = 0; i < r.phase_seconds.size(); ++i) phases[i % k_phase_count] += r.phase_seconds[i] / static_cast<double>(ranks);
-    if (heard.size() == 1) first_loss = r.loss.task;
-    last_loss = r.loss.task;
   }
   void on_evaluation(i64, const train::EvalReport&) override {}
   void on_sample(const train::Sample&) override {}
   void on_checkpoint(i64, double, i64) override {}
 
   std::vector<Step> heard;
-  double first_loss = 0, last_loss = 0;
 };
 
 StepBench::StepBench(const model::Model& model, ParamSet& params, const comm::ProcessGrid& grid, const train::TrainConfig& config,
@@ -121,10 +119,10 @@ Contest StepBench::run(const Sampling& sampling, const Timed& roof, const std::v
     comm::broadcast<double>(world, std::span(&t.seconds, 1));
     return t;
   }, roof, others);
-  first_loss_ = listener.first_loss;
-  last_loss_ = listener.last_loss;
   return contest;
 }
+
+Check StepBench::check() { return check_gradient(model_, params_, grid_, lanes_, SameBatch(model_, config_.seed).training(0, lanes_), config_.seed); }
 
 /// What the layers take to count their routing in a step, measured on the assignments of this batch: in the phase plan of each of them.
 double StepBench::statistics_seconds() {

@@ -2,12 +2,16 @@
 
 #include <sys/resource.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <exception>
+#include <optional>
+#include <thread>
 #include <utility>
 
 #include "pleiad/comm/error.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/temporary_folder.hpp"
 
 namespace pleiad::comm {
 
@@ -26,6 +30,9 @@ std::string launcher_says(const char* name) {
   return value ? value : "";
 }
 
+/// Of a process that no launcher started; goes when the process ends.
+std::optional<TemporaryFolder> folder_of_a_single;
+
 /// Ranks of a node share a file of 4 MiB and some each. Where files may not be so large MPI_Init never returns.
 void require_room_for_shared_files() {
   constexpr rlim_t k_needed = (rlim_t{4} << 20) + (rlim_t{64} << 10);
@@ -39,16 +46,25 @@ void require_room_for_shared_files() {
 
 }  // namespace
 
-bool launched_as_other_rank() { return std::atoll(launcher_says("OMPI_COMM_WORLD_RANK").c_str()) > 0; }
+void wait_for_rank_0_to_speak() {
+  if (std::atoll(launcher_says("OMPI_COMM_WORLD_RANK").c_str()) == 0) return;
+  const bool first_of_node = std::atoll(launcher_says("OMPI_COMM_WORLD_LOCAL_RANK").c_str()) == 0;
+  std::this_thread::sleep_for(std::chrono::seconds(first_of_node ? 2 : 4));
+}
 
 MpiError::MpiError(const char* call, int code) : std::runtime_error(error_text(call, code)) {}
 
 Environment::Environment(int& argc, char**& argv) : exceptions_at_start_(std::uncaught_exceptions()) {
   require_room_for_shared_files();
+  // Single processes have one folder of Open MPI's for them all, and one that ends removes it while another one starts there: each gets a place of its own.
+  constexpr const char* k_place = "OMPI_MCA_orte_tmpdir_base";
+  const bool single = launcher_says("OMPI_COMM_WORLD_SIZE").empty() && launcher_says("PMIX_RANK").empty() && launcher_says(k_place).empty();
+  if (single) setenv(k_place, folder_of_a_single.emplace().path().c_str(), 1);
   int provided = 0, running = 0;
   PLEIAD_MPI(MPI_Initialized, &running);
   PLEIAD_CHECK(!running, "MPI is started twice");
   PLEIAD_MPI(MPI_Init_thread, &argc, &argv, MPI_THREAD_FUNNELED, &provided);
+  if (single) unsetenv(k_place);  // not for what this process starts, a job on other nodes for instance
   PLEIAD_MPI(MPI_Comm_set_errhandler, MPI_COMM_WORLD, MPI_ERRORS_RETURN);
 }
 

@@ -153,13 +153,14 @@ News own_news(std::uint64_t job, i64 rank) {
 /// Rank 0 has a link to each other rank, these have one to rank 0.
 class Watchdog::Thread {
  public:
-  Thread(std::uint64_t job, i64 rank, std::vector<std::string> host, double seconds, int exit_code, std::vector<Link> links)
-      : job_(job), rank_(rank), host_(std::move(host)), seconds_(seconds), exit_code_(exit_code), links_(std::move(links)), state_(host_.size()), heard_(host_.size(), Stopwatch::now()) {
+  Thread(std::uint64_t job, i64 rank, std::vector<std::string> host, double seconds, int exit_code, std::string then, std::vector<Link> links)
+      : job_(job), rank_(rank), host_(std::move(host)), seconds_(seconds), exit_code_(exit_code), then_(std::move(then)), links_(std::move(links)), state_(host_.size()), heard_(host_.size(), Stopwatch::now()) {
     // Signals to the process are for the thread that works.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     thread_ = std::thread([this] { watch(); });
+    pthread_setname_np(thread_.native_handle(), "pleiad-watchdog");
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
   ~Thread() {
@@ -221,14 +222,15 @@ class Watchdog::Thread {
       return;
     }
     std::vector<RankState> root = {state_[0], state_[static_cast<std::size_t>(rank_)]};
+    root[1].rank = rank_;
     root[0].idle = 0;  // it judges that itself
-    const double later = 0.3 * static_cast<double>(std::min<i64>(rank_, 10));
+    const double later = 0.7 * static_cast<double>(std::min<i64>(rank_, 5));
     root[0].silent = std::max(0.0, root[0].silent - later);
     if (const std::string problem = judge(root, {host_[0], host_[static_cast<std::size_t>(rank_)]}, seconds_); !problem.empty()) end_job(problem);
   }
 
   [[noreturn]] void end_job(const std::string& problem) const {
-    std::cerr << fmt::format("pleiad: {}; parallel.stall_seconds = {}. The job ends here; 'pleiad train --resume' goes on from the last checkpoint", problem, seconds_) << std::endl;
+    std::cerr << fmt::format("pleiad: {}; parallel.stall_seconds = {}. The job ends here{}{}", problem, seconds_, then_.empty() ? "" : "; ", then_) << std::endl;
     // Should MPI not even be able to abort, the alarm ends this process, and the launcher the others.
     std::signal(SIGALRM, SIG_DFL);
     sigset_t alarm_only;
@@ -250,6 +252,7 @@ class Watchdog::Thread {
   const std::vector<std::string> host_;
   const double seconds_;
   const int exit_code_;
+  const std::string then_;
   std::vector<Link> links_;
   std::vector<RankState> state_;
   std::vector<double> heard_;
@@ -311,7 +314,7 @@ std::vector<std::string> hosts_of(const Communicator& world) {
 
 }  // namespace
 
-Watchdog::Watchdog(const Communicator& world, double seconds, int exit_code) {
+Watchdog::Watchdog(const Communicator& world, double seconds, int exit_code, const std::string& then) {
   if (seconds <= 0) return;
   std::vector<std::string> hosts = hosts_of(world);
   std::vector<Link> links;
@@ -343,7 +346,7 @@ Watchdog::Watchdog(const Communicator& world, double seconds, int exit_code) {
       return;
     }
   }
-  thread_ = std::make_unique<Thread>(job, world.rank(), std::move(hosts), seconds, exit_code, std::move(links));
+  thread_ = std::make_unique<Thread>(job, world.rank(), std::move(hosts), seconds, exit_code, then, std::move(links));
 }
 
 Watchdog::~Watchdog() = default;

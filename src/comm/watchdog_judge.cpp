@@ -12,14 +12,14 @@ namespace {
 constexpr std::size_t k_most_named = 3;
 
 std::string place_of(const RankState& r) {
-  std::string text = fmt::format("step {}", r.step);
+  std::string text = r.step == 0 ? "no step yet" : fmt::format("step {}", r.step);
   if (r.block >= 0) text += fmt::format(", block {}", r.block);
   return text + fmt::format(", phase {}", phase_name(r.phase < 0 ? Phase::count : static_cast<Phase>(r.phase)));
 }
 
-std::string name_of(std::size_t rank, const std::vector<std::string>& host) { return fmt::format("rank {} (host {})", rank, host[rank]); }
+i64 number_of(std::size_t place, const RankState& r) { return r.rank >= 0 ? r.rank : static_cast<i64>(place); }
 
-std::string waits(std::size_t rank, const RankState& r) { return fmt::format("rank {} in {} ({})", rank, place_of(r), r.wait); }
+std::string waits(std::size_t place, const RankState& r) { return fmt::format("rank {} in {} ({})", number_of(place, r), place_of(r), r.wait); }
 
 }  // namespace
 
@@ -41,6 +41,7 @@ std::string judge(const std::vector<RankState>& ranks, const std::vector<std::st
     s.wait.empty() ? busy.push_back(r) : waiting.push_back(r);
   }
   std::string text;
+  const auto name_of = [&](std::size_t place) { return fmt::format("rank {} (host {})", number_of(place, ranks[place]), host[place]); };
   // What a lost rank said last may be some steps old: it is not beyond the one in which others wait.
   i64 furthest = 0;
   for (const std::size_t r : waiting) furthest = std::max(furthest, ranks[r].step);
@@ -55,7 +56,7 @@ std::string judge(const std::vector<RankState>& ranks, const std::vector<std::st
   if (!lost.empty()) {
     for (std::size_t i = 0; i < std::min(lost.size(), k_most_named); ++i) {
       const RankState& s = ranks[lost[i]];
-      text += fmt::format("{}{} {} {:.0f} s ago, last in {}{}", i ? ", " : "", name_of(lost[i], host), s.gone ? "went away" : "was last heard of", s.silent, place_of(s), since_then(s));
+      text += fmt::format("{}{} {} {:.0f} s ago, last in {}{}", i ? ", " : "", name_of(lost[i]), s.gone ? "went away" : "was last heard of", s.silent, place_of(s), since_then(s));
     }
     if (lost.size() > k_most_named) text += fmt::format(", and {} more", lost.size() - k_most_named);
     who_waits(lost);
@@ -65,13 +66,13 @@ std::string judge(const std::vector<RankState>& ranks, const std::vector<std::st
   // Nothing moves. Whoever computes while others wait, or else has come less far, is what they wait for.
   const std::vector<std::size_t>& guilty = !busy.empty() && busy.size() < ranks.size() ? busy : behind;
   if (guilty.size() == ranks.size()) {
-    text = fmt::format("nothing has moved for {:.0f} s: {}", idle, busy.size() == ranks.size() ? "all ranks compute, " + name_of(0, host) + " in " + place_of(ranks[0]) : "all ranks wait");
+    text = fmt::format("nothing has moved for {:.0f} s: {}", idle, busy.size() == ranks.size() ? "all ranks compute, " + name_of(0) + " in " + place_of(ranks[0]) : "all ranks wait");
     who_waits({});
     return text;
   }
   for (std::size_t i = 0; i < std::min(guilty.size(), k_most_named); ++i) {
     const RankState& s = ranks[guilty[i]];
-    text += fmt::format("{}{} has been in {} for {:.0f} s{}", i ? ", " : "", name_of(guilty[i], host), place_of(s), s.idle, s.wait.empty() ? "" : " (" + s.wait + ")");
+    text += fmt::format("{}{} has been in {} for {:.0f} s{}", i ? ", " : "", name_of(guilty[i]), place_of(s), s.idle, s.wait.empty() ? "" : " (" + s.wait + ")");
   }
   if (guilty.size() > k_most_named) text += fmt::format(", and {} more", guilty.size() - k_most_named);
   who_waits(guilty);

@@ -6,6 +6,7 @@
 #include "pleiad/ops/gemm.hpp"
 #include "pleiad/ops/linear.hpp"
 #include "pleiad/ops/rows.hpp"
+#include "pleiad/ops/tile.hpp"
 #include "pleiad/ops/vec.hpp"
 #include "pleiad/ops/weighted_activation.hpp"
 
@@ -14,6 +15,9 @@ namespace pleiad::experts {
 namespace {
 
 using ops::Trans;
+
+// Wider experts spend little of their time on copies, and on some processors oneDNN multiplies faster then (docs/performance.md).
+constexpr i64 k_most_narrow = 64;
 
 /// Weights as the factor of a product: where they lie, or rounded into `room`.
 template <class N>
@@ -27,8 +31,10 @@ View<const N> factor(ConstMatrixView m, Buffer<bf16>& room) {
   }
 }
 
-void multiply(Trans ta, Trans tb, ConstMatrixView a, ConstMatrixView b, bool add, MatrixView c) { ops::gemm(ta, tb, 1, a, b, add ? 1 : 0, c); }
-void multiply(Trans ta, Trans tb, View<const bf16> a, View<const bf16> b, bool add, MatrixView c) { ops::gemm_bf16(ta, tb, a, b, add, c); }
+void multiply(const FeedForwardKind& kind, Trans ta, Trans tb, ConstMatrixView a, ConstMatrixView b, bool add, MatrixView c) {
+  ops::gemm(kind.any_rows ? ops::k_any_rows : ops::chosen_library(), ta, tb, 1, a, b, add ? 1 : 0, c);
+}
+void multiply(const FeedForwardKind&, Trans ta, Trans tb, View<const bf16> a, View<const bf16> b, bool add, MatrixView c) { ops::gemm_bf16(ta, tb, a, b, add, c); }
 
 template <class N>
 View<N> room_for(Buffer<N>& room, i64 rows, i64 cols) {
@@ -122,16 +128,16 @@ void FeedForward::forward(const ParamSet& params, const FeedForwardWeights<N>& w
                           MatrixView out) const {
   const MatrixView pre(trace.data(), x.rows, hidden_);
   const View<N> h = room_for<N>(room.h, room.h_16, x.rows, hidden_);
-  multiply(Trans::no, Trans::yes, x, w.in, false, pre);
+  multiply(kind_, Trans::no, Trans::yes, x, w.in, false, pre);
   if (kind_.gated) {
     const MatrixView up(trace.data() + pre.size(), x.rows, hidden_);
-    multiply(Trans::no, Trans::yes, x, w.up, false, up);
+    multiply(kind_, Trans::no, Trans::yes, x, w.up, false, up);
     ops::swiglu_forward(pre.flat(), up.flat(), h.flat());
   } else {
     if (kind_.bias) ops::add_bias(pre, params.value(b_in_));
     ops::activate(kind_.activation, pre.flat(), h.flat());
   }
-  multiply(Trans::no, Trans::yes, View<const N>(h), w.out, false, out);
+  multiply(kind_, Trans::no, Trans::yes, View<const N>(h), w.out, false, out);
   if (kind_.bias) ops::add_bias(out, params.value(b_out_));
 }
 
@@ -144,7 +150,7 @@ void FeedForward::backward(ParamSet& params, const FeedForwardWeights<N>& w, Vie
   const View<N> h = room_for<N>(room.h, room.h_16, x.rows, hidden_), d_pre = room_for<N>(room.d_h, room.d_h_16, x.rows, hidden_);
   const i64 rows = weight.empty() ? x.rows : static_cast<i64>(weight.size());  // those that are no filling
   // First the gradient before weighting, because d_weight = <d_y, E(x)> = <d_h, h> (+ <d_y, b_out>).
-  multiply(Trans::no, Trans::no, d_y, w.out, false, d_h);
+  multiply(kind_, Trans::no, Trans::no, d_y, w.out, false, d_h);
   if (kind_.gated) {
     const ConstMatrixView up(trace.data() + pre.size(), x.rows, hidden_);
     const View<N> d_up = room_for<N>(room.d_up, room.d_up_16, x.rows, hidden_);
@@ -157,13 +163,13 @@ void FeedForward::backward(ParamSet& params, const FeedForwardWeights<N>& w, Vie
   }
   zero_from(h, rows);
   zero_from(d_pre, rows);
-  multiply(Trans::yes, Trans::no, d_y, View<const N>(h), true, params.grad(w_out_, lane));
-  multiply(Trans::yes, Trans::no, View<const N>(d_pre), x, true, params.grad(w_in_, lane));
-  multiply(Trans::no, Trans::no, View<const N>(d_pre), w.in, false, d_x);
+  multiply(kind_, Trans::yes, Trans::no, d_y, View<const N>(h), true, params.grad(w_out_, lane));
+  multiply(kind_, Trans::yes, Trans::no, View<const N>(d_pre), x, true, params.grad(w_in_, lane));
+  multiply(kind_, Trans::no, Trans::no, View<const N>(d_pre), w.in, false, d_x);
   if (kind_.gated) {
     const View<const N> d_up = room_for<N>(room.d_up, room.d_up_16, x.rows, hidden_);
-    multiply(Trans::yes, Trans::no, d_up, x, true, params.grad(w_up_, lane));
-    multiply(Trans::no, Trans::no, d_up, w.up, true, d_x);
+    multiply(kind_, Trans::yes, Trans::no, d_up, x, true, params.grad(w_up_, lane));
+    multiply(kind_, Trans::no, Trans::no, d_up, w.up, true, d_x);
   }
   if (!kind_.bias) return;
   ops::add_column_sums(numbers(d_pre, room.h).row_range(0, rows), params.grad(b_in_, lane));
@@ -173,6 +179,67 @@ void FeedForward::backward(ParamSet& params, const FeedForwardWeights<N>& w, Vie
     if (!d_weight.empty()) d_weight[static_cast<std::size_t>(r)] += ops::vec::dot(d_out.row(r), b_out.row(0), width_);
     ops::vec::axpy(weight.empty() ? real{1} : weight[static_cast<std::size_t>(r)], d_out.row(r), d_b_out.row(0), width_);
   }
+}
+
+bool FeedForward::narrow() const {
+  return !kind_.bias && !kind_.rounded && hidden_ <= k_most_narrow && hidden_ % ops::k_wide == 0 && width_ % ops::k_wide == 0;
+}
+
+namespace {
+
+/// The transpose, whose rows are whole vectors.
+ConstMatrixView turned(ConstMatrixView m, real* room) {
+  ops::tile::transpose(m, room, m.rows);
+  return {room, m.cols, m.rows};
+}
+
+}  // namespace
+
+void FeedForward::forward_scattered(const ParamSet& params, ops::RowsAt<const real> x, std::span<real> trace, FeedForwardRoom& room,
+                                    ops::RowsAt<real> out, ops::Sums sums, ops::RowsAt<const real> later) const {
+  const i64 rows = static_cast<i64>(x.size());
+  room.turned.reserve_uninitialised(width_ * hidden_);
+  const auto first = [&](ParamId w, real* to) {
+    ops::multiply_scattered(Trans::no, x, room.right.all_of(turned(params.value(w), room.turned.data())), hidden_,
+                            room.into.all_of(MatrixView(to, rows, hidden_)), {.meanwhile = later});
+  };
+  const MatrixView pre(trace.data(), rows, hidden_), h = room_for(room.h, rows, hidden_);
+  first(w_in_, pre.data);
+  if (kind_.gated) {
+    const MatrixView up(trace.data() + pre.size(), rows, hidden_);
+    first(w_up_, up.data);
+    ops::swiglu_forward(pre.flat(), up.flat(), h.flat());
+  } else {
+    ops::activate(kind_.activation, pre.flat(), h.flat());
+  }
+  ops::multiply_scattered(Trans::no, room.left.all_of(ConstMatrixView(h)), room.right.all_of(turned(params.value(w_out_), room.turned.data())), width_, out,
+                          sums);
+}
+
+void FeedForward::backward_scattered(ParamSet& params, ops::RowsAt<const real> x, std::span<const real> trace, std::span<const real> weight,
+                                     ops::RowsAt<const real> d_y, FeedForwardRoom& room, ops::RowsAt<real> d_x, bool add,
+                                     std::span<real> d_weight, ops::RowsAt<const real> later) const {
+  const i64 rows = static_cast<i64>(x.size());
+  const ConstMatrixView pre(trace.data(), rows, hidden_);
+  // Beside each other, as in d_x gate and up are one sum.
+  const MatrixView d_both = room_for(room.d_h, rows, hidden_ * (kind_.gated ? 2 : 1)), d_pre = d_both.col_range(0, hidden_);
+  const MatrixView h = room_for(room.h, rows, hidden_);
+  ops::multiply_scattered(Trans::no, d_y, room.right.all_of(params.value(w_out_)), hidden_, room.into.all_of(d_pre), {.meanwhile = later});
+  if (kind_.gated) {
+    const ConstMatrixView up(trace.data() + pre.size(), rows, hidden_);
+    ops::weighted_swiglu_backward<real>(pre, up, weight, d_pre, d_pre, d_both.col_range(hidden_, hidden_), h, d_weight);
+  } else {
+    ops::weighted_activation_backward<real>(kind_.activation, pre, weight, d_pre, d_pre, h, d_weight);
+  }
+  const auto gradient = [&](ParamId w, ConstMatrixView d, ops::RowsAt<const real> in) {
+    ops::multiply_scattered(Trans::yes, room.left.all_of(d), in, width_, room.into.all_of(params.grad(w)), {true});
+  };
+  ops::multiply_scattered(Trans::yes, d_y, room.right.all_of(ConstMatrixView(h)), hidden_, room.into.all_of(params.grad(w_out_)), {true});
+  gradient(w_in_, d_pre, x);
+  const ConstMatrixView w_in = params.value(w_in_);
+  if (kind_.gated) gradient(w_up_, d_both.col_range(hidden_, hidden_), x);
+  const ops::RowsAt<const real> w = kind_.gated ? room.right.all_of(w_in, params.value(w_up_)) : room.right.all_of(w_in);
+  ops::multiply_scattered(Trans::no, room.left.all_of(ConstMatrixView(d_both)), w, width_, d_x, {add});
 }
 
 namespace {

@@ -17,8 +17,8 @@ FfnBank::FfnBank(ParamSet& params, const std::string& prefix, FeedForwardKind ki
 
 namespace {
 
-// Rows of tokens lie anywhere: so many are asked for ahead.
-constexpr i64 k_ahead = 4;
+// Rows of tokens lie anywhere: so many are asked for ahead where they are copied, and where they are multiplied as they lie.
+constexpr i64 k_ahead = 4, k_later = 16;
 
 /// Rows begin .. begin+count-1 of an expert; `height` with the filling.
 struct Tile {
@@ -63,6 +63,14 @@ void scatter(ConstMatrixView results, const Tile& tile, std::span<const real> we
   }
 }
 
+/// Tokens that come a little after those of a tile, as many as it has.
+std::span<const std::int32_t> later(const ExpertRows& rows, const Tile& tile) {
+  const i64 first = std::min(tile.begin + k_later, rows.rows() - tile.count);
+  return std::span(rows.token).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(tile.count));
+}
+
+i64 trace_size(const FeedForward& expert, const Tile& tile) { return expert.trace_size(expert.narrow() ? tile.count : tile.height); }
+
 /// Of two buffers that of these numbers.
 template <class N>
 Buffer<N>& of(Buffer<real>& room, Buffer<bf16>& room_16) {
@@ -83,7 +91,7 @@ template <class N>
 void FfnBank::forward_as(const ParamSet& params, ConstMatrixView tokens, const ExpertRows& rows, BankTrace& trace, const Landing& out) const {
   i64 size = 0;
   for (const ExpertRun& run : rows.runs) {
-    for_each_tile(run, [&](const Tile& tile) { size += experts_[run.expert].trace_size(tile.height); });
+    for_each_tile(run, [&](const Tile& tile) { size += trace_size(experts_[run.expert], tile); });
   }
   trace.values.reserve_uninitialised(size);
   std::span<real> rest = trace.values.span();
@@ -93,12 +101,19 @@ void FfnBank::forward_as(const ParamSet& params, ConstMatrixView tokens, const E
     if (&run != &rows.runs.back()) experts_[(&run)[1].expert].prefetch(params);
     for_each_tile(run, [&](const Tile& tile) {
       if (out.pace) out.pace->reach(tile.begin);
-      const std::size_t need = static_cast<std::size_t>(expert.trace_size(tile.height));
+      const std::size_t need = static_cast<std::size_t>(trace_size(expert, tile)), first = static_cast<std::size_t>(tile.begin),
+                        count = static_cast<std::size_t>(tile.count);
+      const std::span<real> traced = rest.first(need);
+      rest = rest.subspan(need);
+      if (expert.narrow()) {
+        return expert.forward_scattered(params, room_.from.some_of(std::span(rows.token).subspan(first, count), tokens), traced, room_.inner,
+                                        room_.into.some_of(out.place.subspan(first, count), out.into), {out.add, rows.weight.data() + first},
+                                        room_.later.some_of(later(rows, tile), tokens));
+      }
       room_.y.reserve_uninitialised(tile.height * width_);
       const MatrixView y(room_.y.data(), tile.height, width_);
-      expert.forward(params, weights, gather(tokens, rows, tile, of<N>(room_.x, room_.x_16)), rest.first(need), room_.inner, y);
+      expert.forward(params, weights, gather(tokens, rows, tile, of<N>(room_.x, room_.x_16)), traced, room_.inner, y);
       scatter(y, tile, rows.weight, out);
-      rest = rest.subspan(need);
     });
   }
 }
@@ -119,15 +134,22 @@ void FfnBank::backward_as(ParamSet& params, ConstMatrixView tokens, const Expert
     if (&run != &rows.runs.back()) experts_[(&run)[1].expert].prefetch_with_gradients(params);
     for_each_tile(run, [&](const Tile& tile) {
       if (d_x.pace) d_x.pace->reach(tile.begin);
-      const std::size_t used = static_cast<std::size_t>(expert.trace_size(tile.height));
+      const std::size_t used = static_cast<std::size_t>(trace_size(expert, tile));
       const std::size_t first = static_cast<std::size_t>(tile.begin), count = static_cast<std::size_t>(tile.count);
+      const std::span<const real> traced = rest.first(used), weight = std::span(rows.weight).subspan(first, count);
+      rest = rest.subspan(used);
+      if (expert.narrow()) {
+        const auto token = std::span(rows.token).subspan(first, count);
+        return expert.backward_scattered(params, room_.from.some_of(token, tokens), traced, weight, room_.from_d_y.some_of(token, d_out), room_.inner,
+                                         room_.into.some_of(d_x.place.subspan(first, count), d_x.into), d_x.add, d_weight.subspan(first, count),
+                                         room_.later.some_of(later(rows, tile), tokens, d_out));
+      }
       const View<const N> x = gather(tokens, rows, tile, of<N>(room_.x, room_.x_16)), d_y = gather(d_out, rows, tile, of<N>(room_.d_y, room_.d_y_16));
       room_.y.reserve_uninitialised(tile.height * width_);
       const MatrixView d_rows(room_.y.data(), tile.height, width_);
-      expert.backward(params, weights, x, rest.first(used), std::span(rows.weight).subspan(first, count), d_y, room_.inner, d_rows,
+      expert.backward(params, weights, x, traced, weight, d_y, room_.inner, d_rows,
                       d_weight.subspan(first, count), 0);
       scatter(d_rows, tile, {}, d_x);
-      rest = rest.subspan(used);
     });
   }
 }

@@ -20,14 +20,19 @@ std::string name_of_step(i64 step) { return fmt::format("step-{:010d}.h5", step)
 
 namespace fs = std::filesystem;
 
-/// Ascending by step.
+/// Ascending by step; none if there is no folder. UserError if it cannot be read.
 std::vector<fs::path> checkpoints_in(const std::string& folder) {
   std::vector<fs::path> files;
   std::error_code error;
+  if (!fs::exists(fs::symlink_status(folder, error))) {
+    if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory) user_error("'{}': cannot be read ({})", folder, error.message());
+    return files;
+  }
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with("step-") && name.ends_with(".h5") && !detail::is_part(name)) files.push_back(entry.path());
   }
+  if (error) user_error("'{}': cannot be read ({})", folder, error.message());
   std::ranges::sort(files);  // numbers are zero-padded
   return files;
 }
@@ -81,10 +86,21 @@ void remove_left_over(const std::string& folder) {
   for (const fs::path& path : gone) fs::remove(path);
 }
 
+/// UserError if something else than files has the names of checkpoints: a save would fail only hours from now.
+void require_files(const std::string& folder) {
+  if (!fs::is_directory(folder)) return;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const bool ours = name.starts_with("step-") && (entry.path().extension() == ".h5" || entry.path().extension().string() == temporary_name(""));
+    if (ours && entry.is_directory()) user_error("'{}': is a folder and has the name of a checkpoint: move it away", entry.path().string());
+  }
+}
+
 }  // namespace
 
 CheckpointFolder::CheckpointFolder(const comm::ProcessGrid& grid, std::string folder, i64 keep, CheckpointInfo info, CheckpointFiles files)
     : grid_(grid), folder_(std::move(folder)), keep_(keep), info_(std::move(info)) {
+  comm::agree_on_root(grid.world(), [&] { require_files(folder_); });
   if (files == CheckpointFiles::per_node) node_.emplace(grid.world().node());
 }
 
@@ -119,14 +135,22 @@ std::string newest_checkpoint(const std::string& folder) {
 }
 
 std::string newest_checkpoint(const comm::Communicator& comm, const std::string& folder) {
-  return comm::broadcast(comm, comm.root() ? newest_checkpoint(folder) : "");
+  std::string newest;
+  comm::agree_on_root(comm, [&] { newest = newest_checkpoint(folder); });
+  return comm::broadcast(comm, newest);
+}
+
+std::string checkpoint_before(const std::string& folder, i64 step) {
+  std::vector<fs::path> all = checkpoints_in(folder);
+  std::erase_if(all, [&](const fs::path& file) { return file.filename() >= name_of_step(step); });
+  return all.empty() ? "" : all.back().string();
 }
 
 std::string newest_whole_checkpoint(const comm::Communicator& comm, const std::string& folder, std::vector<std::string>& passed_over) {
   std::string list;
-  if (comm.root()) {
+  comm::agree_on_root(comm, [&] {
     for (const fs::path& path : checkpoints_in(folder)) list += path.string() + "\n";
-  }
+  });
   std::istringstream in(comm::broadcast(comm, list));
   std::vector<std::string> all;
   for (std::string path; std::getline(in, path);) all.push_back(path);

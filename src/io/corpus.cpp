@@ -117,6 +117,7 @@ Corpus Corpus::load(const std::string& path) {
   c.validation_ = read_part(file, Split::validation, c.vocab_, domains, c.has_entropy_);
   if (c.train_.count == 0) user_error("the corpus '{}' is empty: it has no training tokens", path);
   c.provenance_ = provenance(file);
+  verify_content(file);
   return c;
 }
 

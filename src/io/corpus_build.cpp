@@ -79,6 +79,7 @@ void write_corpus(const CorpusContent& content, const std::string& out, bool for
                  part->tokens.size());
   }
   H5File file = H5File::create(unfinished.path());
+  file.seal();
   write_all(file, content);
   file.close();
   unfinished.publish();

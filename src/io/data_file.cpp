@@ -120,6 +120,10 @@ std::string require_data_format(const H5File& file) {
   return format;
 }
 
+void verify_content(const H5File& file) {
+  if (file.has_attribute("/", "checksum")) file.verify();
+}
+
 std::vector<std::string> provenance(const H5File& file) {
   std::vector<std::string> lines;
   for (const char* name : {"origin", "split_rule", "created", "pleiad_version"}) {

@@ -46,6 +46,7 @@ Texts read_labelled(const LabelledOptions& o, const std::string& path, std::vect
     }
     const std::string text = column_of(lines[i], o.text_column), label = column_of(lines[i], o.label_column);
     if (label.empty()) user_error("{} line {}: column {} holds no label", path, i + 1, o.label_column);
+    if (label.find('\0') != std::string::npos) user_error("{} line {}: the label of column {} holds a byte 0, where its name would end", path, i + 1, o.label_column);
     if (text.empty()) {
       ++texts.empty;
       continue;
@@ -148,6 +149,7 @@ void write_examples(const std::vector<NamedTexts>& parts, const std::vector<std:
   options = tokenizer_options.words() + options;
   for (const NamedTexts& p : parts) options += fmt::format("{}_left_out_empty = {}\n", split_name(p.split), p.texts.empty);
   H5File file = H5File::create(unfinished.path());
+  file.seal();
   write_making(file, k_examples_format, tokenizer, sources, options);
   file.set_attribute("/", "description", labels.empty() ? "pairs of source and target" : "labelled texts");
   if (!labels.empty()) file.write_texts("/labels", labels, "names of the labels");
@@ -225,6 +227,7 @@ Examples Examples::load(const std::string& path) {
     }
   }
   e.provenance_ = provenance(file);
+  verify_content(file);
   return e;
 }
 

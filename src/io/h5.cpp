@@ -100,7 +100,9 @@ void check_readable(const std::string& path) {
   if (::stat(path.c_str(), &status) != 0) system_error("open", path);
   if (S_ISDIR(status.st_mode)) user_error("cannot open '{}': it is a folder, an HDF5 file is needed", path);
   if (!S_ISREG(status.st_mode)) user_error("cannot open '{}': it is a pipe or a device, an HDF5 file is needed", path);
-  if (::access(path.c_str(), R_OK) != 0) system_error("open", path);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);  // may also fail for want of file handles
+  if (fd < 0) system_error("open", path);
+  ::close(fd);
   silence();
   const Reading reading(path.c_str());
   if (H5Fis_hdf5(path.c_str()) <= 0) {
@@ -395,16 +397,18 @@ H5File open_for_all(const comm::Communicator& comm, const std::string& path) {
   return std::move(*file);
 }
 
-std::string copy_to_change(const std::string& path) {
+H5File open_copy(const std::string& path) {
   check_readable(path);
   const std::string copy = temporary_name(path);
   std::error_code error;
   std::filesystem::copy_file(path, copy, std::filesystem::copy_options::overwrite_existing, error);
-  if (error) {
+  try {
+    if (error) user_error("cannot write '{}': {}", path, error.message());
+    return H5File::open_append(copy);
+  } catch (...) {
     discard(copy);
-    user_error("cannot write '{}': {}", path, error.message());
+    throw;
   }
-  return copy;
 }
 
 }  // namespace pleiad::io

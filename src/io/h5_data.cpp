@@ -213,6 +213,7 @@ void H5File::transfer(bool writing, const std::string& dataset, std::int64_t typ
     selected = rows || !shape.empty() ? select_rows(space.get(), shape, mine, what) : takes_part;
   });
   if (writing) reserve_room(id.get());
+  if (!writing && count != selected) user_error("'{}' of '{}' holds {} where {} values are needed", dataset, path_, in_words(shape), count);
   PLEIAD_CHECK(count == selected, "{} values for {} of '{}'", count, selected, dataset);
   if (count_of(shape) == 0 || (!comm_ && selected == 0)) return;
   const std::vector<std::vector<Range>> pieces = in_pieces(mine, piece_bytes_ / std::max<i64>(1, bytes * count_of(shape, 1)));

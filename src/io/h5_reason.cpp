@@ -57,7 +57,8 @@ std::string reason() {
 void fail(const char* verb, const std::string& object, const std::string& file) {
   const bool system = read_stack().number != 0;
   const std::string of = object.empty() ? "" : fmt::format("'{}' of ", object);
-  const std::string problem = fmt::format("cannot {} {}'{}': {}", verb, of, final_name(file), reason());
+  const std::string why = !system && std::string_view(verb) == "read" ? fmt::format("it is damaged ({})", reason()) : reason();
+  const std::string problem = fmt::format("cannot {} {}'{}': {}", verb, of, final_name(file), why);
   if (system) {
     spoilt()[file] = problem;
     discard(file);

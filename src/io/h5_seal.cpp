@@ -114,6 +114,32 @@ void H5File::count_in(const std::string& dataset, const std::vector<std::string>
   if (sums_) (*sums_)[dataset] = comm_ && !comm_->root() ? ContentSum() : sum_of_texts(texts);
 }
 
+void H5File::seal_text(const std::string& dataset) { set_attribute(dataset, k_checksum, sum_of_texts(read_texts(dataset)).value()); }
+
+void H5File::require_sealed(const std::string& dataset, const std::vector<std::string>& texts) const {
+  if (!has_attribute(dataset, k_checksum) || sum_of_texts(texts).value() == integer(dataset, k_checksum)) return;
+  user_error("'{}': {} is damaged: its checksum does not agree with what is in it", path_, dataset);
+}
+
+void H5File::read_through() const {
+  std::vector<std::string> datasets;
+  find_datasets(*this, "/", datasets);
+  sum_of_attributes(*this);
+  for (const std::string& dataset : datasets) {
+    const std::string type = type_name(dataset);
+    if (type == "string") read_texts(dataset);
+    else sum_of_share(*this, dataset, type, shape(dataset), 1, 0);
+  }
+}
+
+void require_readable(const H5File& copy, const std::string& path) {
+  try {
+    copy.read_through();
+  } catch (const UserError& e) {
+    user_error("'{}' is damaged ({}); if you move it away, a new record begins", path, e.what());
+  }
+}
+
 void H5File::verify() const {
   std::vector<std::string> datasets;
   find_datasets(*this, "/", datasets);

@@ -109,6 +109,7 @@ std::vector<std::string> H5File::read_texts(const std::string& dataset) const {
   std::vector<std::string> texts;
   for (i64 i = 0; i < count; ++i) texts.push_back(text_at(block.data() + i * size, type.get()));
   if (variable && count > 0) H5Dvlen_reclaim(type.get(), space_of({count}).get(), H5P_DEFAULT, block.data());
+  require_sealed(dataset, texts);
   return texts;
 }
 

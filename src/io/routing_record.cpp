@@ -18,18 +18,22 @@ std::string of_block(i64 block, const char* name) { return fmt::format("/layers/
 
 // A new file gets its name once it is whole, so that a kill leaves either none or one that can be continued.
 RoutingRecord::RoutingRecord(const std::string& path, const RunDescription& run, i64 sequences, i64 seq_len, i64 lanes, std::optional<i64> resumed)
-    : file_(resumed ? H5File::open_append(copy_to_change(path)) : H5File::create(temporary_name(path), true)) {
+    : path_(path), file_(resumed ? open_copy(path) : H5File::create(temporary_name(path), true)) {
   if (resumed) {
     file_.require_format(k_routing_format);
   } else {
     describe(run, sequences, seq_len, lanes);
   }
   open_series(run, sequences * seq_len, !resumed);
-  if (resumed) forget_after(run, *resumed);
+  if (resumed) {
+    forget_after(run, *resumed);
+    require_readable(file_, path);
+  }
   file_.start_swmr();
   file_.flush();
-  publish(temporary_name(path), path);
 }
+
+void RoutingRecord::publish() { io::publish(temporary_name(path_), path_); }
 
 void RoutingRecord::describe(const RunDescription& run, i64 sequences, i64 seq_len, i64 lanes) {
   set_identity(file_, k_routing_format, "Pleiad routing record: the experts of every token of the recorded steps");

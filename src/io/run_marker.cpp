@@ -103,7 +103,8 @@ MarkerCheck check_marker(const std::string& run, const std::string& identity) {
     j.at("identity").get_to(check.identity);
     check.step = whole_number(j.at("step"));
     for (const Json& file : j.at("files")) {
-      if (check.problem.empty()) check.problem = problem_of(run, file);
+      std::string& problem = file.at("name") == "run.h5" ? check.problem : check.checkpoint;
+      if (problem.empty()) problem = problem_of(run, file);
     }
     if (j.at("files").empty()) check.problem = "finished.json names no file";
   } catch (const std::exception&) {  // of the JSON library, and our own

@@ -21,6 +21,7 @@ void describe(H5File& file, const RunDescription& run) {
     file.set_attribute("/", "init_step", run.init_step);
   }
   file.write_text("/config", run.config, "resolved configuration, INI form");
+  file.seal_text("/config");
   std::vector<std::string> phases;
   for (int p = 0; p < k_phase_count; ++p) phases.push_back(phase_name(static_cast<Phase>(p)));
   file.write_texts("/phases", phases, "names of the last axis of /ranks/*/phase_seconds");
@@ -128,7 +129,7 @@ RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode 
 }
 
 RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode decode, i64 step)
-    : impl_(new Impl(path, run, std::move(decode), H5File::open_append(copy_to_change(path)))) {
+    : impl_(new Impl(path, run, std::move(decode), open_copy(path))) {
   H5File& file = impl_->file;
   file.require_format(k_run_format);
   // Rows to keep, by the group a dataset stands in.
@@ -163,6 +164,7 @@ RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode 
     if (name != "started") file.set_attribute("/", name, value);  // those of the part that runs now
   }
   impl_->file.set_attribute("/", "finished_step", -1);
+  require_readable(file, path);
   impl_->file.start_swmr();
   impl_->file.flush();
   publish(temporary_name(path), path);
@@ -212,7 +214,7 @@ void RunRecord::finish(i64 step, const MemoryRecord& memory) {
   // In SWMR mode no attribute can be written: close and open once more.
   impl_->series.clear();
   impl_->file.close();
-  H5File file = H5File::open_append(copy_to_change(impl_->path));
+  H5File file = open_copy(impl_->path);
   file.set_attribute("/", "peak_memory_bytes", memory.peak_of_all_ranks());
   const i64 ranks = static_cast<i64>(memory.peak.size());
   const auto write = [&](const char* name, const std::vector<i64>& bytes, const char* description) {
@@ -230,7 +232,7 @@ void RunRecord::finish(i64 step, const MemoryRecord& memory) {
 RunTale read_run_tale(const std::string& path) {
   const H5File file = H5File::open(path);
   file.require_format(k_run_format);
-  RunTale tale{file.read_text("/config")};
+  RunTale tale{file.read_text("/config"), file.text("/", "corpus_fingerprint")};
   if (file.exists("/checkpoints/step")) {
     for (const i64 step : file.read<i64>("/checkpoints/step")) tale.saved = std::max(tale.saved, step);
   }

@@ -1,9 +1,9 @@
 #include "pleiad/io/simulation_record.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <filesystem>
 
+#include "pleiad/core/error.hpp"
 #include "pleiad/io/identity.hpp"
 
 namespace pleiad::io {
@@ -83,7 +83,94 @@ void write_ranks(H5File& file, const Prediction& p) {
   if (!p.notes.empty()) file.write_texts(group + "notes", p.notes, "what the prediction leaves out, and where it is outside of what was measured");
 }
 
+void write_measured(H5File& file, const SimulationRecord::Measured& m) {
+  file.write<double>("/measured/phase_seconds", m.phase_seconds, {static_cast<i64>(m.phase_seconds.size())}, {"s", "that a step took by phase (/phases): medians over the steps of means over the ranks, waits included"});
+  file.write<double>("/measured/seconds", std::vector{m.seconds}, {1}, {"s", "that a step took: the median; without metrics, evaluation and checkpoints"});
+  file.write<double>("/measured/predicted_seconds", std::vector{m.predicted}, {1}, {"s", "the prediction of the same"});
+  file.write<double>("/measured/error", std::vector{m.predicted / m.seconds - 1}, {1}, {"1", "predicted_seconds over seconds, less 1"});
+  file.set_attribute("/measured", "steps", m.steps);
+}
+
+sim::Prediction read_ranks(const H5File& file, i64 ranks) {
+  const std::string group = fmt::format("/ranks/{}/", ranks);
+  const auto by_rank = [&](const std::string& name) { return file.read<double>(group + name, Shape{ranks}); };
+  Prediction p;
+  p.ranks = ranks;
+  p.phase_seconds = file.read<double>(group + "phase_seconds", Shape{ranks, k_phase_count});
+  p.wait_seconds = by_rank("wait_seconds");
+  p.path_by_rank = by_rank("path_seconds");
+  p.sent_bytes = by_rank("sent_bytes");
+  p.between_bytes = by_rank("between_bytes");
+  p.memory.resize(static_cast<std::size_t>(ranks));
+  const auto memory = [&](const char* name, double sim::RankMemory::*part) {
+    const std::vector<double> values = by_rank(std::string("memory/") + name);
+    for (std::size_t r = 0; r < values.size(); ++r) p.memory[r].*part = values[r];
+  };
+  memory("weights", &sim::RankMemory::weights);
+  memory("gradients", &sim::RankMemory::gradients);
+  memory("moments", &sim::RankMemory::moments);
+  memory("activations", &sim::RankMemory::activations);
+  memory("exchange", &sim::RankMemory::exchange);
+  if (file.exists(group + "expert_rows")) p.expert_rows = file.read<double>(group + "expert_rows", Shape{file.extent(group + "expert_rows", 0), ranks});
+  if (file.exists(group + "links")) {
+    const std::vector<std::string> names = file.read_texts(group + "links/name");
+    const Shape all{static_cast<i64>(names.size())};
+    const std::vector<double> bytes = file.read<double>(group + "links/bytes", all), seconds = file.read<double>(group + "links/seconds", all);
+    for (std::size_t i = 0; i < names.size(); ++i) p.links.push_back({names[i], bytes[i], seconds[i]});
+  }
+  if (file.exists(group + "notes")) p.notes = file.read_texts(group + "notes");
+  return p;
+}
+
+std::vector<Prediction> read_predictions(const H5File& file) {
+  const std::vector<i64> ranks = file.read<i64>("/predictions/ranks");
+  const Shape rows{static_cast<i64>(ranks.size())};
+  const auto whole = [&](const char* name) { return file.read<i64>(std::string("/predictions/") + name, rows); };
+  const auto number = [&](const char* name) { return file.read<double>(std::string("/predictions/") + name, rows); };
+  const std::vector<i64> nodes = whole("nodes"), tokens = whole("tokens");
+  const std::vector<double> seconds = number("seconds"), ideal = number("ideal_seconds"), flops = number("flops"),
+                            path = file.read<double>("/predictions/path_seconds", Shape{rows[0], k_phase_count});
+  const std::vector<std::string> exchange = file.read_texts("/predictions/exchange");
+  if (ranks.empty() || exchange.size() != ranks.size()) user_error("'{}' is damaged: {} numbers of ranks, {} ways to exchange", file.path(), ranks.size(), exchange.size());
+  std::vector<Prediction> all;
+  for (std::size_t i = 0; i < ranks.size(); ++i) {
+    if (ranks[i] < 1 || tokens[i] < 1 || !(seconds[i] > 0)) user_error("'{}' is damaged: {} tokens on {} ranks in {} s", file.path(), tokens[i], ranks[i], seconds[i]);
+    Prediction& p = all.emplace_back(read_ranks(file, ranks[i]));
+    p.nodes = nodes[i];
+    p.tokens = tokens[i];
+    p.seconds = seconds[i];
+    p.ideal_seconds = ideal[i];
+    p.flops = flops[i];
+    p.exchange = exchange[i];
+    p.path_seconds.assign(path.begin() + static_cast<std::ptrdiff_t>(i * k_phase_count), path.begin() + static_cast<std::ptrdiff_t>((i + 1) * k_phase_count));
+  }
+  return all;
+}
+
 }  // namespace
+
+bool is_simulation(const std::string& path) {
+  std::error_code ignored;
+  if (!std::filesystem::is_regular_file(path, ignored)) return false;
+  try {
+    return H5File::open(path).text("/", "format") == k_simulation_format;
+  } catch (const UserError&) {
+    return false;
+  }
+}
+
+SimulationRecord read_simulation(const std::string& path) {
+  const H5File file = H5File::open(path);
+  file.require_format(k_simulation_format);
+  if (file.read_texts("/phases") != phase_names()) user_error("{}: has other phases of a step than this version knows; predict again", path);
+  SimulationRecord r{file.read_text("/config"), file.read_text("/cluster"), file.text("/", "demand"), file.text("/", "engine"), file.integer("/", "seed"), file.integer("/", "step"), read_predictions(file)};
+  if (file.exists("/measured")) {
+    const auto one = [&](const char* name) { return file.read<double>(std::string("/measured/") + name, Shape{1})[0]; };
+    r.measured = {file.integer("/measured", "steps"), one("seconds"), file.read<double>("/measured/phase_seconds", Shape{k_phase_count}), one("predicted_seconds")};
+  }
+  r.written_by = fmt::format("{} ({})", file.text("/", "pleiad_version"), file.text("/", "git_commit"));
+  return r;
+}
 
 void write_simulation(const std::string& path, const SimulationRecord& r) {
   const std::string partial = temporary_name(path);
@@ -98,6 +185,7 @@ void write_simulation(const std::string& path, const SimulationRecord& r) {
   file.write_texts("/phases", phase_names(), "names of the phases of a step");
   write_summary(file, r.predictions);
   for (const Prediction& p : r.predictions) write_ranks(file, p);
+  if (r.measured) write_measured(file, *r.measured);
   file.close();
   publish(partial, path);
 }

@@ -50,8 +50,10 @@ AdapterConfig AdapterConfig::read(Spec& s) {
 
 Adapter::Adapter(ParamSet& params, const std::string& prefix, const AdapterConfig& config, i64 experts, i64 width, i64 layers)
     : shared_(config.kind == AdapterConfig::Kind::shared) {
+  experts::FeedForwardKind kind = experts::FeedForwardKind::from("relu", true);
+  kind.any_rows = true;
   for (i64 e = 0; e < (shared_ ? 1 : experts); ++e) {
-    adapters_.emplace_back(params, prefix, e, -1, experts::FeedForwardKind::from("relu", true), width, config.width, layers, k_output_gain);
+    adapters_.emplace_back(params, prefix, e, -1, kind, width, config.width, layers, k_output_gain);
   }
 }
 

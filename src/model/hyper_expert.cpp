@@ -181,10 +181,10 @@ void HyperExpert::forward(const ParamSet& params, ConstMatrixView x, const routi
       const ConstMatrixView up(beta.data + bottleneck, bottleneck, width_), gamma(up.data + bottleneck * width_, 1, width_);
       Matrix in(n, width_), hidden(n, bottleneck), out(n, width_);
       for (i64 i = 0; i < n; ++i) copy_rows(x.row_range(rows[i], 1), in.view().row_range(i, 1));
-      ops::gemm(ops::Trans::no, ops::Trans::no, 1, in, down, 0, hidden);
+      ops::gemm(ops::k_any_rows, ops::Trans::no, ops::Trans::no, 1, in, down, 0, hidden);
       ops::add_bias(hidden, beta);
       relu(hidden);
-      ops::gemm(ops::Trans::no, ops::Trans::no, 1, hidden, up, 0, out);
+      ops::gemm(ops::k_any_rows, ops::Trans::no, ops::Trans::no, 1, hidden, up, 0, out);
       ops::add_bias(out, gamma);
       for (i64 i = 0; i < n; ++i) {
         ops::add_bias(y.row_range(rows[i], 1), out.view().row_range(i, 1));
@@ -214,13 +214,13 @@ void HyperExpert::backward(ParamSet& params, ConstMatrixView x, ConstMatrixView 
         copy_rows(d_y.row_range(rows[i], 1), d_out.view().row_range(i, 1));
         copy_rows(t.bottleneck.view().row_range(rows[i], 1), hidden.view().row_range(i, 1));
       }
-      ops::gemm(ops::Trans::yes, ops::Trans::no, 1, hidden, d_out, 1, d_up);
+      ops::gemm(ops::k_any_rows, ops::Trans::yes, ops::Trans::no, 1, hidden, d_out, 1, d_up);
       ops::add_column_sums(d_out, d_gamma);
-      ops::gemm(ops::Trans::no, ops::Trans::yes, 1, d_out, up, 0, d_hidden);
+      ops::gemm(ops::k_any_rows, ops::Trans::no, ops::Trans::yes, 1, d_out, up, 0, d_hidden);
       relu_backward(hidden, d_hidden);
-      ops::gemm(ops::Trans::yes, ops::Trans::no, 1, in, d_hidden, 1, d_down);
+      ops::gemm(ops::k_any_rows, ops::Trans::yes, ops::Trans::no, 1, in, d_hidden, 1, d_down);
       ops::add_column_sums(d_hidden, d_beta);
-      ops::gemm(ops::Trans::no, ops::Trans::yes, 1, d_hidden, down, 0, d_in);
+      ops::gemm(ops::k_any_rows, ops::Trans::no, ops::Trans::yes, 1, d_hidden, down, 0, d_in);
       for (i64 i = 0; i < n; ++i) ops::add_bias(d_x.row_range(rows[i], 1), d_in.view().row_range(i, 1));
     }
   });

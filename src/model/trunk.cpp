@@ -73,7 +73,7 @@ void Trunk::backward(ParamSet& params, std::span<const std::int32_t> token, std:
     norm_backward(params, norm_final_, trace.x_out, trace.inv_rms, d_normed, context.lanes, d_x);
   }
   context.complete_from(norm_final_);
-  const double aux_scale = moe_layers().empty() ? 0 : 1.0 / static_cast<double>(moe_layers().size());
+  const double aux_scale = moe_layers().empty() ? 0 : context.auxiliary / static_cast<double>(moe_layers().size());
   for (std::size_t i = blocks_.size(); i-- > 0;) {
     context.times.at_block(static_cast<i64>(i));
     blocks_[i].backward(params, rotary_, masks, context, trace.blocks[i], aux_scale, room_, d_x);

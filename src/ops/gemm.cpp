@@ -1,6 +1,9 @@
 #include "pleiad/ops/gemm.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 
 #include "gemm_detail.hpp"
@@ -17,6 +20,7 @@ Library& chosen() {
 }
 
 ProductTotals totals;
+i64 threads_of_product = 1;
 
 void scale_in_place(real beta, MatrixView c) {
   for (i64 i = 0; i < c.rows; ++i) {
@@ -54,12 +58,16 @@ template <class Product>
 void charged(const detail::Extents& e, Product product) {
   const Stopwatch watch;
   product();
-  totals.seconds += watch.seconds();
-  totals.flops += 2.0 * static_cast<double>(e.m) * static_cast<double>(e.n) * static_cast<double>(e.k);
-  ++totals.calls;
+  detail::charge(e, watch.seconds());
 }
 
 }  // namespace
+
+void detail::charge(const Extents& e, double seconds) {
+  totals.seconds += seconds;
+  totals.flops += 2.0 * static_cast<double>(e.m) * static_cast<double>(e.n) * static_cast<double>(e.k);
+  ++totals.calls;
+}
 
 const char* library_name(Library library) { return library == Library::onednn ? "onednn" : "openblas"; }
 bool library_available(Library library) { return library == Library::openblas || detail::onednn_available(); }
@@ -98,8 +106,28 @@ void gemm_bf16(Trans ta, Trans tb, View<const bf16> a, View<const bf16> b, bool 
 
 void set_product_threads(int threads) {
   PLEIAD_CHECK(threads >= 1, "{} threads in a product", threads);
+  threads_of_product = threads;
   detail::openblas_set_threads(threads);
   detail::onednn_set_threads(threads);
+}
+
+std::string openblas_remark() {
+#ifdef __x86_64__
+  // A version that is older than the processor knows it by no name.
+  const std::string kernel = detail::openblas_kernel();
+  const bool wide = kernel == "SkylakeX" || kernel == "Cooperlake" || kernel == "SapphireRapids";
+  if (__builtin_cpu_supports("avx512f") && !wide) {
+    const char* told = std::getenv("OPENBLAS_CORETYPE");
+    return fmt::format("OpenBLAS takes its {} kernels although this processor has AVX-512{}: OPENBLAS_CORETYPE=SkylakeX in the environment makes it faster", kernel,
+                       told ? fmt::format(", as OPENBLAS_CORETYPE={} tells it", told) : "");
+  }
+#endif
+  return "";
+}
+
+std::string threads_remark() {
+  const i64 processors = sysconf(_SC_NPROCESSORS_ONLN);
+  return threads_of_product <= processors ? "" : fmt::format("parallel.blas_threads = {}: this machine has {} processors", threads_of_product, processors);
 }
 
 ProductTotals product_totals() { return totals; }

@@ -9,9 +9,13 @@ struct Extents {
   i64 m, n, k;
 };
 
+/// Adds one product to product_totals().
+void charge(const Extents& e, double seconds);
+
 void openblas_gemm(const Extents& e, Trans ta, Trans tb, real alpha, ConstMatrixView a, ConstMatrixView b, real beta, MatrixView c);
 void openblas_set_threads(int threads);
 std::string openblas_description();
+std::string openblas_kernel();
 
 bool onednn_available();
 /// C = op(A) op(B) (+ C if `add`). pre: onednn_available().

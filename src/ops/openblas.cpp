@@ -32,6 +32,8 @@ void openblas_gemm(const Extents& e, Trans ta, Trans tb, real alpha, ConstMatrix
 
 void openblas_set_threads(int threads) { openblas_set_num_threads(threads); }
 
+std::string openblas_kernel() { return openblas_get_corename(); }
+
 std::string openblas_description() {
   return fmt::format("{}; kernel {}; {} thread(s)", openblas_get_config(), openblas_get_corename(), openblas_get_num_threads());
 }

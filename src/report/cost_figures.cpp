@@ -10,7 +10,7 @@ namespace pleiad::report {
 
 namespace {
 
-constexpr std::size_t k_phases = 7, k_ranks = 64;
+constexpr std::size_t k_ranks = 64;
 
 /// The number of ranks, as text, with the most rows in /GROUP/P/step; empty if there is none.
 std::string most_used_ranks(const io::H5File& file, const std::string& group) {
@@ -39,56 +39,19 @@ std::vector<std::vector<double>> phase_times(const RunData& d, const std::string
   return times;
 }
 
-/// The phases that take most, in their order; all others are summed up behind them.
-std::vector<std::size_t> largest_phases(const std::vector<std::vector<double>>& times) {
-  std::vector<std::size_t> order(times[0].size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  const auto total = [&](std::size_t p) {
-    return std::accumulate(times.begin(), times.end(), 0.0, [p](double sum, const auto& row) { return sum + row[p]; });
-  };
-  std::ranges::stable_sort(order, std::greater<>(), total);
-  order.resize(std::min(order.size(), k_phases));
-  std::ranges::sort(order);
-  return order;
-}
-
 Figure phase_figure(const RunData& d) {
   Figure f{.id = d.id + "-phases", .title = "Time per phase and rank"};
   const std::string ranks = most_used_ranks(d.file, "/ranks");
   if (ranks.empty()) return absent_figure(f.id, f.title, "The run has made no step yet.");
   const std::vector<std::string> names = d.file.read_texts("/phases");
   const std::vector<std::vector<double>> times = phase_times(d, ranks, names.size());
-  const std::vector<std::size_t> shown = largest_phases(times);
-  Block b{"time per step", {"rank [1]"}};
-  std::vector<std::string> entries;
-  for (const std::size_t p : shown) entries.push_back(names[p]);
-  entries.push_back("other phases");
-  for (const std::string& name : entries) b.columns.push_back(name + " [ms]");
+  PhaseBars bars{.title = "time per step", .x_label = "rank", .y_label = "time per step [ms]", .unit = "ms", .phases = names};
   const std::size_t step = (times.size() + k_ranks - 1) / k_ranks;
   for (std::size_t r = 0; r < times.size(); r += step) {
-    b.rows.push_back({static_cast<double>(r)});
-    double rest = std::accumulate(times[r].begin(), times[r].end(), 0.0);
-    for (const std::size_t p : shown) {
-      b.rows.back().push_back(times[r][p]);
-      rest -= times[r][p];
-    }
-    b.rows.back().push_back(std::max(0.0, rest));
+    bars.places.push_back(static_cast<double>(r));
+    bars.values.push_back(times[r]);
   }
-  f.add(std::move(b));
-  Panel p{.x_label = "rank", .y_label = "time per step [ms]"};
-  p.settings = {"set style data histograms",
-                "set style histogram rowstacked",
-                "set boxwidth 0.7",
-                "set style fill solid 1 border rgb '#ffffff'",
-                "set yrange [0:*]",
-                "unset grid",
-                "set grid y"};
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    const std::string color = i < shown.size() ? color_of(i) : "#bbbbbb";
-    p.elements.push_back(fmt::format("data index 0 using {}{} lc rgb '{}' title {}", i + 2, i == 0 ? ":xtic(1)" : "", color, quote(entries[i])));
-  }
-  f.settings = {legend_below(f, entries)};
-  f.panels = {p};
+  add_phase_bars(f, bars);
   f.caption = fmt::format(
       "Wall time of each rank by phase, mean over the steps; evaluations, checkpoints and metrics are spread over the steps between them.{}",
       step > 1 ? fmt::format(" Every {}th of {} ranks.", step, times.size()) : "");

@@ -95,15 +95,4 @@ std::vector<std::string> draw(const std::vector<Figure>& figures, const std::str
   return pictures;
 }
 
-ScratchFolder::ScratchFolder() {
-  const char* base = std::getenv("TMPDIR");
-  path_ = std::string(base && *base ? base : "/tmp") + "/pleiad-report-XXXXXX";
-  if (!::mkdtemp(path_.data())) user_error("cannot make a temporary folder {} ({})", path_, std::strerror(errno));
-}
-
-ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
 }  // namespace pleiad::report

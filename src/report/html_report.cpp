@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/temporary_folder.hpp"
 #include "pleiad/io/small_file.hpp"
 #include "pleiad/report/comparison_figures.hpp"
 #include "pleiad/report/draw.hpp"
@@ -113,7 +114,7 @@ void require_writable(const std::string& option, const std::string& path, bool f
 }
 
 std::vector<std::string> draw_for_page(const std::vector<Figure>& figures, const ReportRequest& request) {
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   if (!request.keep.empty()) fs::create_directories(request.keep);
   std::vector<std::string> pictures = draw(figures, request.keep.empty() ? scratch.path() : request.keep, find_gnuplot(request.gnuplot));
   for (std::size_t i = 0; i < figures.size(); ++i) pictures[i] = inline_svg(pictures[i], figures[i].id, figures[i].title);

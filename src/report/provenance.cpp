@@ -65,24 +65,33 @@ std::set<std::string> distinct(const Collection& c, const std::function<std::str
 
 }  // namespace
 
-void add_configuration(Page& page, const Collection& c) {
-  const std::vector<std::string> keys = differing_keys(all_runs(c));
-  page.heading("Configuration");
-  if (!keys.empty()) page.table(differences(c, keys), "What differs, beside the seed.", true);
+std::vector<std::string> lines_of_sections(const std::map<std::string, std::string>& config) {
   std::map<std::string, std::string> sections;
-  for (const auto& [key, value] : c.runs.front().config) {
-    if (key == "train.seed" || std::ranges::find(keys, key) != keys.end()) continue;
+  for (const auto& [key, value] : config) {
     std::string& line = sections[key.substr(0, key.find('.'))];
     line += (line.empty() ? "" : "; ") + key.substr(key.find('.') + 1) + " = " + value;
   }
   std::vector<std::string> lines;
   for (const auto& [section, line] : sections) lines.push_back("[" + section + "] " + line);
+  return lines;
+}
+
+std::string provenance_of_page() {
+  const core::BuildInfo build = core::build_info();
+  return fmt::format("This page: pleiad {} ({}), {}", build.version, build.git_commit, now());
+}
+
+void add_configuration(Page& page, const Collection& c) {
+  const std::vector<std::string> keys = differing_keys(all_runs(c));
+  page.heading("Configuration");
+  if (!keys.empty()) page.table(differences(c, keys), "What differs, beside the seed.", true);
+  std::map<std::string, std::string> shared = c.runs.front().config;
+  std::erase_if(shared, [&](const auto& entry) { return entry.first == "train.seed" || std::ranges::find(keys, entry.first) != keys.end(); });
   page.paragraph(c.runs.size() > 1 ? "What all runs share:" : "Every key with its value in force:");
-  page.list(lines);
+  page.list(lines_of_sections(shared));
 }
 
 void add_provenance(Page& page, const Collection& c, const std::string& command) {
-  const core::BuildInfo build = core::build_info();
   std::set<i64> seeds;
   for (const Run& run : c.runs) seeds.insert(run.seed);
   std::set<std::string> seed_names;
@@ -96,7 +105,7 @@ void add_provenance(Page& page, const Collection& c, const std::string& command)
              "Started: " + *distinct(c, [](const Run& r) { return r.started; }).begin() +
                  (c.runs.size() > 1 ? " to " + *distinct(c, [](const Run& r) { return r.started; }).rbegin() : ""),
              "Ranks: " + joined(distinct(c, [](const Run& r) { return fmt::format("{}", r.ranks); }), k_values),
-             fmt::format("This page: pleiad {} ({}), {}", build.version, build.git_commit, now()), "Command: " + command});
+             provenance_of_page(), "Command: " + command});
 }
 
 }  // namespace pleiad::report

@@ -1,11 +1,13 @@
 #include "pleiad/report/report.hpp"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "pleiad/core/error.hpp"
 #include "pleiad/io/small_file.hpp"
 #include "pleiad/report/draw.hpp"
 #include "pleiad/report/html_report.hpp"
+#include "pleiad/report/predictions.hpp"
 
 namespace pleiad::report {
 
@@ -29,6 +31,7 @@ void check_output(const ReportRequest& request) {
 
 std::string make_report(const ReportRequest& request) {
   check_output(request);
+  if (std::ranges::any_of(request.paths, io::is_simulation)) return report_predictions(request);
   const Collection collection = collect(request.paths);
   const bool by_configuration = collection.has_configurations() && !request.single_runs;
   const Table table = by_configuration ? table_of_configurations(collection) : table_of_runs(collection);

@@ -19,6 +19,7 @@ void for_each_row(const io::H5File& file, const std::string& dataset, const std:
   const io::Shape shape = file.shape(dataset);
   if (shape.empty() || shape[0] == 0) return;
   const i64 width = row_width(shape), piece = std::max<i64>(1, (i64{1} << 19) / std::max<i64>(1, width));
+  if (width == 0) user_error("'{}' is damaged: {} has rows without numbers", file.path(), dataset);  // which can be of any number
   std::vector<double> values;
   for (i64 first = 0; first < shape[0]; first += piece) {
     const i64 count = std::min(piece, shape[0] - first);
@@ -34,7 +35,7 @@ bool lost(double x) { return !(std::isfinite(x) && x > -0.5); }
 
 std::vector<double> column(const io::H5File& file, const std::string& dataset) {
   std::vector<double> values;
-  for_each_row(file, dataset, [&](i64, std::span<const double> row) { values.push_back(row.empty() || lost(row[0]) ? NAN : row[0]); });
+  for_each_row(file, dataset, [&](i64, std::span<const double> row) { values.push_back(lost(row[0]) ? NAN : row[0]); });
   return values;
 }
 

@@ -14,6 +14,17 @@ std::size_t width(const std::string& text) {
   return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
+/// Whether a character of several bytes may begin with these two: neither longer than it need be, nor half of a pair of UTF-16, nor beyond Unicode.
+bool is_character(unsigned char first, unsigned char second) {
+  switch (first) {
+    case 0xE0: return second >= 0xA0;
+    case 0xED: return second < 0xA0;
+    case 0xF0: return second >= 0x90;
+    case 0xF4: return second < 0x90;
+    default: return true;
+  }
+}
+
 std::string mark_of(const Table& table, std::size_t row) { return row < table.marks.size() ? table.marks[row] : ""; }
 
 }  // namespace
@@ -63,6 +74,7 @@ std::string clean_text(const std::string& text) {
     const std::size_t length = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
     bool whole = length > 0 && i + length <= text.size();
     for (std::size_t k = 1; whole && k < length; ++k) whole = (static_cast<unsigned char>(text[i + k]) & 0xC0) == 0x80;
+    if (whole && length > 1) whole = is_character(c, static_cast<unsigned char>(text[i + 1]));
     if (length == 1 && (c == 0x7F || (c < 0x20 && c != '\n' && c != '\t'))) {
       result += ' ';
     } else {

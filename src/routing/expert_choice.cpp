@@ -23,21 +23,21 @@ Assignment ExpertChoiceRouter::select(ConstMatrixView p, const RoutingContext& c
     for (i64 e = 0; e < experts; ++e) offers.push_back({global, static_cast<double>(p(t, e)), static_cast<std::int32_t>(e), group});
   }
   const std::vector<std::uint8_t> taken = judge_claims(context.world, offers, [&](const std::vector<Claim>& cases) {
-    std::vector<i64> order(cases.size());
-    std::iota(order.begin(), order.end(), i64{0});
-    const auto same = [&](const Claim& x, const Claim& y) { return x.expert == y.expert && x.group == y.group; };
-    std::ranges::sort(order, [&](i64 left, i64 right) {
-      const Claim &x = cases[left], &y = cases[right];
-      if (x.expert != y.expert) return x.expert < y.expert;
-      if (x.group != y.group) return x.group < y.group;
-      return x.p != y.p ? x.p > y.p : x.token < y.token;
-    });
+    // Offers side by side that compete with each other; of these the best ones, in no order: sorting them takes ten times as long.
+    const auto rivals_of = [&](const Claim& c) { return static_cast<std::size_t>(c.group) * static_cast<std::size_t>(experts) + static_cast<std::size_t>(c.expert); };
+    std::vector<i64> end(static_cast<std::size_t>((by_position_ ? length : 1) * experts), 0), order(cases.size());
+    for (const Claim& c : cases) ++end[rivals_of(c)];
+    std::exclusive_scan(end.begin(), end.end(), end.begin(), i64{0});
+    for (std::size_t i = 0; i < cases.size(); ++i) order[end[rivals_of(cases[i])]++] = static_cast<i64>(i);
     std::vector<std::uint8_t> verdict(cases.size(), 0);
-    for (std::size_t begin = 0, end = 0; begin < order.size(); begin = end) {
-      while (end < order.size() && same(cases[order[begin]], cases[order[end]])) ++end;
-      const double fair = choices_ * static_cast<double>(end - begin) / static_cast<double>(experts);
-      const std::size_t take = std::min(end - begin, static_cast<std::size_t>(std::max(1.0, std::round(fair))));
-      for (std::size_t i = begin; i < begin + take; ++i) verdict[order[i]] = 1;
+    const auto better = [&](i64 x, i64 y) { return cases[x].p != cases[y].p ? cases[x].p > cases[y].p : cases[x].token < cases[y].token; };
+    i64 begin = 0;
+    for (const i64 until : end) {
+      const double fair = choices_ * static_cast<double>(until - begin) / static_cast<double>(experts);
+      const i64 take = std::min(until - begin, static_cast<i64>(std::max(1.0, std::round(fair))));
+      std::nth_element(order.begin() + begin, order.begin() + begin + take, order.begin() + until, better);
+      for (i64 i = begin; i < begin + take; ++i) verdict[order[i]] = 1;
+      begin = until;
     }
     return verdict;
   });

@@ -28,6 +28,9 @@ ProductKeyRouter::ProductKeyRouter(const RouterBuild& build, const std::string& 
   k_ = spec.integer("k", 16, 1, big, "experts kept by each head");
   if (k_ > keys_ * keys_) user_error("moe.k = {}: a head cannot keep more experts than there are, {}", k_, keys_ * keys_);
   PLEIAD_CHECK(build.experts() == keys_ * keys_, "{} experts for {} sub-keys", build.experts(), keys_);
+  if (spec.choice("active_heads", "all", {"all", "attention"}, "heads that a token uses; attention: as many as its attention says (importance, k_rule)") == "attention") {
+    active_.emplace(spec, heads_, "heads");
+  }
   shared_ = spec.flag("shared_keys", true, "all heads have the same sub-keys");
   norm_ = spec.flag("batch_norm", true, "batch norm of the query");
   const i64 features = heads_ * query_;
@@ -175,8 +178,9 @@ std::unique_ptr<RouterTrace> ProductKeyRouter::forward(const ParamSet& params, C
 
   Assignment& a = t.assignment;
   a.experts = keys_ * keys_;
-  const i64 per_token = heads_ * k_, half = query_ / 2, lists = std::min(k_, keys_);
-  for (i64 i = 0; i < x.rows; ++i) a.offset.push_back(a.offset.back() + (context.is_real(i) ? per_token : 0));
+  const i64 half = query_ / 2, lists = std::min(k_, keys_);
+  const std::vector<i64> active = active_ ? active_->count(context, t.importance) : std::vector<i64>(static_cast<std::size_t>(x.rows), heads_);
+  for (i64 i = 0; i < x.rows; ++i) a.offset.push_back(a.offset.back() + (context.is_real(i) ? active[i] * k_ : 0));
   a.expert.resize(static_cast<std::size_t>(a.offset.back()));
   a.weight.resize(a.expert.size());
   a.kept.assign(a.expert.size(), 1);
@@ -193,8 +197,8 @@ std::unique_ptr<RouterTrace> ProductKeyRouter::forward(const ParamSet& params, C
         for (i64 i = 0; i < rows.count; ++i) ops::top_k(scores[h].row(i), keys_, lists, best[h].data() + i * lists);
       }
       for (i64 i = 0; i < rows.count; ++i) {
-        if (!context.is_real(rows.begin + i)) continue;
         const i64 first = a.offset[rows.begin + i] + head * k_;
+        if (first >= a.offset[rows.begin + i + 1]) continue;  // padding, or a head that the token does not use
         pairs.find(scores[0].row(i), best[0].data() + i * lists, scores[1].row(i), best[1].data() + i * lists, a.expert.data() + first,
                    a.weight.data() + first);
       }
@@ -275,8 +279,8 @@ void ProductKeyRouter::backward(ParamSet& params, ConstMatrixView x, const Routi
       const ConstMatrixView of_keys[2] = {keys_of(params, 0, head), keys_of(params, 1, head)};
       const MatrixView d_keys[2] = {key_grads_of(params, 0, head, lane), key_grads_of(params, 1, head, lane)};
       for (i64 i = rows.begin; i < rows.end(); ++i) {
-        if (!context.is_real(i)) continue;
         const i64 first = a.offset[i] + head * k_;
+        if (first >= a.offset[i + 1]) continue;
         real mean = 0;
         for (i64 c = 0; c < k_; ++c) {
           mean += a.weight[first + c] * d_weight[first + c];

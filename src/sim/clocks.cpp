@@ -10,10 +10,32 @@ namespace {
 
 std::size_t at(i64 rank, Phase phase) { return static_cast<std::size_t>(rank * k_phase_count + static_cast<int>(phase)); }
 
+/// When those who begin together and share processors have done so much work: as long as m of them are at it, each goes at cores / m, and never faster than 1.
+class Shared {
+ public:
+  /// work: of each of them, seconds.
+  Shared(std::vector<double> work, double cores) : work_(std::move(work)), cores_(cores) {
+    std::ranges::sort(work_);
+    for (std::size_t i = 0; i < work_.size(); ++i) done_.push_back(i == 0 ? work_[0] * slowness(0) : done_[i - 1] + (work_[i] - work_[i - 1]) * slowness(i));
+  }
+  double after(double work) const {
+    const std::size_t i = std::min(static_cast<std::size_t>(std::ranges::lower_bound(work_, work) - work_.begin()), work_.size() - 1);
+    return done_[i] - (work_[i] - work) * slowness(i);
+  }
+
+ private:
+  /// Of those that are left when i are done.
+  double slowness(std::size_t i) const { return std::max(1.0, static_cast<double>(work_.size() - i) / cores_); }
+
+  std::vector<double> work_, done_;  // ascending, and when it is done
+  double cores_;
+};
+
 }  // namespace
 
-Clocks::Clocks(i64 ranks, i64 groups)
+Clocks::Clocks(i64 ranks, i64 groups, const Processors& node)
     : group_size_(ranks / groups),
+      node_(node),
       now_(static_cast<std::size_t>(ranks)),
       spent_(static_cast<std::size_t>(ranks * k_phase_count)),
       met_(spent_.size()),
@@ -21,6 +43,7 @@ Clocks::Clocks(i64 ranks, i64 groups)
       path_by_rank_(now_.size()),
       paths_(static_cast<std::size_t>(groups)) {
   PLEIAD_CHECK(ranks % groups == 0, "{} ranks in {} groups", ranks, groups);
+  if (node.ranks > node.cores) computed_.resize(now_.size());
 }
 
 void Clocks::spend(i64 rank, Phase phase, double seconds) {
@@ -28,9 +51,41 @@ void Clocks::spend(i64 rank, Phase phase, double seconds) {
   spent_[at(rank, phase)] += seconds;
 }
 
+void Clocks::compute(i64 rank, Phase phase, double seconds) {
+  if (computed_.empty()) spend(rank, phase, seconds);
+  else computed_[static_cast<std::size_t>(rank)].push_back({phase, seconds});
+}
+
+// Ranks that meet began together, when they met before. Of a node that they share with other groups they have their part of the processors.
+void Clocks::share_processors(i64 begin, i64 end) {
+  for (i64 first = begin; first < end && !computed_.empty();) {
+    const i64 node = first / node_.ranks, node_end = std::min((node + 1) * node_.ranks, ranks()), last = std::min(node_end, end);
+    std::vector<double> work;
+    for (i64 r = first; r < last; ++r) {
+      work.push_back(0);
+      for (const Piece& p : computed_[static_cast<std::size_t>(r)]) work.back() += p.seconds;
+    }
+    const double part = static_cast<double>(last - first) / static_cast<double>(node_end - node * node_.ranks);
+    const Shared shared(std::move(work), static_cast<double>(node_.cores) * part);
+    for (i64 r = first; r < last; ++r) {
+      double done = 0, now = 0;
+      for (const Piece& p : computed_[static_cast<std::size_t>(r)]) {
+        const double after = shared.after(done += p.seconds);
+        spend(r, p.phase, after - now);
+        now = after;
+      }
+      computed_[static_cast<std::size_t>(r)].clear();
+    }
+    first = last;
+  }
+}
+
 i64 Clocks::last_of(i64 begin, i64 end) const { return std::max_element(now_.begin() + begin, now_.begin() + end) - now_.begin(); }
 
-double Clocks::last() const { return *std::ranges::max_element(now_); }
+double Clocks::last() {
+  share_processors(0, ranks());
+  return *std::ranges::max_element(now_);
+}
 
 void Clocks::extend_path(i64 group, i64 rank) {
   for (int p = 0; p < k_phase_count; ++p) {
@@ -52,12 +107,14 @@ void Clocks::wait(i64 begin, i64 end, Phase phase, double seconds) {
 
 void Clocks::meet_group(i64 group, Phase phase, double seconds) {
   const i64 begin = group * group_size_, end = begin + group_size_;
+  share_processors(begin, end);
   extend_path(group, last_of(begin, end));
   paths_[static_cast<std::size_t>(group)][static_cast<std::size_t>(phase)] += seconds;
   wait(begin, end, phase, seconds);
 }
 
 void Clocks::meet(Phase phase, double seconds) {
+  share_processors(0, ranks());
   const i64 rank = last_of(0, ranks());
   extend_path(rank / group_size_, rank);
   paths_[static_cast<std::size_t>(rank / group_size_)][static_cast<std::size_t>(phase)] += seconds;

@@ -53,6 +53,11 @@ Compute read_compute(Spec& s) {
   c.bf16 = table(s, "bf16_gflops", rows, widths, "the same as gemm_gflops with factors in bf16; none: not known");
   if (c.gemm.empty()) user_error("compute.gemm_gflops = {}: must be {} rates", s.given().at("gemm_gflops"), rows.size() * widths.size());
   if (c.gradient.empty()) c.gradient = c.gemm;
+  if (s.has("attention_gflops")) {
+    const std::vector<double> lengths = axis(s, "attention_lengths", "tokens of the sequences whose attention was measured, ascending"),
+                              heads = axis(s, "attention_widths", "widths of a head, ascending");
+    c.attention = table(s, "attention_gflops", lengths, heads, "GFLOP/s of attention between its four products, all widths of the least length, then of the next; none: made of products and elements");
+  }
   c.elements = k_giga * s.number("element_rate", 0.5, 1e-6, k_most, "10^9 numbers per second through softmax, activation or the selection of experts");
   c.route_seconds = k_nano * s.number("route_ns", 300, 0, k_most, "nanoseconds of a token in a router, for each of its heads, beside its products and elements");
   c.plan_seconds = k_nano * s.number("plan_ns", 50, 0, k_most, "nanoseconds to plan and count one assignment of a token to an expert");
@@ -64,6 +69,7 @@ Memory read_memory(Spec& s) {
   Memory m;
   m.stream = k_giga * required(s, "stream_gbs", 1e-6, k_most, "GB/s of memory read and written in order, both counted");
   m.copy = k_giga * s.number("copy_gbs", m.stream / k_giga / 2, 1e-6, k_most, "GB/s of copies, each byte counted once");
+  if (s.has("cached_gbs")) m.cached = table(s, "cached_gbs", axis(s, "cached_bytes", "bytes of what was gone through again and again, ascending"), {1}, "GB/s of that, as stream_gbs; none: as that");
   const std::vector<double> bytes = s.numbers("random_row_bytes", {1024}, 1, k_most, "bytes of the rows that were read at random places, ascending");
   if (bytes.empty() || std::ranges::adjacent_find(bytes, std::greater_equal<>()) != bytes.end()) {
     user_error("memory.random_row_bytes = {}: must be a list of ascending numbers", s.given().at("random_row_bytes"));
@@ -191,8 +197,9 @@ Cluster Cluster::read(ClusterSpecs& specs) {
   return c;
 }
 
-double Cluster::slowness_of(i64 node) const {
-  return slowness[static_cast<std::size_t>(node)] * std::max(1.0, static_cast<double>(ranks_per_node) / static_cast<double>(cores));
+double Memory::stream_of(double bytes) const {
+  if (cached.empty() || bytes <= 0 || bytes > cached.rows().back()) return stream;
+  return std::max(stream, cached.at(std::max(bytes, cached.rows().front()), 1).rate);
 }
 
 Cluster Cluster::with_ranks(i64 wanted) const {
@@ -222,11 +229,16 @@ std::string in_ini_form(const Cluster& c) {
   set_list(specs.compute, "gemm_gflops", c.compute.gemm.rates(), k_giga);
   set_list(specs.compute, "gradient_gflops", c.compute.gradient.rates(), k_giga);
   set_list(specs.compute, "bf16_gflops", c.compute.bf16.rates(), k_giga);
+  set_list(specs.compute, "attention_lengths", c.compute.attention.rows());
+  set_list(specs.compute, "attention_widths", c.compute.attention.widths());
+  set_list(specs.compute, "attention_gflops", c.compute.attention.rates(), k_giga);
   set_number(specs.compute, "element_rate", c.compute.elements, k_giga);
   set_number(specs.compute, "route_ns", c.compute.route_seconds, k_nano);
   set_number(specs.compute, "plan_ns", c.compute.plan_seconds, k_nano);
   set_number(specs.compute, "expert_us", c.compute.call_seconds, k_micro);
   set_number(specs.memory, "stream_gbs", c.memory.stream, k_giga);
+  set_list(specs.memory, "cached_bytes", c.memory.cached.rows());
+  set_list(specs.memory, "cached_gbs", c.memory.cached.rates(), k_giga);
   set_number(specs.memory, "copy_gbs", c.memory.copy, k_giga);
   set_list(specs.memory, "random_row_bytes", c.memory.random.rows());
   set_list(specs.memory, "random_gbs", c.memory.random.rates(), k_giga);

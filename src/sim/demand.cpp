@@ -54,7 +54,10 @@ class MadeUp : public Demand {
     }
   }
 
+  MadeUp(std::vector<std::vector<double>> counted, const DemandShape& shape) : shape_(shape), counted_(std::move(counted)) {}
+
   std::string what() const override {
+    if (!counted_.empty()) return "made up, experts as busy as counted";
     switch (skew_.kind) {
       case Skew::Kind::uniform: return "made up, experts alike";
       case Skew::Kind::zipf: return fmt::format("made up, Zipf with exponent {}", skew_.exponent);
@@ -73,9 +76,10 @@ class MadeUp : public Demand {
 
   std::vector<double> expert_rows(const Occasion& at, std::span<const i64> sequences) const override {
     std::vector<double> rows(static_cast<std::size_t>(shape_.experts), 0.0);
+    double tokens = 0;
     for (i64 p = 0; p < profiles(); ++p) {
       const double tries = static_cast<double>(sequences[p] * shape_.seq_len * shape_.heads);
-      const std::vector<double> share = shares(at, p);
+      const std::vector<double> share = asked(at, p);
       const Stream draw = Stream::named(shape_.seed, Purpose::simulation, fmt::format("rows of layer {}, step {}, group {}, profile {}", at.layer, at.step, at.group, p));
       double drawn = 0, expected = 0;
       std::vector<double> of_profile(rows.size());
@@ -86,6 +90,10 @@ class MadeUp : public Demand {
       }
       // Every token has its K experts: together they have as many rows as there are assignments.
       for (std::size_t e = 0; e < rows.size() && drawn > 0; ++e) rows[e] += of_profile[e] * expected / drawn;
+      tokens += static_cast<double>(sequences[p] * shape_.seq_len);
+    }
+    if (shape_.capacity > 0) {
+      for (double& r : rows) r = std::min(r, shape_.capacity * tokens);
     }
     return rows;
   }
@@ -111,6 +119,14 @@ class MadeUp : public Demand {
  private:
   /// Of each expert, under the capacity.
   std::vector<double> shares(const Occasion& at, i64 profile) const {
+    std::vector<double> share = asked(at, profile);
+    for (double& s : share) s = shape_.capacity > 0 && counted_.empty() ? std::min(s, shape_.capacity) : s;
+    return share;
+  }
+
+  /// What tokens ask for.
+  std::vector<double> asked(const Occasion& at, i64 profile) const {
+    if (!counted_.empty()) return counted_[static_cast<std::size_t>(at.layer) % counted_.size()];
     std::vector<double> share(sorted_.size());
     const auto add = [&](i64 number, double weight) {
       const std::vector<i64> order = draw_order(shape_.seed, at.layer, number, shape_.experts);
@@ -123,15 +139,13 @@ class MadeUp : public Demand {
     } else {
       add(profile, 1);
     }
-    if (shape_.capacity > 0) {
-      for (double& s : share) s = std::min(s, shape_.capacity);
-    }
     return share;
   }
 
   Skew skew_;
   DemandShape shape_;
   std::vector<double> sorted_;  // shares, the busiest expert first
+  std::vector<std::vector<double>> counted_;  // shares of each layer, in place of these
 };
 
 class Replayed : public Demand {
@@ -284,6 +298,8 @@ std::vector<double> chance_of_place(std::span<const double> share, double choice
 }
 
 std::unique_ptr<Demand> make_up(const Skew& skew, const DemandShape& shape) { return std::make_unique<MadeUp>(skew, shape); }
+std::unique_ptr<Demand> as_often(std::vector<std::vector<double>> share, const DemandShape& shape) { return std::make_unique<MadeUp>(std::move(share), shape); }
+
 std::unique_ptr<Demand> replay(Recording recording) { return std::make_unique<Replayed>(std::move(recording)); }
 
 }  // namespace pleiad::sim

@@ -126,10 +126,13 @@ class Counted {
 
   void count_wires() {
     const Cluster& c = f_.cluster;
-    std::vector<Flow> back_rows, back_entries;
+    // What goes there, and what comes back: flows of every group, between nodes and between ranks.
+    std::vector<Flow> back_rows, back_entries, back_rank_rows, back_rank_entries;
     for (const LayerTraffic& t : traffic_) {
       back_rows.push_back(t.rows.reversed());
       back_entries.push_back(t.entries.reversed());
+      back_rank_rows.push_back(t.rank_rows.reversed());
+      back_rank_entries.push_back(t.rank_entries.reversed());
       rows_there_.add(t.rows, 1);
       entries_there_.add(t.entries, 1);
       rows_back_.add(back_rows.back(), 1);
@@ -137,15 +140,15 @@ class Counted {
     }
     struct Part {
       const LinkLoads& loads;
-      std::vector<const Flow*> flows;
+      std::vector<Transfer> flows;  // of one byte
       double bytes;
     };
-    std::vector<const Flow*> rows, entries, rows_home, entries_home;
+    std::vector<Transfer> rows, entries, rows_home, entries_home;
     for (std::size_t g = 0; g < traffic_.size(); ++g) {
-      rows.push_back(&traffic_[g].rows);
-      entries.push_back(&traffic_[g].entries);
-      rows_home.push_back(&back_rows[g]);
-      entries_home.push_back(&back_entries[g]);
+      rows.push_back({&traffic_[g].rows, 1, &traffic_[g].rank_rows});
+      entries.push_back({&traffic_[g].entries, 1, &traffic_[g].rank_entries});
+      rows_home.push_back({&back_rows[g], 1, &back_rank_rows[g]});
+      entries_home.push_back({&back_entries[g], 1, &back_rank_entries[g]});
     }
     const bool several = std::ranges::any_of(f_.groups, [](const RankGroup& g) { return g.nodes() > 1; });
     const double latency = several ? longest_latency(c.network, c.nodes) : c.network.within_latency;
@@ -154,7 +157,7 @@ class Counted {
       LinkLoads loads(c.network, c.nodes);
       for (const Part& p : parts) {
         loads.add(p.loads, p.bytes);
-        for (const Flow* flow : p.flows) transfers.push_back({flow, p.bytes});
+        for (const Transfer& t : p.flows) transfers.push_back({t.flow, p.bytes, t.ranks});
       }
       trip.wire.assign(static_cast<std::size_t>(c.nodes), 0.0);
       if (several) trip.wire = f_.engine.carry(c, transfers, loads);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "pleiad/sim/engine.hpp"
+
 namespace pleiad::sim {
 
 namespace {
@@ -87,6 +89,18 @@ void count_by_node(const Reach& reach, const RankSequences& sequences, const std
   }
 }
 
+/// How many sequences of each profile a rank has, and what they send to each rank, [ranks x Q] each.
+Flow between_ranks(const std::vector<float>& reach, const RankSequences& sequences, const RankGroup& group) {
+  const i64 profiles = sequences.profiles();
+  Flow f{group.first, group.count, profiles, std::vector<double>(static_cast<std::size_t>(group.count * profiles), 0.0), {}};
+  f.to = f.from;
+  for (i64 r = 0; r < group.count; ++r) {
+    for (const RankSequences::Count& c : sequences.of(r)) f.from[static_cast<std::size_t>(r * profiles + c.profile)] += static_cast<double>(c.sequences);
+    for (i64 p = 0; p < profiles; ++p) f.to[static_cast<std::size_t>(r * profiles + p)] = static_cast<double>(reach[static_cast<std::size_t>(p * group.count + r)]);
+  }
+  return f;
+}
+
 /// Every token to every rank.
 void count_gather(const RankSequences& sequences, const std::vector<double>& on_nodes, const RankGroup& group, i64 tokens, LayerTraffic& t) {
   const i64 profiles = sequences.profiles(), nodes = group.nodes();
@@ -146,6 +160,11 @@ LayerTraffic count_traffic(const Demand& demand, const Occasion& at, const RankS
   if (kind == exchange::Kind::all_to_all) count_by_rank(by_rank.rows, sequences, on_nodes, group, t.rows_out, t.rows_in, t.rows);
   if (kind == exchange::Kind::hierarchical) count_by_node(demand.reach(at, node_of, group.nodes()), sequences, on_nodes, group, t.rows_out, t.rows_in, t.rows);
   if (kind == exchange::Kind::gather) count_gather(sequences, on_nodes, group, tokens, t);
+  if (group.count <= k_most_rank_pairs && kind != exchange::Kind::hierarchical) {
+    t.rank_entries = t.rank_rows = between_ranks(by_rank.entries, sequences, group);
+    if (kind == exchange::Kind::all_to_all) t.rank_rows = between_ranks(by_rank.rows, sequences, group);
+    else std::ranges::fill(t.rank_rows.to, static_cast<double>(tokens));
+  }
   return t;
 }
 

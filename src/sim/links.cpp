@@ -37,6 +37,15 @@ i64 product(const std::vector<i64>& extents) { return std::accumulate(extents.be
 
 }  // namespace
 
+void add_pairs(const Flow& f, double unit, i64 places, i64 each, std::vector<double>& bytes) {
+  for (i64 a = 0; a < f.nodes; ++a) {
+    for (i64 b = 0; b < f.nodes; ++b) {
+      if ((f.first_node + a) / each == (f.first_node + b) / each) continue;
+      bytes[(f.first_node + a) * places + f.first_node + b] += unit * dot(f.from.data() + a * f.profiles, f.to.data() + b * f.profiles, f.profiles);
+    }
+  }
+}
+
 LinkLoads::LinkLoads(const Network& network, i64 nodes) : network_(network), nodes_(nodes) {
   const auto links = [](double bandwidth, i64 count) { return Kind{bandwidth, std::vector<double>(static_cast<std::size_t>(count), 0.0)}; };
   kinds_ = {links(network.nic_bandwidth, nodes), links(network.nic_bandwidth, nodes)};

@@ -8,6 +8,7 @@
 #include "pleiad/comm/messages.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/core/exact_sum.hpp"
+#include "pleiad/routing/claim.hpp"
 
 namespace pleiad::sim {
 
@@ -25,7 +26,7 @@ struct DenseSeconds {
 class StepWalk {
  public:
   explicit StepWalk(const Scenario& s)
-      : s_(s), m_(s.model), c_(s.cluster), groups_(m_.data_groups), frame_{m_, c_, s.demand, s.engine, {}, {}, {}, {}, {}}, clocks_(s.ranks, groups_), loads_(c_.network, c_.nodes) {
+      : s_(s), m_(s.model), c_(s.cluster), groups_(m_.data_groups), frame_{m_, c_, s.demand, s.engine, {}, {}, {}, {}, {}}, clocks_(s.ranks, groups_, {c_.ranks_per_node, c_.cores}), loads_(c_.network, c_.nodes) {
     share_out();
     for (i64 l = 0; l < m_.moe_layers(); ++l) layers_.push_back(cost_of_layer(frame_, l, s.step));
     for (const auto& [share, count] : counts_) dense_.emplace(share, dense_seconds(share, static_cast<double>(count)));
@@ -46,24 +47,27 @@ class StepWalk {
   void forward();
   void backward();
   void experts(std::size_t layer, Pass pass);
+  void judge_claims();
   void sync_gradients(double backward_seconds);
+  double between_all(double bytes);
   void optimizer();
   Prediction result();
   void add_notes(Prediction& p) const;
   RankMemory memory(i64 rank) const;
 
-  double slowness(i64 rank) const { return c_.slowness_of(c_.node_of(rank)); }
+  double slowness(i64 rank) const { return c_.slowness[static_cast<std::size_t>(c_.node_of(rank))]; }
   const DenseSeconds& dense(i64 rank) const { return dense_.at(shares_[static_cast<std::size_t>(rank)]); }
+  /// The rank's processor is busy with what others make necessary: plans, copies, messages.
+  void serve(i64 rank, Phase phase, double seconds) { clocks_.compute(rank, phase, slowness(rank) * seconds); }
   /// The rank computes.
   void compute(i64 rank, Phase phase, double seconds) {
     useful_ += seconds;
-    clocks_.spend(rank, phase, slowness(rank) * seconds);
+    serve(rank, phase, seconds);
   }
   void compute_all(Phase phase, double (DenseSeconds::*part)[2], Pass pass) {
     for (i64 r = 0; r < s_.ranks; ++r) compute(r, phase, (dense(r).*part)[static_cast<std::size_t>(pass)]);
   }
-  /// A sum over all ranks of so many bytes: by recursive doubling or around a ring, whichever is faster.
-  double all_reduce(double bytes) const;
+  double all_reduce(double bytes) const { return all_reduce_seconds(c_, s_.ranks, bytes); }
   double sum_over_layers(std::vector<double> LayerCost::*what, i64 rank) const {
     double sum = 0;
     for (const LayerCost& l : layers_) sum += (l.*what)[static_cast<std::size_t>(rank)];
@@ -134,18 +138,6 @@ DenseSeconds StepWalk::dense_seconds(const Share& share, double ranks) {
   return d;
 }
 
-double StepWalk::all_reduce(double bytes) const {
-  if (s_.ranks == 1) return 0;
-  const Network& n = c_.network;
-  const double ranks = static_cast<double>(s_.ranks), nodes = static_cast<double>(c_.nodes), here = static_cast<double>(std::min(c_.ranks_per_node, s_.ranks));
-  const double rounds = std::ceil(std::log2(nodes)), rounds_in = std::ceil(std::log2(here)), far = nodes > 1 ? longest_latency(n, c_.nodes) : 0;
-  const auto within = [&](double b) { return here > 1 ? n.within_latency + b / n.within_bandwidth : 0; };
-  const double doubling = 2 * (rounds + rounds_in) * n.message_seconds + rounds_in * within(bytes) + (rounds > 0 ? rounds * (far + here * bytes / n.nic_bandwidth) : 0);
-  // Around a ring twice, a slice at a time; of the ranks of a node one sends to the next node.
-  const double slice = bytes / ranks, link = std::max(within(slice), nodes > 1 ? far + slice / n.nic_bandwidth : 0);
-  return std::min(doubling, 2 * (ranks - 1) * (2 * n.message_seconds + link));
-}
-
 void StepWalk::forward() {
   compute_all(Phase::embed, &DenseSeconds::embed, Pass::forward);
   std::size_t layer = 0;
@@ -158,8 +150,9 @@ void StepWalk::forward() {
     }
     compute_all(Phase::router, &DenseSeconds::router, Pass::forward);
     if (m_.router_meets && s_.ranks > 1) clocks_.meet(Phase::router, all_reduce(static_cast<double>(m_.experts() * 8)));
+    if (m_.claims > 0 && s_.ranks > 1) judge_claims();
     const LayerCost& l = layers_[layer];
-    for (i64 r = 0; r < s_.ranks; ++r) clocks_.spend(r, Phase::plan, slowness(r) * l.plan.hands[static_cast<std::size_t>(r)]);
+    for (i64 r = 0; r < s_.ranks; ++r) serve(r, Phase::plan, l.plan.hands[static_cast<std::size_t>(r)]);
     experts(layer++, Pass::forward);
     compute_all(Phase::expert, &DenseSeconds::side, Pass::forward);
   }
@@ -168,6 +161,32 @@ void StepWalk::forward() {
   if (m_.moe_layers() > 0) clocks_.meet(Phase::plan, all_reduce(static_cast<double>(m_.moe_layers()) * std::min(listed, used)));
   compute_all(Phase::head, &DenseSeconds::head, Pass::forward);
   clocks_.meet(Phase::head, all_reduce(64));
+}
+
+// Every claim goes to the rank that judges its expert, and a byte comes back: how many there are, they, and the verdicts, from each rank to each (routing/claim.hpp).
+void StepWalk::judge_claims() {
+  constexpr double k_trips = 3, k_verdict = 1;
+  const double ranks = static_cast<double>(s_.ranks), here = static_cast<double>(c_.ranks_per_node);
+  const double pair = static_cast<double>(m_.batch * m_.model.seq_len) * m_.claims / ranks / ranks * (sizeof(routing::Claim) + k_verdict);
+  const double wire = between_all(pair) + (c_.nodes > 1 ? k_trips * longest_latency(c_.network, c_.nodes) : k_trips * c_.network.within_latency);
+  for (i64 r = 0; r < s_.ranks; ++r) {
+    serve(r, Phase::router, 2 * k_trips * (ranks - 1) * c_.network.message_seconds + (here > 1 ? pair * (here - 1) / c_.network.within_bandwidth : 0));
+    clocks_.spend(r, Phase::router, wire);
+  }
+  clocks_.meet(Phase::router, 0);
+}
+
+/// Seconds on the network between nodes when every rank sends as many bytes to each other one.
+double StepWalk::between_all(double bytes) {
+  if (c_.nodes == 1) return 0;
+  Flow flow{0, c_.nodes, 1, {}, {}};
+  for (i64 n = 0; n < c_.nodes; ++n) flow.from.push_back(static_cast<double>(std::min(c_.ranks_per_node, s_.ranks - n * c_.ranks_per_node)));
+  flow.to = flow.from;
+  LinkLoads loads(c_.network, c_.nodes);
+  loads.add(flow, bytes);
+  const Transfer transfer{&flow, bytes};
+  loads_.add(loads, 1);
+  return std::ranges::max(s_.engine.carry(c_, std::span(&transfer, 1), loads));
 }
 
 // Ranks of a group meet when their tickets are there, since nobody knows before what will come, and when the results are: some of everybody's tokens are with the last one.
@@ -185,21 +204,20 @@ void StepWalk::experts(std::size_t layer, Pass pass) {
   }
   for (i64 r = 0; r < s_.ranks; ++r) {
     const std::size_t i = static_cast<std::size_t>(r);
-    const double slow = slowness(r), work = slow * l.expert[static_cast<std::size_t>(pass)][i], travel = wire(l.there, r) + wire(back, r);
-    useful_ += l.expert[static_cast<std::size_t>(pass)][i];
-    clocks_.spend(r, Phase::exchange, slow * l.there.hands[i]);
+    const double seconds = l.expert[static_cast<std::size_t>(pass)][i], work = slowness(r) * seconds, travel = wire(l.there, r) + wire(back, r);
+    serve(r, Phase::exchange, l.there.hands[i]);
     if (chunks > 1) {  // all but one chunk of the shorter is hidden behind the longer
-      clocks_.spend(r, Phase::expert, work);
+      compute(r, Phase::expert, seconds);
       clocks_.spend(r, Phase::exchange, std::max(travel, work) + std::min(travel, work) / chunks - work);
     } else {
       clocks_.spend(r, Phase::exchange, wire(l.there, r));
-      clocks_.spend(r, Phase::expert, work);
+      compute(r, Phase::expert, seconds);
     }
   }
   meet(Phase::exchange);
   for (i64 r = 0; r < s_.ranks; ++r) {
     if (chunks == 1) clocks_.spend(r, Phase::exchange, wire(back, r));
-    clocks_.spend(r, Phase::exchange, slowness(r) * back.hands[static_cast<std::size_t>(r)]);
+    serve(r, Phase::exchange, back.hands[static_cast<std::size_t>(r)]);
   }
 }
 
@@ -228,22 +246,12 @@ void StepWalk::sync_gradients(double backward_seconds) {
   for (i64 r = 0; r < s_.ranks; ++r) {
     Coverage none;
     const Share& share = shares_[static_cast<std::size_t>(r)];
-    clocks_.spend(r, Phase::grad_sync, slowness(r) * seconds_of(gradient_work(m_, share, s_.ranks, expert_numbers(r)), c_, none));
+    serve(r, Phase::grad_sync, seconds_of(gradient_work(m_, share, s_.ranks, expert_numbers(r)), c_, none));
   }
   if (s_.ranks == 1) return;
   const double here = static_cast<double>(c_.ranks_per_node), buckets = std::max(1.0, std::ceil(slice / static_cast<double>(comm::k_piece)));
   const double hands = buckets * 4 * (ranks - 1) * c_.network.message_seconds + (here > 1 ? 2 * slice * (here - 1) / c_.network.within_bandwidth : 0);
-  double wire = 0;
-  if (c_.nodes > 1) {
-    Flow flow{0, c_.nodes, 1, {}, {}};
-    for (i64 n = 0; n < c_.nodes; ++n) flow.from.push_back(static_cast<double>(std::min(c_.ranks_per_node, s_.ranks - n * c_.ranks_per_node)));
-    flow.to = flow.from;
-    LinkLoads loads(c_.network, c_.nodes);
-    loads.add(flow, 2 * slice);
-    const Transfer transfer{&flow, 2 * slice};
-    wire = std::ranges::max(s_.engine.carry(c_, std::span(&transfer, 1), loads)) + 2 * longest_latency(c_.network, c_.nodes);
-    loads_.add(loads, 1);
-  }
+  const double wire = c_.nodes > 1 ? between_all(2 * slice) + 2 * longest_latency(c_.network, c_.nodes) : 0;
   const double exposed = std::max(wire - backward_seconds, wire / buckets);
   for (i64 r = 0; r < s_.ranks; ++r) {
     double copies = 0;
@@ -251,7 +259,8 @@ void StepWalk::sync_gradients(double backward_seconds) {
       const double sum = 2 * expert_numbers(r) * sizeof(real) * static_cast<double>(groups_ - 1) / static_cast<double>(groups_);
       copies = c_.nodes > 1 ? here * sum / c_.network.nic_bandwidth : sum / c_.network.within_bandwidth;
     }
-    clocks_.spend(r, Phase::grad_sync, slowness(r) * hands + exposed + copies);
+    serve(r, Phase::grad_sync, hands);
+    clocks_.spend(r, Phase::grad_sync, exposed + copies);
   }
   // The norm: a number for each expert, and the digits of an exact sum.
   const i64 listed = m_.moe.bank == routing::Bank::feed_forward ? m_.moe_layers() * m_.experts() : 0;
@@ -339,6 +348,18 @@ void StepWalk::add_notes(Prediction& p) const {
 }
 
 }  // namespace
+
+double all_reduce_seconds(const Cluster& c, i64 all_ranks, double bytes) {
+  if (all_ranks == 1) return 0;
+  const Network& n = c.network;
+  const double ranks = static_cast<double>(all_ranks), nodes = static_cast<double>(c.nodes), here = static_cast<double>(std::min(c.ranks_per_node, all_ranks));
+  const double rounds = std::ceil(std::log2(nodes)), rounds_in = std::ceil(std::log2(here)), far = nodes > 1 ? longest_latency(n, c.nodes) : 0;
+  const auto within = [&](double b) { return here > 1 ? n.within_latency + b / n.within_bandwidth : 0; };
+  const double doubling = 2 * (rounds + rounds_in) * n.message_seconds + rounds_in * within(bytes) + (rounds > 0 ? rounds * (far + here * bytes / n.nic_bandwidth) : 0);
+  // Around a ring twice, a slice at a time; of the ranks of a node one sends to the next node.
+  const double slice = bytes / ranks, link = std::max(within(slice), nodes > 1 ? far + slice / n.nic_bandwidth : 0);
+  return std::min(doubling, 2 * (ranks - 1) * (2 * n.message_seconds + link));
+}
 
 double Prediction::mean_of(Phase phase) const {
   double sum = 0;

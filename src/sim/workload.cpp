@@ -73,13 +73,16 @@ double StepModel::dense_parameters() const {
 
 Work& Work::operator+=(const Work& more) {
   products.insert(products.end(), more.products.begin(), more.products.end());
+  if (more.attention.flops > 0) attention = more.attention;
   elements += more.elements;
   streamed += more.streamed;
+  among = std::max(among, more.among);
   copied += more.copied;
   random += more.random;
   random_row = std::max(random_row, more.random_row);
   calls += more.calls;
   routed += more.routed;
+  claimed += more.claimed;
   return *this;
 }
 
@@ -102,14 +105,22 @@ void Coverage::add(const Coverage& more, double times) {
 
 double seconds_of(const Work& work, const Cluster& cluster, Coverage& coverage) {
   const Compute& c = cluster.compute;
-  double seconds = work.elements / c.elements + work.calls * c.call_seconds + work.routed * c.route_seconds + work.streamed / cluster.memory.stream + work.copied / cluster.memory.copy;
+  double seconds = work.elements / c.elements + work.calls * c.call_seconds + work.routed * c.route_seconds + work.claimed * c.plan_seconds + work.streamed / cluster.memory.stream_of(work.among) + work.copied / cluster.memory.copy;
   for (const Work::Products& p : work.products) {
     const bool bf16 = p.kind == Work::Kind::bf16 && !c.bf16.empty();
     const RateTable::Answer a = (bf16 ? c.bf16 : p.kind == Work::Kind::weights ? c.gradient : c.gemm).at(p.rows, p.width);
     coverage.note(p, p.flops / a.rate, a.measured);
     seconds += p.flops / a.rate;
   }
-  if (work.random > 0) seconds += work.random / cluster.memory.random.at(work.random_row, 1).rate;
+  if (const Work::Attention& w = work.attention; w.flops > 0) {
+    const bool known = !c.attention.empty();
+    const Work::Products as_product{w.length, known ? w.head : std::min(w.length, w.head), w.flops, Work::Kind::tokens};
+    const RateTable::Answer a = (known ? c.attention : c.gemm).at(as_product.rows, as_product.width);
+    coverage.note(as_product, w.flops / a.rate, a.measured);
+    seconds += w.flops / a.rate + (known ? 0 : w.elements / c.elements + w.streamed / cluster.memory.stream);
+  }
+  // Rows that caches hold come as much faster as bytes in order do.
+  if (work.random > 0) seconds += work.random / cluster.memory.random.at(work.random_row, 1).rate * cluster.memory.stream / cluster.memory.stream_of(work.among);
   return seconds;
 }
 
@@ -127,9 +138,8 @@ Work attention_work(const StepModel& m, const Share& s, Pass pass) {
   Work w;
   for (int i = 0; i < 4; ++i) add_linear(w, n.lane_rows, n.width, n.width, n.tokens, pass);
   const double scores = 2 * 2 * seen * head * (pass == Pass::forward ? 1 : 2);
-  if (scores > 0) w.products.push_back({length, std::min(length, head), scores, Work::Kind::tokens});
-  w.elements = seen;
-  w.streamed = (n.tokens * heads * length + (pass == Pass::forward ? 7 : 4) * n.tokens * n.width) * k_real;  // weights; turned q and k, and the sum into the stream
+  w.attention = {length, head, scores, seen, (n.tokens * heads * length + (pass == Pass::forward ? 4 : 0) * n.tokens * n.width) * k_real};  // weights; turned q and k
+  w.streamed = (pass == Pass::forward ? 3 : 4) * n.tokens * n.width * k_real;  // the sum into the stream
   return w;
 }
 
@@ -148,7 +158,8 @@ Work router_work(const StepModel& m, const Share& s, Pass pass) {
   Work w;
   if (m.router_flops > 0 && n.tokens > 0) w.products.push_back({n.lane_rows, std::min(n.width, logits), n.tokens * (forward ? m.router_flops : 4 * m.choices * n.width), Work::Kind::tokens});
   w.elements = n.tokens * (forward && m.router_flops > 0 ? logits : m.choices);
-  w.routed = forward ? n.tokens * as_double(m.heads) : 0;
+  w.routed = forward && m.router_flops > 0 ? n.tokens * as_double(m.heads) : 0;
+  w.claimed = forward ? n.tokens * m.claims : 0;
   return w;
 }
 
@@ -198,14 +209,22 @@ Work expert_work(const StepModel& m, std::span<const i64> owned, std::span<const
   const double rows_of_expert = m.moe.bank == routing::Bank::neuron ? 2 : 1, per_row = rows_of_expert * 2 * d;
   w.random = rows_of_expert * row * (forward ? all : 2 * all + (all - used));
   w.random_row = row;
+  w.among = as_double(static_cast<i64>(owned.size())) * rows_of_expert * row * (forward ? 1 : 2);
   if (all > 0) w.products.push_back({k_rows_of_a_neuron, d, all * per_row * (forward ? 1 : 2), Work::Kind::tokens});
   return w;
+}
+
+// What a step goes through: weights, gradients by lane, moments, and what forward keeps.
+static double gone_through(const StepModel& m, const Share& s, double expert_numbers) {
+  const Sizes n(m, s);
+  return k_real * ((3 + as_double(std::max<i64>(s.lanes, 1))) * m.dense_parameters() + 4 * expert_numbers + n.tokens * as_double(m.model.layers) * (8 * n.width + as_double(m.model.heads * m.model.seq_len)));
 }
 
 // Two numbers read and one written for each lane beyond the first; then the slices of all ranks; the norm reads all.
 Work gradient_work(const StepModel& m, const Share& s, i64 ranks, double expert_numbers) {
   const double dense = m.dense_parameters();
   Work w;
+  w.among = gone_through(m, s, expert_numbers);
   w.streamed = k_real * (3 * as_double(std::max<i64>(s.lanes - 1, 0)) * dense + (ranks > 1 ? 3 * dense : 0) + dense + expert_numbers);
   return w;
 }
@@ -215,6 +234,7 @@ Work optimizer_work(const StepModel& m, const Share& s, double expert_numbers, d
   const double dense = m.dense_parameters();
   const bool single = m.moe.bank != routing::Bank::feed_forward;
   Work w;
+  w.among = gone_through(m, s, expert_numbers);
   w.streamed = k_real * (7 * dense + as_double(std::max<i64>(s.lanes, 1)) * dense + (single ? 0 : 8 * expert_numbers));
   w.random = single ? k_real * 7 * touched : 0;
   w.random_row = m.row_bytes();

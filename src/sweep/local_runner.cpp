@@ -10,12 +10,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <filesystem>
 #include <list>
+#include <memory>
 #include <thread>
 
 #include "pleiad/core/clock.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/temporary_folder.hpp"
 #include "pleiad/sweep/point_state.hpp"
 
 namespace pleiad::sweep {
@@ -89,7 +90,7 @@ class Pool {
   struct Running {
     pid_t process;
     Job job;
-    std::string temporary;
+    std::unique_ptr<TemporaryFolder> temporary;
   };
 
   bool begin_what_fits() {
@@ -99,13 +100,12 @@ class Pool {
     waiting_.erase(fits);
     const std::string folder = index_.path_of(*job.point);
     // Open MPI jobs that start and end at the same time in one temporary folder remove each other's files; its name must be short.
-    std::string temporary = "/tmp/pleiad-XXXXXX";
-    if (!mkdtemp(temporary.data())) user_error("{}: cannot be made ({})", temporary, std::strerror(errno));
+    auto temporary = std::make_unique<TemporaryFolder>("/tmp");
     std::vector<std::string> environment = options_.environment;
-    environment.push_back("TMPDIR=" + temporary);
+    environment.push_back("TMPDIR=" + temporary->path());
     const pid_t process = start(command_of(index_, *job.point, options_), environment, folder + "/output.txt");
     note_start(folder, job.point->ranks, process);
-    running_.push_back({process, job, temporary});
+    running_.push_back({process, job, std::move(temporary)});
     free_ -= std::min(job.cores, options_.cores);
     tell(Event::Kind::started, job.point, 0);
     return true;
@@ -118,14 +118,12 @@ class Pool {
       int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
       // Told to stop before it listened: nothing was lost.
       if (stopping_ && code == 128 + SIGUSR1) code = k_stopped_code;
-      const Running ended = *it;
+      const Job ended = it->job;
       running_.erase(it);
-      std::error_code ignored;
-      std::filesystem::remove_all(ended.temporary, ignored);
-      note_end(index_.path_of(*ended.job.point), code);
-      free_ += std::min(ended.job.cores, options_.cores);
+      note_end(index_.path_of(*ended.point), code);
+      free_ += std::min(ended.cores, options_.cores);
       failures_ += code != 0;
-      tell(Event::Kind::ended, ended.job.point, code);
+      tell(Event::Kind::ended, ended.point, code);
       return true;
     }
     return false;

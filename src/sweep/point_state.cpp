@@ -73,7 +73,7 @@ bool process_lives(const std::string& number, const std::string& point) {
 
 /// Whether a process of this machine writes the run: it holds a lock on log.txt (app/run_folder.hpp). Ranks may outlive their launcher.
 bool is_written(const std::string& folder) {
-  const int file = ::open((folder + "/log.txt").c_str(), O_RDONLY | O_CLOEXEC);
+  const int file = ::open((folder + "/log.txt").c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return false;
   const bool held = ::flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
   ::close(file);
@@ -147,6 +147,7 @@ PointStatus point_status(const io::SweepIndex& index, const io::SweepPoint& poin
   const io::MarkerCheck marker = io::check_marker(folder, point.identity);
   if (marker.finished) {
     s.state = State::finished;
+    s.note = marker.checkpoint;
   } else if (attempts.open && is_alive(folder, point.name, attempts, live, queue, s)) {
     s.state = State::running;
     s.eta_seconds = live && live->time >= attempts.started ? live->eta_seconds() : -1;

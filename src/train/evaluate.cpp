@@ -89,7 +89,7 @@ void report_layers(const model::Model& model, const ParamSet& params, const comm
   }
   report.blocks = model.moe_layers();
   if (sums.empty()) return;
-  const LayerFacts facts = layer_facts(model.moe_config(), *model.blocks()[report.blocks.front()].moe());
+  const LayerFacts facts = layer_facts(model.moe_config(), *model.first_moe());
   const i64 experts = static_cast<i64>(facts.flops_per_row.size());
   for (LayerSums& layer : sums) {
     report.token_alignment.push_back(layer.tokens.information(world));

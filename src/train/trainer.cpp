@@ -55,7 +55,7 @@ Trainer::Trainer(const TrainConfig& config, const model::Model& model, BatchSour
       samples_(std::move(samples)),
       lanes_(config.lanes, config.batch, model.config().seq_len, grid.world().size(), grid.world().rank()),
       gradients_(grid, lanes_, times_) {
-  if (!model.moe_layers().empty()) facts_ = layer_facts(model.moe_config(), *model.blocks()[model.moe_layers().front()].moe());
+  if (const model::MoeLayer* moe = model.first_moe()) facts_ = layer_facts(model.moe_config(), *moe);
 }
 
 void Trainer::balance(const PlacementConfig& config, RebuildModel rebuild) {
@@ -111,6 +111,7 @@ bool Trainer::step(TrainState& state) {
   if (good) {
     PhaseTimes::Scope phase(times_, Phase::optimizer);
     state.adam.step(state.params, rate, clip_scale(norm, config_.grad_clip), state.step + 1);
+    changed_ = true;
     model_->update_buffers(state.params, context, trace_);
   }
   ++state.step;
@@ -309,7 +310,9 @@ bool Trainer::after_step(TrainState& state, bool last) {
     const Sample sample{state.step, samples_.prompt, sample_text(state.params)};
     tell([&](MetricSink& sink) { sink.on_sample(sample); });
   }
-  return !(due(config_.checkpoint_every) || stopping_) || save(state);
+  // Without an update since the last one it would push out a checkpoint that is another.
+  const bool wanted = due(config_.checkpoint_every) && (changed_ || last);
+  return !(wanted || stopping_) || save(state);
 }
 
 /// False, and nothing is written, if the state holds numbers that are not finite: an update can overflow though loss and gradient did not.
@@ -326,6 +329,7 @@ bool Trainer::save(const TrainState& state) {
   }
   const Stopwatch watch;
   const i64 bytes = store_.save(state);
+  changed_ = false;
   tell([&](MetricSink& sink) { sink.on_checkpoint(state.step, watch.seconds(), bytes); });
   return true;
 }

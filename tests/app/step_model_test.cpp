@@ -16,8 +16,8 @@ sim::Cluster one_node() {
   sim::Cluster c;
   c.nodes = c.ranks_per_node = c.cores = 1;
   const sim::RateTable flat({1, 1e6}, {1, 1e6}, {1e9, 1e9, 1e9, 1e9});
-  c.compute = {.gemm = flat, .gradient = flat, .bf16 = {}, .elements = 1e9, .route_seconds = 0, .plan_seconds = 0, .call_seconds = 0};
-  c.memory = {.stream = 1e9, .copy = 1e9, .random = sim::RateTable({1, 1e6}, {1}, {1e9, 1e9})};
+  c.compute = {.gemm = flat, .gradient = flat, .bf16 = {}, .attention = {}, .elements = 1e9, .route_seconds = 0, .plan_seconds = 0, .call_seconds = 0};
+  c.memory = {.stream = 1e9, .cached = {}, .copy = 1e9, .random = sim::RateTable({1, 1e6}, {1}, {1e9, 1e9})};
   c.slowness = {1};
   return c;
 }

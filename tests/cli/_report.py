@@ -3,6 +3,7 @@ import csv
 import html
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -141,6 +142,71 @@ def numbers(kept, folder):
     every, front = (b[1] for b in blocks(f"{kept}/pareto.dat"))
     best = [p for p in every if not any(q[0] <= p[0] and q[1] <= p[1] and (q[0] < p[0] or q[1] < p[1]) for q in every)]
     assert sorted(map(tuple, front)) == sorted(map(tuple, best)), (front, best)
+
+
+def predicted(file, *paths):
+    rows = iter(csv.DictReader(open(file)))
+    for path in paths:
+        with h5py.File(path) as f:
+            p = f["predictions"]
+            for i, n in enumerate(p["ranks"][()]):
+                row, seconds, wait = next(rows), p["seconds"][i], f[f"ranks/{n}/wait_seconds"][()].mean()
+                assert (row["file"], int(row["ranks"]), int(row["nodes"]), int(row["tokens"])) == (path, n, p["nodes"][i], p["tokens"][i]), row
+                for name in ("seconds", "efficiency", "tokens_per_second"):
+                    near(float(row[name]), p[name][i], name)
+                near(float(row["waiting"]), wait / seconds, "waiting")
+                near(float(row["computing"]) + float(row["travelling"]) + float(row["waiting"]), 1, "shares")
+                near(float(row["memory_bytes"]), sum(d[()] for d in f[f"ranks/{n}/memory"].values()).max(), "memory")
+    assert next(rows, None) is None, "more rows than predictions"
+
+
+def damaged_prediction(path, program):
+    """Every dataset away, or shorter, or of the wrong kind: one sentence and exit code 2."""
+    names = []
+    with h5py.File(path) as f:
+        f.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    assert len(names) > 40, names
+    # What may be missing, and what nobody reads because it follows from the rest.
+    optional, unread = ("/expert_rows", "/notes"), ("predictions/efficiency", "predictions/tokens_per_second", "predictions/slowest_rank", "predictions/critical_path")
+    for name in names:
+        if name in unread:
+            continue
+        for what in ("away", "shorter", "text for numbers"):
+            shutil.copy(path, "cut.h5")
+            with h5py.File("cut.h5", "a") as f:
+                numbers = f[name].dtype.kind in "fiu"
+                if what == "away" and name.endswith(optional) or what == "shorter" and (not f[name].shape or name.endswith("/notes")) or what.startswith("text") and not numbers:
+                    continue
+                values = f[name][()]
+                del f[name]
+                if what == "shorter":
+                    f[name] = values[..., :-1]
+                elif what != "away":
+                    f[name] = "none"
+            done = subprocess.run([program, "report", "cut.h5"], capture_output=True, text=True)
+            assert done.returncode == 2 and done.stderr.count("\n") == 1 and "cut.h5" in done.stderr, f"{name} {what}: exit code {done.returncode}, {done.stderr}"
+
+
+def predicted_numbers(kept, strong, weak):
+    with h5py.File(strong) as s, h5py.File(weak) as w:
+        (_, time_s), (_, time_w), _ = blocks(f"{kept}/scaling-time.dat")
+        (_, speed_s), (_, speed_w), _ = blocks(f"{kept}/scaling-speed.dat")
+        # The weak one was predicted for 64, 8 and 1 ranks.
+        seconds_s, seconds_w = s["predictions/seconds"][()], w["predictions/seconds"][()][::-1]
+        np.testing.assert_allclose(time_s, np.c_[[1, 8, 64], 1e3 * seconds_s, 1e3 * seconds_s[0] / [1, 8, 64]], rtol=1e-12)
+        np.testing.assert_allclose(time_w, np.c_[[1, 8, 64], 1e3 * seconds_w, [1e3 * seconds_w[0]] * 3], rtol=1e-12)
+        np.testing.assert_allclose(speed_s[:, 1], 100 * seconds_s[0] / seconds_s / [1, 8, 64], rtol=1e-12)
+        np.testing.assert_allclose(speed_w[:, 1], 100 * seconds_w[0] / seconds_w, rtol=1e-12)
+        _, path = blocks(f"{kept}/file1-path.dat")[0]
+        np.testing.assert_allclose(path[:, 1:].sum(axis=1), 100, rtol=1e-9)
+        _, phases = blocks(f"{kept}/file1-phases.dat")[0]
+        np.testing.assert_allclose(phases[:, 1:].sum(axis=1), 1e3 * s["ranks/64/phase_seconds"][()].sum(axis=1), rtol=1e-9)
+        (_, of_8), (_, of_64) = blocks(f"{kept}/file1-rows.dat")
+        for n, drawn in ((8, of_8), (64, of_64)):
+            rows = np.sort(s[f"ranks/{n}/expert_rows"][()].sum(axis=0))[::-1]
+            np.testing.assert_allclose(drawn, np.c_[np.linspace(0, 100, n), rows / rows.mean()], rtol=1e-9, atol=1e-9)
+        busy = np.sort(1 - s["ranks/64/wait_seconds"][()] / seconds_s[2])[::-1]
+        np.testing.assert_allclose(blocks(f"{kept}/file1-busy.dat")[1][1][:, 1], 100 * busy, rtol=1e-9)
 
 
 MEASURE = """<script>

@@ -259,6 +259,9 @@ for kind, (good, line) in FILES.items():
 case("sample: a corpus for a checkpoint", "sample corpus.h5", "corpus.h5", "pleiad-checkpoint/2")
 case("data info: a checkpoint", "data info run/checkpoints/step-0000000003.h5", "step-0000000003.h5", "pleiad-corpus/1")
 case("corpus with damaged content", "train --config tiny.ini --out new --set data.corpus=damaged.h5", "damaged.h5", "300")
+case("corpus with another token", "train --config tiny.ini --out new --set data.corpus=changed.h5", "changed.h5", "/train/tokens is damaged", "checksum")
+case("corpus with another window", "train --config tiny.ini --out new --set data.corpus=window.h5", "window.h5", "header is damaged", "checksum")
+case("labelled texts with another label", "train --config tiny.ini --out new --set data.corpus=relabelled.h5", "relabelled.h5", "/train/label is damaged", "checksum")
 case("corpus without its tokens", "train --config tiny.ini --out new --set data.corpus=lacking.h5", "lacking.h5", "tokens")
 case("checkpoint without a weight", "eval lacking_checkpoint.h5", "lacking_checkpoint.h5", "wq")
 case("checkpoint with a weight of another shape", "eval shape_checkpoint.h5", "shape_checkpoint.h5", "wq")
@@ -327,6 +330,7 @@ case("train: no corpus", "train --config nocorpus.ini --out new", "data.corpus",
 
 # ---- output folders ----
 case("--out already holds a run", "train --config tiny.ini --out run", "run", "already holds a run", "--resume")
+case("--out is a link to nothing", "train --config tiny.ini --out dangling", "--out dangling", "symbolic link to nowhere")
 case("--out below a regular file", "train --config tiny.ini --out corpus.h5/run", "corpus.h5/run", "--out")
 case("--out is a regular file", "train --config tiny.ini --out text.txt", "text.txt", "--out")
 case("--out where nobody may write", "train --config tiny.ini --out /proc/pleiad", "/proc/pleiad", "--out")
@@ -340,7 +344,8 @@ if os.getuid() != 0:
 # ---- resume ----
 case("resume: no such folder", "train --resume none", "none")
 case("resume: a folder without a run", "train --resume folder", "folder")
-case("resume: a file", "train --resume text.txt", "text.txt")
+case("resume: a file", "train --resume text.txt", "--resume text.txt: is a file", "folder of the run")
+case("continue: a file", "train --continue --config tiny.ini --out run/run.h5", "--out run/run.h5")
 case("resume: no run to continue, with --config", "train --config tiny.ini --out new --resume", "new")
 case("resume with another moe.k", "train --resume run --set moe.k=1", "moe.k = 1", "2")
 case("resume with another width", "train --resume run --set model.width=32", "model.width = 32", "16")
@@ -348,7 +353,7 @@ case("resume with another seed", "train --resume run --set train.seed=9", "train
 case("resume with another configuration file", "train --config other.ini --resume run", "moe.expert_width = 9", "8")
 case("continue with another configuration file", "train --continue --config other.ini --out run", "--continue", "moe.expert_width = 9", "8")
 case("resume with another corpus", "train --resume run --set data.corpus=other.h5", "other.h5", "not the corpus")
-case("resume: checkpoint is cut", "train --resume cut_run", "step-0000000003.h5")
+case("resume: every checkpoint is cut", "train --resume cut_run", "step-0000000003.h5", "no older checkpoint is whole")
 
 # ---- init ----
 case("init: no such file", "train --init none.h5 --out new", "none.h5", "No such file")
@@ -468,6 +473,18 @@ def make_files(folder):
         file["train/tokens"][...] = tokens
 
     changed(path("corpus.h5"), "damaged.h5", token_300)
+
+    def add_one(name):
+        def action(file):
+            values = file[name][()]
+            values[2] ^= 1
+            file[name][...] = values
+
+        return action
+
+    changed(path("corpus.h5"), "changed.h5", add_one("train/tokens"))
+    changed(path("labelled.h5"), "relabelled.h5", add_one("train/label"))
+    changed(path("corpus.h5"), "window.h5", lambda file: file.attrs.modify("window_alignment", np.int64(2)))
     os.makedirs(path("old"))
     changed(path("run/run.h5"), "old/run.h5", lambda file: file.pop("evaluation/k_histogram"))
     changed(path("corpus.h5"), "lacking.h5", lambda file: file.pop("train/tokens"))
@@ -489,8 +506,8 @@ def make_files(folder):
     shutil.copy(path("other.h5"), path("c/corpus.h5"))
     shutil.copy(checkpoint, path("a/checkpoint.h5"))
     shutil.copytree(path("run"), path("cut_run"))
-    with open(path("cut_run/checkpoints/step-0000000003.h5"), "r+b") as file:
-        file.truncate(5000)
+    for name in os.listdir(path("cut_run/checkpoints")):  # one alone is passed over
+        os.truncate(path(f"cut_run/checkpoints/{name}"), 5000)
     shutil.copytree(path("run"), path("momentless"))
     with h5py.File(path("momentless/checkpoints/step-0000000003.h5"), "r+") as file:
         del file["adam"]

@@ -173,4 +173,5 @@ bad "a configuration that is not there" "layer --config none.ini" 'none.ini: can
 bad "an option of another benchmark" "gemm --set moe.k=2" "unrecognised option '--set'"
 bad "a file that is there" "gemm --json mine.ini" '--json mine.ini: exists already'
 bad "a file without its folder" "gemm --out none/x.h5" '--out none/x.h5: there is no folder none'
+bad "a preset over a standard case" "layer --case 8x1024 --set moe.preset=switch" '--set moe.preset=switch: a standard case says itself'
 finish

@@ -13,7 +13,7 @@ once() { [[ $(grep -c "$2" "$1") == 1 ]] || { cat "$1"; return 1; }; }
 pleiad_on 1 --version >version.txt
 check "--version: version, build type, instruction set, compiler" says version.txt '^pleiad [0-9]+\.[0-9]+\.[0-9]+' 'build:.*(Release|Debug|RelWithDebInfo|None)' 'instruction set|portable' 'compiler: .*[0-9]+\.'
 check "--version: MPI, OpenBLAS with kernel and threads" says version.txt 'MPI: +[A-Z].*[0-9]' 'products: OpenBLAS.*kernel' 'products: .*[0-9]+ thread'
-check "--version: HDF5 parallel or not, optional parts" says version.txt 'HDF5: +[0-9.]+, (not )?parallel|HDF5: .*serial' 'optional: .*SentencePiece (yes|no)'
+check "--version: HDF5 parallel or not, optional parts" says version.txt 'HDF5: +[0-9.]+, (not )?parallel|HDF5: .*serial' 'optional: .*SentencePiece (yes|no), SimGrid (no|[0-9.]+)'
 pleiad_on 2 --version >version2.txt
 check "--version is printed once on 2 ranks" once version2.txt '^pleiad '
 check "without a command: the usage, exit code 2" exits 2 pleiad_on 1

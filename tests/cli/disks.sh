@@ -67,7 +67,20 @@ done
 # Open MPI's shared memory is a file too, and MPI_Init would wait for it for ever.
 too_small() { (ulimit -f 3000 && timeout -k 5 60 "$MPIRUN" -n 2 "$PLEIAD" train --config tiny.ini --out none) >last.txt 2>last.err; }
 check "a limit below the shared memory of ranks" exits 2 too_small
-check "... is named once" test "$(grep -c 'pleiad: files may have 3000 KiB at most here (ulimit -f)' last.err)" = 1
+once_named() { [[ $(grep -c 'pleiad: files may have 3000 KiB at most here (ulimit -f)' last.err) == 1 ]]; }
+check "... is named once" once_named
+# Whoever starts first: the launcher ends the others as soon as one leaves.
+late() { (ulimit -f 3000 && timeout -k 5 60 "$MPIRUN" -n 2 bash -c "((OMPI_COMM_WORLD_RANK != $1)) || sleep 1; exec \"\$@\"" late "$PLEIAD" train --config tiny.ini --out none) >last.txt 2>last.err; }
+for rank in 0 1; do
+    check "... where rank $rank starts late" exits 2 late $rank
+    check "... too, once" once_named
+done
+few() { (ulimit "$1" "$2" && exec timeout -k 5 60 "$PLEIAD" "${@:3}") >last.txt 2>last.err; }
+for kib in 150000 250000 300000; do
+    check "an address space of $kib KiB" exits 2 few -v "$kib" train --config tiny.ini --out none
+    check "... is too small, in one sentence" says last.err '^pleiad: .*(ulimit -v|RLIMIT_AS)'
+    check "... once" test "$(wc -l <last.err)" == 1
+done
 small() { # WHAT KIB THE_FILE ARGUMENTS...: does not write its result, and leaves nothing of it
     check "$1 at its size limit" refused ".*$3.*$limit.?" alone_limited "$2" "${@:4}"
     check "... leaves nothing" test ! -e "$3" -a ! -e "$3.partial"
@@ -99,7 +112,7 @@ meanwhile() {
     wait "$process"
 }
 vanish() { mv gone away && : >gone; }
-check "the folder of a run goes" refused ".*gone/checkpoints.*: Not a directory" meanwhile gone vanish
+check "the folder of a run goes" refused ".*gone/checkpoints.*: (Not a directory|No such file or directory)" meanwhile gone vanish
 check "... what was saved before loads" loads away
 
 # ---- somebody else's folder ----

@@ -104,6 +104,15 @@ check "... stopped and continued on 2" pleiad_on 2 train --init masked-1 "${tune
 check "... goes on" pleiad_on 4 train --resume tuned-stopped
 check "... to the same bits" runs continued tuned-1 tuned-stopped
 check "an encoder saved in parts" pleiad_on 2 train --config masked.ini --set checkpoint.files=per_node --out parts
+inspected() { # CODE LINE: of the newest checkpoint of parts/
+    exits "$1" pleiad_on 2 inspect "$(printf '%s\n' parts/checkpoints/step-??????????.h5 | tail -n 1)" >last.txt 2>&1 && says last.txt "$2"
+}
+check "inspect says that it is whole" inspected 0 'step [0-9]+; whole: every checksum agrees, parts included'
+part=$(printf '%s\n' parts/checkpoints/step-*.part-0.h5 | tail -n 1)
+cp "$part" part.kept
+printf x | dd of="$part" bs=1 seek=3000 conv=notrunc status=none
+check "... or that a part is not" inspected 2 "part-0.h5': .* is damaged"
+mv part.kept "$part"
 check "... can be started from as well" pleiad_on 2 train --init parts "${tune[@]}" --out tuned-parts
 check "... the same bits" runs same tuned-1 tuned-parts
 check_start() { "$PYTHON" - <<'EOP'
@@ -146,7 +155,4 @@ if "$PLEIAD" --version | grep -q 'SentencePiece yes'; then
     cp last_check.log refused.txt
     check "... which the message says" says refused.txt 'labelled.h5: has another tokenizer \(bytes, vocabulary 256\) than --init words \(sentencepiece, vocabulary 301\); .*--tokenizer-of'
 fi
-check "the study of DA-MoE is skipped without its data" "$PLEIAD_SOURCE/experiments/studies/damoe/run" --data nowhere
-cp last_check.log skipped.txt
-check "... with a message" says skipped.txt '^skipped: nowhere/books/.* is not there$'
 finish

@@ -65,6 +65,10 @@ every = os.environ.get("PLEIAD_ALL_VARIANTS") == "1"
 cases = [(name, settings, ranks) for name, settings in variants() if every or name in PICKED for ranks in (1, 2) if every or ranks == 1 or name in ("gshard", "peer")]
 cases += [(name, settings, ranks) for name, settings in SHAPES.items() for ranks in (1, 2) if every or ranks == 1 or name == "tiny"]
 cases += [("hierarchical", {"moe.preset": "gshard", "exchange.kind": "hierarchical"}, 2), ("all_to_all", {"moe.preset": "gshard", "exchange.kind": "all_to_all"}, 2)]
+# Generated experts see another number of tokens in every step: nothing may be kept for each number. From three ranks on one writes for all.
+long = {"train.steps": 40, "model.layers": 2, "train.eval_every": 0}
+cases += [("hypermoe_long", {"moe.preset": "hypermoe", **long}, 1), ("expert_adapter_long", {"moe.preset": "moe_expert_adapter", **long}, 1),
+          ("saved_by_one", {"moe.preset": "gshard", "moe.experts": 64, "moe.expert_width": 512, "model.layers": 2, "train.batch_sequences": 8}, 4)]
 for name, settings, ranks in cases:
     out = f"{name}-{ranks}"
     result = train(out, settings, ranks)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# pleiad report over a sweep, over single runs and of two sides; the HTML page, in a browser too where there is one.
+# pleiad report over a sweep, over single runs, of two sides and of predictions; the HTML page, in a browser too where there is one.
 # PROCESSORS 2
 # TIMEOUT 300
 # shellcheck disable=SC2317  # functions are called by check
@@ -83,6 +83,25 @@ check "no such value: refused with those there are" fails_with 'sweep:k=7: no co
 check "no such key" fails_with 'has no key nonsense' --compare sweep:nonsense=7 sweep
 check "one side only" fails_with 'two sides are needed' --compare sweep
 
+# ---- predictions ----
+printf '[model]\nwidth = 64\nlayers = 2\nheads = 2\nseq_len = 32\n[moe]\npreset = mixtral\nexperts = 128\nexpert_width = 32\nk = 2\n[train]\nbatch_sequences = 128\nlanes = 64\n' >sim.ini
+predict() { pleiad_on 1 simulate --config sim.ini --cluster "$PLEIAD_SOURCE/experiments/example.cluster.ini" "$@"; }
+check "simulate, one batch" predict --skew zipf:0.5 --ranks 1,8,64 --out strong.h5
+cp last_check.log simulated.txt
+check "simulate, a batch for each rank" predict --skew zipf:0.5 --ranks 64,8,1 --sequences-per-rank 2 --out weak.h5
+check "simulate, a dense model on one rank" predict --ranks 1 --set moe.layers=none --out one.h5
+as_simulated() { pleiad_on 1 report strong.h5 >said.txt && cmp <(tail -n +2 said.txt) <(tail -n +2 simulated.txt) && says said.txt '^predicted, not measured: strong.h5 on example .*; routing made up, Zipf'; }
+check "report says what simulate said" as_simulated
+check "report of several" pleiad_on 1 report strong.h5 weak.h5 one.h5 --csv predicted.csv
+cp last_check.log said.txt
+check "... has a line for each" says said.txt '^file +ranks +nodes +step ms' '^strong.h5 +64 +8 ' '^weak.h5 +64 +8 ' '^one.h5 +1 +1 '
+check "... and its CSV says what the files say" page predicted predicted.csv strong.h5 weak.h5 one.h5
+check "a prediction beside runs: refused" fails_with 'report dense: is no file of predictions, as others are' dense strong.h5
+check "... or a run by its file" fails_with 'dense/run.h5.*format' strong.h5 dense/run.h5
+check "... or one that is not there" fails_with 'none.h5.*No such file' strong.h5 none.h5
+check "... or twice" fails_with './strong.h5: is given twice' strong.h5 ./strong.h5
+check "... or damaged, wherever it is" page damaged_prediction strong.h5 "$PLEIAD"
+
 # ---- what goes wrong ----
 check "no such path" fails_with "none.*No such file" none
 check "a folder without a run" fails_with 'sweep/points: holds neither a run' sweep/points
@@ -124,8 +143,15 @@ check "... is sound" page page one.html 8
 check "report --compare --html" pleiad_on 1 report --compare sweep:k=1 sweep:k=2 --html compare.html
 check "... is sound" page page compare.html 5
 check "... with the curves of both sides" page present compare.html loss-steps final-quality
+check "report --html of predictions" pleiad_on 1 report strong.h5 weak.h5 one.h5 --html predicted.html --keep predicted
+check "... is sound" page page predicted.html 15
+check "... with every plot" page present predicted.html scaling-time scaling-speed scaling-computing file1-path file1-phases file1-rows file1-busy file3-path file3-phases
+check "... and a sentence where there is none" page absent predicted.html 'file3-rows=one rank, or no experts' 'file3-busy=one rank'
+check "... whose numbers are those of the files" page predicted_numbers predicted strong.h5 weak.h5
+check "report --html of one prediction" pleiad_on 1 report one.h5 --html onestep.html
+check "... says why nothing scales" page absent onestep.html 'scaling-time=one number of ranks'
 if command -v chromium >/dev/null; then
-    for file in sweep.html other.html compare.html; do
+    for file in sweep.html other.html compare.html predicted.html; do
         check "$file in a browser: every figure has a visible box, no message" page browser "$file" chromium
     done
 else

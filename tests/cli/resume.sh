@@ -67,6 +67,8 @@ for change in "1 2" "4 3" "2 8" "3 1"; do
 done
 check "stop at step 25, and the checkpoint of that step is damaged" pleiad_on 2 train --config tiny.ini --out hurt --stop-at 25
 printf 'x' | dd of=hurt/checkpoints/step-0000000025.h5 bs=1 seek=40000 conv=notrunc status=none
+warns() { pleiad_on 2 eval --checkpoint hurt >last.txt 2>&1 && says last.txt 'note: passed over a checkpoint: .*step-0000000025.h5.*damaged.*; hurt/checkpoints/step-0000000020.h5 is taken'; }
+check "... an evaluation of the run passes over it and says so" warns
 passed_over() { pleiad_on 2 train --resume hurt >hurt.txt 2>&1 && says hurt.txt 'passed over a checkpoint: .*step-0000000025.h5.*damaged' 'going on from hurt/checkpoints/step-0000000020.h5'; }
 check "... a run passes over it and says so" passed_over
 check "... and ends in the same bits" runs same whole hurt
@@ -102,6 +104,11 @@ check "its newest checkpoint is gone: it says so" gone
 rm robbed/run.h5
 no_record() { pleiad_on 2 train --resume robbed --stop-at 30 >last.txt && says last.txt 'note: robbed/run.h5 is gone: a new record begins at step 23'; }
 check "its record is gone: it says so" no_record
+pipe() { rm -rf piped && cp -r robbed piped && rm piped/log.txt && mkfifo piped/log.txt && pleiad_on "$1" train --resume piped --stop-at 31 >last.txt 2>last.err; }
+for ranks in 1 2; do
+    check "a pipe in the place of its log is refused, $ranks ranks" exits 2 pipe $ranks
+    check "... in one sentence" says last.err "^pleiad: .*piped/log.txt"
+done
 mv robbed/checkpoints checkpoints-of-robbed
 all_gone() {
     exits 2 pleiad_on 2 train --resume robbed 2>last.err && says last.err "^pleiad: --resume robbed: there is no checkpoint, but its run.h5 tells of one of step 30: bring it back" && [[ $(wc -l <last.err) == 1 ]]
@@ -109,6 +116,80 @@ all_gone() {
 check "all checkpoints are gone: it does not begin anew" all_gone
 mv checkpoints-of-robbed robbed/checkpoints
 check "... and goes on when they are back" pleiad_on 1 train --resume robbed
+# ---- what somebody does meanwhile ----
+check "a run that is stopped" pleiad_on 2 train --config tiny.ini --out shared --stop-at 25
+mv shared/checkpoints/step-0000000025.h5 late.h5
+flock shared/log.txt bash -c 'touch taken; sleep 2; mv late.h5 shared/checkpoints/step-0000000025.h5' &
+while [[ ! -e taken ]]; do sleep 0.05; done
+waits() { pleiad_on 2 train --resume shared >last.txt 2>&1 && says last.txt 'continuing .* 25 to 50 of 50 steps' && ! grep -q gone last.txt; }
+check "another process is writing the run: it waits, and goes on from what that left" waits
+check "... to the same bits" runs continued whole shared
+flock shared/log.txt sleep 8 &
+held() { exits 2 pleiad_on 2 train --resume shared --set train.steps=60 2>last.err && says last.err '^pleiad: shared: another process is writing this run at this moment$' && [[ $(wc -l <last.err) == 1 ]]; }
+check "... but not for ever" held
+wait
+# Of any block of the record: HDF5 would wait for ever for a writer to mend it.
+check "a run that is stopped" pleiad_on 1 train --config tiny.ini --out flipped --stop-at 22 --set parallel.stall_seconds=5
+cp flipped/run.h5 run.kept && cp flipped/routing.h5 routing.kept
+flipped() {
+    local file=$1 seed=$2 code said=0
+    for ((i = 0; i < 24; ++i)); do
+        cp run.kept flipped/run.h5 && cp routing.kept flipped/routing.h5
+        "$PYTHON" -c 'import random, sys
+name, number = sys.argv[1], int(sys.argv[2])
+content = bytearray(open(name, "rb").read())
+draw = random.Random(number)
+content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+open(name, "wb").write(content)' "flipped/$file" "$((seed + i))"
+        timeout -k 2 20 "$PLEIAD" train --resume flipped --stop-at 24 >last.txt 2>last.err
+        code=$?
+        if [[ $code == 0 ]]; then
+            rm flipped/checkpoints/step-0000000024.h5
+        elif [[ $code == 2 && $(wc -l <last.err) == 1 && ! -e flipped/$file.partial ]] && { [[ $file == run.h5 ]] || cmp run.kept flipped/run.h5; }; then
+            ((++said))
+        else
+            echo "bit $((seed + i)): exit code $code"
+            cat last.err
+            return 1
+        fi
+    done
+    echo "$said of 24 refused"
+    ((said > 0))
+}
+check "a run with one flipped bit in its record goes on or is refused, and never hangs" flipped run.h5 100
+check "... and in its routing, for which its record is not changed either" flipped routing.h5 200
+cp run.kept flipped/run.h5
+half() { cp routing.kept flipped/routing.h5 && truncate -s "$(($(stat -c %s routing.kept) / 2))" flipped/routing.h5 && exits 2 pleiad_on 1 train --resume flipped 2>last.err && says last.err "^pleiad: .*flipped/routing.h5"; }
+check "half of its routing is refused" half
+check "... and changes nothing" cmp run.kept flipped/run.h5
+check "... and leaves nothing" test ! -e flipped/routing.h5.partial
+rm flipped/routing.h5
+no_routing() { pleiad_on 1 train --resume flipped --stop-at 23 >last.txt && says last.txt 'note: flipped/routing.h5 is not there: it begins after step 22' && rm flipped/checkpoints/step-0000000023.h5; }
+check "its routing is gone: it says so" no_routing
+cp run.kept flipped/run.h5
+"$PYTHON" -c 'content = bytearray(open("flipped/run.h5", "rb").read())
+at = content.index(b"warmup_steps = 5")
+content[at + 15] ^= 1
+open("flipped/run.h5", "wb").write(content)'
+told() { exits 2 pleiad_on 1 "$@" 2>last.err && says last.err "flipped/run.h5': /config is damaged: its checksum does not agree"; }
+check "a flipped bit in the configuration is told by report" told report flipped
+check "... and by train" told train --resume flipped
+check "data of another kind" pleiad_on 1 data synth --out other.h5 --tokens 30000 --document 64 --seed 6
+check "a run on other data" pleiad_on 1 train --config tiny.ini --out elsewhere-data --set data.corpus=other.h5 --stop-at 26
+cp routing.kept flipped/routing.h5 && cp run.kept flipped/run.h5 && cp elsewhere-data/checkpoints/step-0000000026.h5 flipped/checkpoints/
+foreign() { exits 2 pleiad_on 2 train --resume flipped 2>last.err && says last.err "step-0000000026.h5': is not a checkpoint of this run: its corpus has the fingerprint [0-9a-f]+, the run's has [0-9a-f]+: move it away"; }
+check "its checkpoint is not one of this run" foreign
+
+check "a run that is stopped, its record damaged" pleiad_on 2 train --config tiny.ini --out marred --stop-at 25
+printf 'damage' | dd of=marred/run.h5 bs=1 conv=notrunc status=none
+marred() { exits 2 pleiad_on 2 train --resume marred 2>last.err && says last.err "marred/run.h5' .*is not an HDF5 file; if you move it away, a new record begins at marred/checkpoints/step-0000000025.h5"; }
+check "... is refused, and how to go on is said" marred
+rm marred/run.h5
+check "... which works" pleiad_on 2 train --resume marred --stop-at 30
+mkdir elsewhere && mv marred/run.h5 elsewhere/ && ln -s ../elsewhere/run.h5 marred/run.h5
+check "a record that is a link" pleiad_on 2 train --resume marred
+check "... still is one" test -L marred/run.h5
+check "... to a whole record" pleiad_on 1 inspect elsewhere/run.h5
 check "stop between evaluations, at step 13" pleiad_on 2 train --config tiny.ini --out odd --stop-at 13
 check "... again at step 14, --config and --out with --resume" pleiad_on 1 train --config tiny.ini --out odd --resume --stop-at 14
 check "... to the end, --resume before the folder" pleiad_on 2 train --config tiny.ini --resume odd
@@ -148,6 +229,26 @@ check "... and leaves its checkpoints" holds finished 30 40 50
 finished_step() { h5dump -a /finished_step "$1/run.h5" | grep -q "(0): $2\$" || { h5dump -a /finished_step "$1/run.h5"; return 1; }; }
 check "... which ended properly" finished_step finished 50
 check "stop at a step that is past: nothing happens" pleiad_on 1 train --resume finished --stop-at 20
+unweighted() { # HOW LINE...: the finished run whose last checkpoint is no more does its last steps again
+    cp -r whole "again-$1"
+    if [[ $1 == gone ]]; then rm "again-$1/checkpoints/step-0000000050.h5"; else printf x | dd of="again-$1/checkpoints/step-0000000050.h5" bs=1 seek=40000 conv=notrunc status=none; fi
+    pleiad_on 2 train --resume "again-$1" >last.txt 2>&1 && says last.txt "${@:2}"
+}
+check "a finished run whose last checkpoint is gone goes on from an older one" unweighted gone 'the checkpoint of step 50 is gone: going on from again-gone/checkpoints/step-0000000040.h5'
+check "... to the same bits" runs same whole again-gone
+check "... and so does one whose last checkpoint is damaged" unweighted hurt 'passed over a checkpoint: .*step-0000000050.h5.*damaged' 'going on from again-hurt/checkpoints/step-0000000040.h5'
+check "... to the same bits" runs same whole again-hurt
+check "a run that is stopped at step 25" pleiad_on 1 train --config tiny.ini --out past --stop-at 25
+past() { pleiad_on 1 train --resume past --stop-at "$1" >last.txt && says last.txt "^past: is at step 25, there is nothing to do up to --stop-at $1\$"; }
+check "... says that it is past --stop-at" past 20
+check "... and that it is there" past 25
+mkdir past/checkpoints/step-0000000040.h5.partial
+in_the_way() { exits 2 pleiad_on 2 train --resume past >last.txt 2>last.err && says last.err "past/checkpoints/step-0000000040.h5.partial': is a folder and has the name of a checkpoint: move it away\$"; }
+check "a folder in the place of a checkpoint is told of at once" in_the_way
+rmdir past/checkpoints/step-0000000040.h5.partial
+mv past/checkpoints past/kept && : >past/checkpoints
+no_folder() { exits 2 pleiad_on 2 train --resume past >last.txt 2>last.err && says last.err "past/checkpoints': cannot be read \\(Not a directory\\)\$"; }
+check "checkpoints that are no folder" no_folder
 check "... nothing is lost" runs same whole finished
 check "more steps can be added" pleiad_on 1 train --resume finished --set train.steps=60
 check "... and are recorded" finished_step finished 60

@@ -141,18 +141,63 @@ check "... on more ranks and a larger batch" pleiad_on 1 simulate --config tiny.
 cp last_check.log more.txt
 check "... which says that sequences are repeated" says more.txt 'replayed from run-home/routing.h5: 10 sequences' '^note, 1024 ranks: 10 sequences were recorded and the batch has 2048: they are repeated'
 
+# A run beside its prediction.
+cat >beside.py <<'PY'
+"""beside.py FILE.h5: what was measured stands beside the prediction, explained."""
+import sys
+
+import h5py
+import numpy as np
+
+with h5py.File(sys.argv[1], "r") as f:
+    m = f["measured"]
+    assert m.attrs["steps"] > 0 and len(m["phase_seconds"]) == len(f["phases"]), "sizes"
+    assert np.isclose(m["error"][0], m["predicted_seconds"][0] / m["seconds"][0] - 1), "error"
+    assert 0 < m["predicted_seconds"][0] <= f["predictions/seconds"][0], "predicted"
+    rows = f[f"ranks/{f['predictions/ranks'][0]}/expert_rows"][()].sum(axis=1)
+    assert (rows > 0).all() and all("units" in d.attrs and "description" in d.attrs for d in m.values()), rows
+PY
+for what in moe.router=topk "moe.router=topp --set moe.p=0.6" "moe.preset=peer --set moe.sub_keys=8 --set moe.query_dim=8 --set moe.heads=2 --set moe.k=2" moe.layers=none; do
+    grep -v '^\(experts\|expert_width\|expert_widths\|router\|preset\|k\|capacity_factor\) = ' tiny.ini >bare.ini
+    rm -rf beside
+    # shellcheck disable=SC2086  # several words
+    check "a run beside its prediction: $what" pleiad_on 2 train --config bare.ini --out beside --predict "$example" --set $what
+    cp last_check.log said.txt
+    check "... says both by phase" says said.txt '^predicted for example beside measured, medians of [0-9]+ steps, means over 2 ranks:$' '^  attention +[0-9.]+ +[0-9.]+ +[+-][0-9.]+ %$' '^  step +[0-9.]+ +[0-9.]+ +[+-][0-9.]+ %$'
+    [[ $what == moe.layers=none ]] || check "... and in a file" "$PYTHON" beside.py beside/prediction.h5
+done
+short() { pleiad_on 1 train --config bare.ini --out short --predict "$example" --set train.steps=1 >last.txt && says last.txt 'note: no prediction beside what was measured: --predict: 1 steps were made'; }
+check "too few steps are no error" short
+no_cluster() { exits 2 pleiad_on 2 train --config bare.ini --out never --predict none.ini 2>last.err && says last.err '^pleiad: cluster none.ini: cannot be read' && [[ $(wc -l <last.err) == 1 && ! -e never ]]; }
+check "a cluster file that is not there ends it before anything is written" no_cluster
+
 # A million experts on 65,536 ranks, in the time and memory that docs/simulate.md speaks of.
 sed -e 's/^nodes = .*/nodes = 8192/' "$example" >large.ini
 sed -e 's/^preset = .*/preset = peer/; s/^experts = .*/sub_keys = 1024/; s/^expert_width = .*/heads = 8/; s/^k = .*/k = 16/; s/^lanes = .*/lanes = 65536/; s/^batch_sequences = .*/batch_sequences = 65536/' model.ini >million.ini
 large() { (ulimit -v 4194304; timeout 60 "$PLEIAD" simulate --config million.ini --cluster large.ini --skew zipf:0.5); }
 check "65,536 ranks and 1,048,576 experts within 60 s and 4 GiB" large
 
+# A search: the fastest one is what training takes, and as fast as a prediction of it says.
+search() { pleiad_on 1 simulate search --config model.ini --cluster "$example" --ranks 64 --sequences-per-rank 2 --set moe.experts=128 --skew zipf:0.5 "$@"; }
+check "a search" search --out best.ini
+cp last_check.log found.txt
+check "... lists what it found, and why" says found.txt '^predicted, not measured: model.ini on 64 ranks of example; .* [0-9]+ settings$' '^ *[0-9.]+ +[0-9]+ +[0-9.]+ +[0-9]+ +(hierarchical|all_to_all|gather|local) .* %$' '[+-][0-9.]+ ms' '^the fastest: --set parallel.data_groups='
+same_time() {
+    local ms
+    ms=$(sed -n '3s/^ *\([0-9.]*\) .*/\1/p' found.txt)
+    pleiad_on 1 simulate --config best.ini --cluster "$example" --ranks 64 --sequences-per-rank 2 --skew zipf:0.5 >said.txt && says said.txt "^ *64 +8 +$ms "
+}
+check "... whose file is predicted to take as long" same_time
+sed -e 's/^memory_gib.*/memory_gib = 12/' "$example" >little.ini
+fits() { pleiad_on 1 simulate search --config model.ini --cluster little.ini --ranks 64 --sequences-per-rank 2 >said.txt && says said.txt 'settings, [0-9]+ of them need more memory than a node has'; }
+check "... passes over what does not fit" fits
+
 bad() { # WHAT PATTERN ARGUMENTS...: one line on standard error and nothing else, exit code 2
     local what=$1 pattern=$2
     shift 2
     pleiad_on 1 simulate "$@" >bad.out 2>bad.txt
     check "$what: exit code 2" test $? == 2
-    check "... one line" test "$(grep -c . bad.txt)" == 1 -a ! -s bad.out
+    check "... one line" test "$(grep -v '^search: ' bad.txt | grep -c .)" == 1 -a ! -s bad.out
     check "... that says" says bad.txt "$pattern"
 }
 changed() { # WHAT SED PATTERN: the example, changed
@@ -181,6 +226,14 @@ bad "no ranks" '--ranks 0: must be different whole numbers' --config model.ini -
 bad "ranks twice" '--ranks 8,8: must be different' --config model.ini --cluster "$example" --ranks 8,8
 bad "skew that is none" '--skew zipf: must be uniform, zipf:EXPONENT' --config model.ini --cluster "$example" --skew zipf
 bad "skew of a recording" '--skew uniform: does not go with --routing' --config model.ini --cluster "$example" --skew uniform --routing run-home/routing.h5
+PLEIAD_FLOWS=/there/is/none bad "an engine without its program" '^pleiad: --engine simgrid: /there/is/none is not there; it is built with Pleiad where CMake finds SimGrid' --config model.ini --cluster "$example" --engine simgrid
+flows=$(dirname "$PLEIAD")/pleiad_flows
+if [[ -x $flows ]]; then
+    both_engines() { pleiad_on 1 simulate --config model.ini --cluster "$example" --ranks 64 --skew zipf:0.5 --engine simgrid --out engine.h5 && pleiad_on 1 inspect engine.h5; }
+    check "the other engine" both_engines
+else
+    echo "skipped: --engine simgrid, for which SimGrid (Debian package libsimgrid-dev) was not there at building"
+fi
 bad "an engine that is none" '--engine guess: must be one of analytic' --config model.ini --cluster "$example" --engine guess
 bad "a recording of another model" '--routing run-home/routing.h5: was recorded with 6 experts, the configuration has 2048' --config model.ini --cluster "$example" --routing run-home/routing.h5
 bad "a recording that is none" 'some.h5' --config tiny.ini --cluster "$example" --routing some.h5
@@ -190,5 +243,9 @@ check "... and how many that are" pleiad_on 1 simulate --config topp.ini --clust
 bad "experts that are known" '--mean-k 3: moe.router = topk gives every token 8 experts' --config model.ini --cluster "$example" --mean-k 3
 bad "groups that do not divide the ranks" 'parallel.data_groups = 3: must divide the number of ranks, 1024' --config model.ini --cluster "$example" --set parallel.data_groups=3
 bad "local on many ranks" 'exchange.kind = local: works on 1 rank per expert group only' --config model.ini --cluster "$example" --set exchange.kind=local
+bad "a search for two numbers of ranks" '--ranks 8,16: a search is for one number' search --config model.ini --cluster "$example" --ranks 8,16
+bad "a search without a cluster" 'simulate search: --cluster is missing' search --config model.ini
+sed -e 's/^memory_gib.*/memory_gib = 0.001/' "$example" >little.ini
+bad "a search where nothing fits" 'none of [0-9]+ settings fits the memory of a node of example \(0.0 GiB\); the least would need' search --config model.ini --cluster little.ini --ranks 64
 bad "a file that is there" '--out some.h5: exists already' --config model.ini --cluster "$example" --out some.h5
 finish

@@ -20,9 +20,10 @@ check "... and says so" says_done
 stopped() {
     local run=$1 ranks=$2 signal=$3 launcher=() pid code
     if ((ranks > 1)); then launcher=("$MPIRUN" -n "$ranks"); fi
+    rm -f "$run.txt" # what an earlier part said is no sign of life
     "${launcher[@]}" "$PLEIAD" train --continue --config tiny.ini --out "$run" >"$run.txt" 2>&1 &
     pid=$!
-    for _ in $(seq 400); do grep -q '^step ' "$run.txt" && break; sleep 0.01; done
+    for _ in $(seq 400); do grep -qs '^step ' "$run.txt" && break; sleep 0.01; done
     if [[ $signal == rank:* ]]; then  # one rank alone hears of it
         mapfile -t ranks_of < <(pgrep -P "$pid")
         kill -s "${signal#rank:}" "${ranks_of[-1]}"
@@ -45,6 +46,35 @@ check "a run stopped twice" stopped twice 2 USR1
 check "... twice" stopped twice 1 USR1
 check "... is the same" go_on 2 twice
 check "... to the bit" runs same whole twice
+
+# A signal may come while MPI is starting. Such a moment is hard to hit: several tries.
+early() {
+    local launcher pid code
+    for _ in 1 2 3 4 5 6 7 8; do
+        rm -rf early
+        "$MPIRUN" -n 2 "$PLEIAD" train --continue --config tiny.ini --out early >early.txt 2>&1 &
+        launcher=$!
+        until pid=$(pgrep -P "$launcher" -x pleiad | tail -n 1) && [[ -n $pid ]] && ((0x$(sed -n 's/^SigCgt:[[:space:]]*//p' "/proc/$pid/status") & 0x200)); do # SIGUSR1 is caught
+            kill -0 "$launcher" 2>/dev/null || { cat early.txt; return 1; }
+        done
+        kill -USR1 "$pid"
+        grep -q mca_btl_ "/proc/$pid/maps" && pid=0 # too late: MPI had come as far as its messages
+        wait "$launcher"
+        code=$?
+        [[ $code == 75 ]] || { echo "exit code $code"; cat early.txt; return 1; }
+        ((pid == 0)) || return 0
+    done
+    echo "signals are caught only when MPI has started"
+    return 1
+}
+check "a signal while MPI starts stops the run" early
+
+# One rank's clock decides for all, and all know why.
+out_of_time() {
+    exits 75 "$MPIRUN" -n 2 bash -c 'export SLURM_JOB_END_TIME=$(($(date +%s) + (OMPI_COMM_WORLD_RANK == 0 ? 100000 : 0))); exec "$@"' clock "$PLEIAD" train --config tiny.ini --out late >late.txt 2>&1 &&
+        says late.txt 'stopped by its time budget \(the end of the SLURM job\) after step [0-9]+ of 1500 and saved'
+}
+check "a time budget that one rank finds spent is no signal" out_of_time
 
 # ---- what --continue refuses ----
 sed 's/^expert_width = 24/expert_width = 25/' tiny.ini >other.ini

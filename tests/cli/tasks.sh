@@ -88,6 +88,13 @@ check "... and with a beam" answers 3 test.src test.tgt 0.5 pairs-1 --beam 4
 cp answers.txt answers-3.txt
 check "... on 1 rank" answers 1 test.src test.tgt 0.5 pairs-1 --beam 4
 check "... the same" cmp answers.txt answers-3.txt
+# A model may have learnt to write what ends a line for other programs.
+sed 's/.*/X\rY/' train.tgt >train.cr
+sed 's/.*/X\rY/' dev.tgt >dev.cr
+check "targets with a carriage return" pleiad_on 1 data pairs --train train.src,train.cr --validation dev.src,dev.cr --out cr.h5
+check "... are learnt" pleiad_on 1 train --config tiny.ini --set data.corpus=cr.h5 --set train.steps=60 --out cr
+check "... and written as a space" pleiad_on 1 sample cr --input dev.src --out cr.txt
+check "... each translation in a line" test "$(sort -u cr.txt)" == "X Y"
 pleiad_on 1 sample labelled-1 --prompt "abc de?" >one.txt
 check "sample with a prompt labels it, with a probability" says one.txt '^question	0\.[0-9]{4}$|^question	1\.0000$'
 finish

@@ -39,6 +39,7 @@ disturbed() {
         ((++waited < 600)) || { kill -9 "$launcher"; cat "$name.log"; return 1; }
     done
     pid=$(pids_of "$launcher" | sort -n | sed -n "$((rank + 1))p")
+    sleep 0.5 # the others are to have heard of its first step
     begin=$(date +%s)
     kill "-$signal" "$pid"
     wait "$launcher"
@@ -63,6 +64,27 @@ for rank in 2 0; do
     check "... and a message that names it and says where it and others were" says "stopped-$rank.log" "^pleiad: rank $rank \(host .*\) was last heard of .* s ago, last in step [0-9]+, (block [01], )?phase [a-z_]+" 'parallel.stall_seconds = 3'
     check "... once" once "stopped-$rank"
 done
+# stopped_when_watched NAME ARGUMENTS...: rank 1 of two is stopped as soon as it is watched; writes NAME.log and NAME.code
+stopped_when_watched() {
+    local name=$1 launcher pid=
+    timeout -k 5 60 "$MPIRUN" -n 2 "$PLEIAD" "${@:2}" --set parallel.stall_seconds=3 >"$name.log" 2>&1 &
+    launcher=$!
+    until pid=$(pgrep -P "$(pids_of "$launcher")" | tail -n 1) && [[ -n $pid ]] && grep -qs pleiad-watchdog "/proc/$pid"/task/*/comm; do
+        kill -0 "$launcher" 2>/dev/null || { cat "$name.log"; return 1; }
+        sleep 0.01
+    done
+    local begin=$SECONDS
+    kill -STOP "$pid"
+    wait "$launcher"
+    echo $? >"$name.code"
+    kill -9 "$pid" 2>/dev/null
+    ((SECONDS - begin <= 3 + 5)) || { echo "took $((SECONDS - begin)) s"; return 1; }
+}
+# While the memory of a step is tried.
+check "a rank is stopped before the first step" stopped_when_watched early train --config tiny.ini --out early --set model.width=512 --set model.seq_len=256 --set train.batch_sequences=512
+check "... with exit code 76" code_is early 76
+check "... and is named" says early.log '^pleiad: rank 1 \(host .*\) was last heard of .* s ago, last in no step yet, phase [a-z_]+'
+check "... and nothing was written" test ! -e early/run.h5
 loops() {
     local begin=$SECONDS
     exits 76 timeout -k 5 30 "$MPIRUN" -n 4 "${PLEIAD%/bin/*}/tests/bin/test_comm_mpi" --gtest_filter='*ARankThatLoopsForEver' --gtest_also_run_disabled_tests >loops.log 2>&1 || { cat loops.log; return 1; }
@@ -70,6 +92,9 @@ loops() {
 }
 check "a rank that computes for ever ends the job in time" loops
 check "... and is named, with who waits for it" says loops.log '^pleiad: .*rank 1 \(host .*\) .*step 7, block 1, phase expert' 'MPI_Barrier' 'parallel.stall_seconds = 3'
+check "a rank of an evaluation is stopped" stopped_when_watched eval eval stopped-2 --sweep "train.seed=$(seq -s , 1 300)"
+check "... with exit code 76" code_is eval 76
+check "... and is named" says eval.log '^pleiad: rank 1 \(host .*\) was last heard of .* The job ends here$'
 check "the run can go on" pleiad_on 2 train --resume stopped-2 --stop-at 120 --set parallel.stall_seconds=0
 check "a rank is killed" disturbed killed 1 KILL
 check "... the job ends, not well" test "$(cat killed.code)" -ne 0

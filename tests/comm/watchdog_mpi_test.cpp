@@ -17,7 +17,7 @@ namespace {
 TEST(Watchdog, LetsAJobThatMovesGoOn) {
   const Communicator world = Communicator::world();
   for (const double seconds : {1.2, 0.0}) {
-    const Watchdog watchdog(world, 10, 76);  // looks at once and then every second
+    const Watchdog watchdog(world, 10, 76, "");  // looks at once and then every second
     EXPECT_EQ(watchdog.problem(), "");
     const Stopwatch watch;
     i64 step = 0;
@@ -31,7 +31,7 @@ TEST(Watchdog, LetsAJobThatMovesGoOn) {
 
 TEST(Watchdog, DISABLED_ARankThatLoopsForEver) {
   const Communicator world = Communicator::world();
-  const Watchdog watchdog(world, 3, 76);
+  const Watchdog watchdog(world, 3, 76, "");
   whereabouts().begin_step(7);
   whereabouts().move_to(static_cast<int>(Phase::expert), 1);
   std::atomic<bool> never{false};

@@ -45,6 +45,21 @@ TEST(Watchdog, NamesARankThatIsGoneAfterAMoment) {
   EXPECT_MENTIONS(judge(ranks, k_host, 600), "rank 1 (host b) went away 4 s ago");
 }
 
+TEST(Watchdog, NamesARankByItsNumberWhereOthersAreNotKnown) {
+  std::vector<RankState> ranks(2, at(7, 5, Phase::expert, "MPI_Waitall", 100));
+  ranks[0].silent = 12;
+  ranks[1].rank = 3;
+  EXPECT_MENTIONS(judge(ranks, {"a", "d"}, 10), "rank 0 (host a) was last heard of 12 s ago");
+  EXPECT_MENTIONS(judge(ranks, {"a", "d"}, 10), "waiting: rank 3 in step 7");
+}
+
+TEST(Watchdog, SaysThatARunHasNotBegun) {
+  std::vector<RankState> ranks(2);
+  ranks[1].silent = 12;
+  ranks[1].phase = static_cast<int>(Phase::expert);
+  EXPECT_MENTIONS(judge(ranks, k_host, 10), "last in no step yet, phase expert");
+}
+
 TEST(Watchdog, NamesTheRankThatComputesWhileOthersWait) {
   std::vector<RankState> ranks(4, at(7, 9, Phase::exchange, "MPI_Waitall", 31));
   ranks[1] = at(7, 9, Phase::expert, "", 33);

@@ -35,8 +35,8 @@ std::vector<double> expert_by_hand(BankSample& s, const std::string& kind, i64 e
 
 TEST(FfnBank, EqualsPlainLoopsForEveryKindAndWidth) {
   for (const Kind& kind : k_kinds) {
-    for (const i64 width : {1, 6, 33}) {
-      BankSample s(kind.activation, kind.bias, width, {1, 17, 4, 64, 3}, {0, 1, 6, 6, 15, 19});
+    for (const i64 width : {1, 6, 32, 33}) {
+      BankSample s(kind.activation, kind.bias, width, {1, 17, 64, 48, 16}, {0, 1, 6, 6, 15, 59});
       EXPECT_EQ(!s.values(0, "b_in").empty(), kind.bias);
       BankTrace trace;
       const Matrix out = s.forward(trace);
@@ -78,32 +78,36 @@ TEST(FfnBank, ComputesAnExpertAloneAsAmongOthers) {
 // Several tokens take the same experts, more rows than a tile holds, and results are summed where they belong.
 TEST(FfnBank, SumsTheWeightedResultsOfAToken) {
   for (const Kind& kind : k_kinds) {
-    BankSample s(kind.activation, kind.bias, 5, {12, 3, 7}, {0, 300, 300, 520});
-    BankTrace trace;
-    const Matrix plain = s.forward(trace);
-    Matrix plain_d(520, 5), into(40, 5), d_x(40, 5);
-    std::vector<real> plain_d_weight(520), d_weight(520);
-    s.backward(trace, plain_d, plain_d_weight);
-    const std::vector<real> plain_gradient(s.params.grads(Owner::expert).begin(), s.params.grads(Owner::expert).end());
-    ExpertRows at = s.expert_rows();
-    std::vector<std::int32_t> place;
-    for (i64 r = 0; r < 520; ++r) place.push_back(static_cast<std::int32_t>(r * 7 % 40));
-    std::vector<double> expected(200, 0), expected_d(200, 0);
-    for (std::size_t r = 0; r < 520; ++r) {
-      for (std::size_t j = 0; j < 5; ++j) {
-        expected[static_cast<std::size_t>(place[r]) * 5 + j] += static_cast<double>(s.weight[r]) * static_cast<double>(plain.data()[r * 5 + j]);
-        expected_d[static_cast<std::size_t>(place[r]) * 5 + j] += static_cast<double>(plain_d.data()[r * 5 + j]);
+    for (const bool narrow : {false, true}) {  // of widths whose rows are multiplied as they lie, or not
+      const i64 width = narrow ? 32 : 5;
+      BankSample s(kind.activation, kind.bias, width, narrow ? std::vector<i64>{64, 16, 32} : std::vector<i64>{12, 3, 7}, {0, 300, 300, 520});
+      BankTrace trace;
+      const Matrix plain = s.forward(trace);
+      Matrix plain_d(520, width), into(40, width), d_x(40, width);
+      std::vector<real> plain_d_weight(520), d_weight(520);
+      s.backward(trace, plain_d, plain_d_weight);
+      const std::vector<real> plain_gradient(s.params.grads(Owner::expert).begin(), s.params.grads(Owner::expert).end());
+      ExpertRows at = s.expert_rows();
+      std::vector<std::int32_t> place;
+      for (i64 r = 0; r < 520; ++r) place.push_back(static_cast<std::int32_t>(r * 7 % 40));
+      std::vector<double> expected(into.flat().size(), 0), expected_d(expected);
+      for (i64 r = 0; r < 520; ++r) {
+        for (i64 j = 0; j < width; ++j) {
+          const std::size_t to = static_cast<std::size_t>(place[static_cast<std::size_t>(r)] * width + j);
+          expected[to] += static_cast<double>(s.weight[static_cast<std::size_t>(r)]) * static_cast<double>(plain(r, j));
+          expected_d[to] += static_cast<double>(plain_d(r, j));
+        }
       }
+
+      s.params.zero_grads();
+      s.bank.forward(s.params, s.rows, at, trace, {into, place, true});
+      s.bank.backward(s.params, s.rows, at, trace, s.d_y, {d_x, place, true}, d_weight);
+
+      EXPECT_TRUE(test::all_near(into.flat(), expected, 2e-5)) << kind.activation;
+      EXPECT_TRUE(test::all_near(d_x.flat(), expected_d, 2e-5)) << kind.activation;
+      EXPECT_EQ(d_weight, plain_d_weight);
+      EXPECT_TRUE(std::ranges::equal(s.params.grads(Owner::expert), plain_gradient));
     }
-
-    s.params.zero_grads();
-    s.bank.forward(s.params, s.rows, at, trace, {into, place, true});
-    s.bank.backward(s.params, s.rows, at, trace, s.d_y, {d_x, place, true}, d_weight);
-
-    EXPECT_TRUE(test::all_near(into.flat(), expected, 2e-5)) << kind.activation;
-    EXPECT_TRUE(test::all_near(d_x.flat(), expected_d, 2e-5)) << kind.activation;
-    EXPECT_EQ(d_weight, plain_d_weight);
-    EXPECT_TRUE(std::ranges::equal(s.params.grads(Owner::expert), plain_gradient));
   }
 }
 

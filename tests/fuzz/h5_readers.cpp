@@ -13,6 +13,7 @@
 #include "pleiad/io/corpus.hpp"
 #include "pleiad/io/examples.hpp"
 #include "pleiad/io/golden.hpp"
+#include "pleiad/io/recorded_routing.hpp"
 #include "pleiad/io/run_summary.hpp"
 #include "pleiad/report/collection.hpp"
 #include "pleiad/report/series.hpp"
@@ -105,6 +106,19 @@ void read_checkpoint(const std::string& path, const std::string& good_path) {
   io::load_checkpoint(grid, path, params, &adam);
 }
 
+/// All of it, and what fits into little room; what is read must hold together, since predictions index with it.
+void read_routing(const std::string& path) {
+  for (const i64 most : {i64{1}, i64{1} << 20}) {
+    const sim::Recording r = io::read_recorded_routing(path, most);
+    bool sound = r.sequences > 0 && r.seq_len > 0 && r.experts > 0 && !r.layers.empty();
+    for (const auto& layer : r.layers) {
+      sound = sound && static_cast<i64>(layer.offset.size()) == r.sequences * r.seq_len + 1 && layer.offset.back() == static_cast<i64>(layer.expert.size()) && std::ranges::is_sorted(layer.offset);
+      for (const std::int32_t e : layer.expert) sound = sound && e >= 0 && e < r.experts;
+    }
+    PLEIAD_CHECK(sound, "a recording of {} sequences that does not hold together", r.sequences);
+  }
+}
+
 void read_run(const std::string& path) {
   report::read_run(path);
   const report::RunCurves curves = report::read_curves(path);
@@ -142,6 +156,7 @@ void read_in_every_way(const std::string& path, const std::string& good) {
   attempt([&] { read_golden(path, good); });
   attempt([&] { read_checkpoint(path, good); });
   attempt([&] { read_run(path); });
+  attempt([&] { read_routing(path); });
   attempt([&] { H5File::open(path).verify(); });
   inspect(path);
   close_all();

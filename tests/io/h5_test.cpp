@@ -76,6 +76,8 @@ TEST_F(H5Test, AbsurdExtentsAreRefusedBeforeAllocation) {
   H5File f = H5File::create(at("a.h5"));
   f.create_dataset("/huge", ElementType::float64, {i64{1} << 40, i64{1} << 20}, {.chunk_rows = 1});
   f.create_dataset("/large", ElementType::float32, {i64{1} << 36}, {.deflate = 1});
+  f.create_dataset("/nothing", ElementType::float32, {i64{1} << 36, 0});
+  EXPECT_MENTIONS(problem_of([&] { f.shape("/nothing"); }), "claims shape [68719476736, 0]");
   EXPECT_MENTIONS(problem_of([&] { f.read<double>("/huge"); }), "more than a file of");
   EXPECT_MENTIONS(problem_of([&] { f.read<float>("/large"); }), "claims shape [68719476736]");
 }

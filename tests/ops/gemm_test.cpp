@@ -3,6 +3,8 @@
 #include "ops/samples.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <limits>
 
@@ -111,6 +113,34 @@ TEST_P(Gemm, BetaZeroForgetsNaN) {
   }
 }
 
+/// The product of one row and 8 of `columns` numbers in a process of its own, which made others before: into rows that lie `strides` numbers apart.
+std::vector<real> one_row_after(std::vector<i64> strides, i64 columns) {
+  int ends[2];
+  EXPECT_EQ(pipe(ends), 0);
+  const pid_t child = fork();
+  const Matrix a = random_matrix(1, columns, 9), b = random_matrix(8, columns, 10);
+  std::vector<real> c(8);
+  const std::size_t bytes = c.size() * sizeof(real);
+  if (child == 0) {
+    for (const i64 stride : strides) gemm(Trans::no, Trans::yes, 1, a, b, 0, MatrixView(c.data(), 1, 8, stride));
+    _exit(write(ends[1], c.data(), bytes) == static_cast<ssize_t>(bytes) ? 0 : 1);
+  }
+  int status = -1;
+  EXPECT_EQ(read(ends[0], c.data(), bytes), static_cast<ssize_t>(bytes));
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  close(ends[0]), close(ends[1]);
+  return c;
+}
+
+// A run that tries a step for its memory makes products in another order than one that does not.
+TEST_P(Gemm, BitsDoNotDependOnWhatWasMultipliedBefore) {
+  for (const i64 columns : {24, 32, 100}) {
+    EXPECT_EQ(one_row_after({8}, columns), one_row_after({552, 8}, columns)) << columns;
+    EXPECT_EQ(one_row_after({552}, columns), one_row_after({8, 552}, columns)) << columns;
+  }
+}
+
 TEST_P(Gemm, AcceptsNoRowsAndNoColumns) {
   Matrix none(0, 3), b(3, 2), c(0, 2);
   EXPECT_NO_THROW(gemm(Trans::no, Trans::no, 1, none, b, 0, c));
@@ -134,6 +164,14 @@ TEST(Products, DescribeThemselves) {
   EXPECT_NE(products_description().find("1 thread"), std::string::npos) << products_description();
   EXPECT_NE(products_description().find(library_name(chosen_library())), std::string::npos);
   EXPECT_THROW(set_product_threads(0), LogicError);
+}
+
+TEST(Products, MoreThreadsThanProcessorsAreRemarked) {
+  set_product_threads(1);
+  EXPECT_EQ(threads_remark(), "");
+  set_product_threads(1000);
+  EXPECT_NE(threads_remark().find("parallel.blas_threads = 1000: this machine has "), std::string::npos);
+  set_product_threads(1);
 }
 
 TEST(Products, AreCounted) {

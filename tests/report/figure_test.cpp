@@ -18,6 +18,9 @@ TEST(Escaping, NamesMeanThemselves) {
   EXPECT_EQ(escape_html("a<b>&\"c'"), "a&lt;b&gt;&amp;&quot;c&#39;");
   EXPECT_EQ(escape_html("bell\a"), "bell ");
   EXPECT_EQ(clean_text("\xc3\xa9\xff\xe2\x82"), "\xc3\xa9???");
+  // Too long, half of a pair, beyond Unicode; and the characters next to them.
+  EXPECT_EQ(clean_text("\xe0\x9f\xbf \xed\xa0\x80 \xf0\x8f\xbf\xbf \xf4\x90\x80\x80"), "??? ??? ???? ????");
+  EXPECT_EQ(clean_text("\xe0\xa0\x80\xed\x9f\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"), "\xe0\xa0\x80\xed\x9f\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf");
   EXPECT_EQ(quote("it's {a}_b^c\n$1"), "'it''s {a}_b^c $1'");
   EXPECT_EQ(id_of("runs/a b_1"), "runs-a-b-1");
   const Table table{{{"run", "run", true}}, {{{"<i>", "a,\"b\""}}}, {}, {}};

@@ -34,6 +34,39 @@ TEST(ProductKey, AHalfInWhichAllPairsHaveOneSubKeyGetsExactlyNoGradient) {
   EXPECT_GT(shared[1], 0);
 }
 
+/// What it selects are the first heads of the same router without attention, as many as the rule says; padding has none.
+TEST(ProductKey, AttentionDecidesHowManyHeadsATokenUses) {
+  const i64 tokens = 6, width = 5, k = 3;
+  const Keys keys{{"sub_keys", "4"}, {"heads", "4"}, {"k", "3"}, {"query_dim", "4"}};
+  Keys driven = keys;
+  driven["active_heads"] = "attention";
+  const std::vector<i64> ones(16, 1);
+  test::RouterUnderTest all(router_variant("peer"), {keys, ones}, width), some(router_variant("peer"), {driven, ones}, width);
+  EXPECT_TRUE(some.router->has_importance());
+  EXPECT_EQ(some.router->selected_per_token(), 0);
+  EXPECT_EQ(some.router->most_per_token(), 12);
+  const comm::Communicator me = test::just_me();
+  const LaneLayout lanes(1, 2, 3, 1, 0);
+  Matrix x(tokens, width), attention(tokens, 3);
+  test::fill_normal(x.flat(), 50, 1);
+  const double map[] = {1, 0, 0, 0.5, 0.5, 0, 0.375, 0.25, 0.375, 0.125, 0.75, 0.125, 0.25, 0.25, 0.25, 0, 0, 1};
+  std::ranges::transform(map, attention.flat().begin(), [](double w) { return static_cast<real>(w); });
+  const std::vector<std::uint8_t> real_tokens = {1, 1, 1, 1, 1, 0};
+  RoutingContext context{me, lanes, 5, 2, 3, true};
+  context.attention = {attention, 1};
+  context.real_tokens = real_tokens;
+  context.real_in_batch = 5;
+  const auto whole = all.router->forward(all.params, x, context), part = some.router->forward(some.params, x, context);
+  EXPECT_EQ(counts_of(*whole), (std::vector<i64>{12, 12, 12, 12, 12, 0}));
+  EXPECT_EQ(counts_of(*part), (std::vector<i64>{4 * k, 2 * k, 2 * k, 3 * k, 1 * k, 0})) << "ceil of four times the largest weight of the row";
+  for (i64 t = 0; t < tokens; ++t) {
+    const std::vector<std::int32_t> expert = experts_of(*part, t);
+    const std::vector<real> weight = weights_of(*part, t);
+    EXPECT_TRUE(std::ranges::equal(expert, std::span(whole->assignment.expert).subspan(static_cast<std::size_t>(whole->assignment.offset[t]), expert.size())));
+    EXPECT_TRUE(std::ranges::equal(weight, std::span(whole->assignment.weight).subspan(static_cast<std::size_t>(whole->assignment.offset[t]), weight.size())));
+  }
+}
+
 /// Against the scores of all n * n experts, also with more pairs than fit a list of candidates.
 TEST(ProductKey, FindsTheBestOfAllPairs) {
   const i64 tokens = 30, width = 7, half = 4, n = 20;

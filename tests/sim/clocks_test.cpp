@@ -52,5 +52,43 @@ TEST(Clocks, OfGroupsMeetByThemselves) {
   EXPECT_DOUBLE_EQ(of(c, 3, Phase::grad_sync), 5);
 }
 
+// Two processors: as long as four ranks compute each is half as fast, then three at two thirds, then two at full speed.
+TEST(Clocks, ShareProcessorsUntilOthersWait) {
+  Clocks c(4, 1, {4, 2});
+  const double work[] = {1, 2, 4, 5};
+  for (i64 r = 0; r < 4; ++r) c.compute(r, Phase::attention, 1);
+  for (i64 r = 0; r < 4; ++r) c.compute(r, Phase::expert, work[r] - 1);
+  c.meet(Phase::exchange, 0);
+  const double until[] = {2, 3.5, 5.5, 6.5};
+  for (i64 r = 0; r < 4; ++r) {
+    EXPECT_DOUBLE_EQ(of(c, r, Phase::attention), 2);
+    EXPECT_DOUBLE_EQ(of(c, r, Phase::expert), until[r] - 2);
+    EXPECT_DOUBLE_EQ(of(c, r, Phase::exchange), 6.5 - until[r]);
+    EXPECT_DOUBLE_EQ(c.now(r), 6.5);
+  }
+  EXPECT_DOUBLE_EQ(path(c, Phase::attention), 2);
+  EXPECT_DOUBLE_EQ(path(c, Phase::expert), 4.5);
+}
+
+// What needs no processor takes as long as ever, and who has nothing to do gives its part away.
+TEST(Clocks, OfWhoWaitsTakeNothing) {
+  Clocks c(4, 1, {4, 2});
+  c.compute(1, Phase::expert, 3);
+  c.compute(2, Phase::expert, 3);
+  c.spend(2, Phase::exchange, 0.5);
+  c.meet(Phase::plan, 0);
+  EXPECT_DOUBLE_EQ(of(c, 1, Phase::expert), 3);
+  EXPECT_DOUBLE_EQ(c.last(), 3.5);
+}
+
+// A group has its part of the node, and a node that is not full its own processors.
+TEST(Clocks, OfGroupsShareWhatIsTheirs) {
+  Clocks c(6, 3, {4, 2});
+  for (i64 r = 0; r < 6; ++r) c.compute(r, Phase::expert, 1);
+  for (i64 g = 0; g < 3; ++g) c.meet_group(g, Phase::exchange, 0);
+  EXPECT_DOUBLE_EQ(c.now(0), 2);
+  EXPECT_DOUBLE_EQ(c.now(5), 1);
+}
+
 }  // namespace
 }  // namespace pleiad::sim

@@ -48,8 +48,8 @@ TEST(Cluster, IsInSecondsAndBytes) {
   EXPECT_EQ(c.compute.gradient, c.compute.gemm);
   EXPECT_TRUE(c.compute.bf16.empty());
   EXPECT_DOUBLE_EQ(c.memory.stream, 1e10);
-  EXPECT_DOUBLE_EQ(c.slowness_of(0), 2);  // two ranks on one core
-  EXPECT_DOUBLE_EQ(c.slowness_of(4), 3);
+  EXPECT_EQ(c.cores, 1);
+  EXPECT_EQ(c.slowness, (std::vector<double>{1, 1, 1, 1, 1.5, 1}));
 }
 
 TEST(Cluster, IsReadAsItIsWritten) {
@@ -59,6 +59,7 @@ TEST(Cluster, IsReadAsItIsWritten) {
       {{"network.topology", "dragonfly"}, {"network.routers_per_group", "3"}, {"network.nodes_per_router", "1"}, {"network.local_gbit", "40"}, {"network.global_gbit", "25"}},
       {{"network.topology", "torus"}, {"network.torus", "3,2"}, {"network.link_gbit", "56"}, {"network.message_bytes", "8,1048576"}},
       {{"compute.gradient_gflops", "1.1,2.3,0.7,4,5,6"}, {"cluster.name", "a b, c"}, {"cluster.origin", "here"}},
+      {{"compute.attention_lengths", "8,32"}, {"compute.attention_widths", "16"}, {"compute.attention_gflops", "1.5,3"}},
       {{"cluster.nodes", "1"}, {"network.nic_us", "absent"}, {"network.nic_gbit", "absent"}},
       {{"cluster.ranks_per_node", "1"}, {"network.within_us", "absent"}, {"network.within_gbs", "absent"}},
       {{"compute.bf16_gflops", "2,4,6,8,10,12"}, {"memory.random_row_bytes", "64,1000"}, {"memory.random_gbs", "0.3,0.7"}, {"network.message_us", "0.1"}},
@@ -93,6 +94,8 @@ TEST(Cluster, SaysWhatIsWrong) {
       {{{"compute.gemm_gflops", "1,2,3,4,5,0"}}, "compute.gemm_gflops = 1,2,3,4,5,0: must be a comma-separated list"},
       {{{"compute.gemm_gflops", "none"}}, "compute.gemm_gflops = none: must be 6 rates"},
       {{{"compute.gradient_gflops", "1"}}, "compute.gradient_gflops has 1 entries"},
+      {{{"compute.attention_gflops", "1"}}, "compute.attention_lengths is missing"},
+      {{{"compute.attention_gflops", "1"}, {"compute.attention_lengths", "8,32"}, {"compute.attention_widths", "16"}}, "compute.attention_gflops has 1 entries: 2 are needed"},
       {{{"memory.stream_gbs", "absent"}}, "memory.stream_gbs is missing: GB/s"},
       {{{"memory.stream_gbs", "-1"}}, "memory.stream_gbs = -1: must be a number from"},
       {{{"memory.random_gbs", "1,2"}}, "memory.random_gbs has 2 entries: 1 are needed"},
@@ -127,6 +130,16 @@ TEST(Cluster, TakesOtherNumbersOfRanks) {
   Cluster alone = unit_cluster(1, 4);
   alone.network.nic_bandwidth = 0;
   EXPECT_THROW(alone.with_ranks(8), UserError);
+}
+
+TEST(Memory, IsFasterWhereCachesHoldIt) {
+  Memory m{.stream = 1e9, .cached = RateTable({100, 1000}, {1}, {4e9, 2e9}), .copy = 1e9, .random = {}};
+  EXPECT_DOUBLE_EQ(m.stream_of(0), 1e9);      // nobody knows
+  EXPECT_DOUBLE_EQ(m.stream_of(10), 4e9);     // not faster than the least that was measured
+  EXPECT_NEAR(m.stream_of(1000), 2e9, 1);
+  EXPECT_DOUBLE_EQ(m.stream_of(1001), 1e9);   // more than caches hold
+  m.cached = {};
+  EXPECT_DOUBLE_EQ(m.stream_of(10), 1e9);
 }
 
 }  // namespace

@@ -11,8 +11,8 @@ inline Cluster unit_cluster(i64 nodes, i64 ranks_per_node) {
   c.nodes = nodes;
   c.ranks_per_node = c.cores = ranks_per_node;
   const RateTable flat({1, 1 << 20}, {1, 1 << 20}, {1e9, 1e9, 1e9, 1e9});
-  c.compute = {.gemm = flat, .gradient = flat, .bf16 = {}, .elements = 1e9, .route_seconds = 0, .plan_seconds = 0, .call_seconds = 0};
-  c.memory = {.stream = 1e9, .copy = 1e9, .random = RateTable({1, 1 << 20}, {1}, {1e9, 1e9})};
+  c.compute = {.gemm = flat, .gradient = flat, .bf16 = {}, .attention = {}, .elements = 1e9, .route_seconds = 0, .plan_seconds = 0, .call_seconds = 0};
+  c.memory = {.stream = 1e9, .cached = {}, .copy = 1e9, .random = RateTable({1, 1 << 20}, {1}, {1e9, 1e9})};
   c.network.within_bandwidth = c.network.nic_bandwidth = 1e9;
   c.slowness.assign(static_cast<std::size_t>(nodes), 1.0);
   return c;

@@ -107,7 +107,18 @@ TEST(MadeUp, HasOneHotExpert) {
 TEST(MadeUp, DropsWhatIsOverTheCapacity) {
   // An expert takes at most a fifth of the tokens; the hot one would have 0.6 of them, the others have 0.2 / 15 each.
   const auto demand = make_up(Skew::parse("hot:0.6", ""), {.experts = 16, .seq_len = 10000, .choices = 1, .capacity = 0.2, .seed = 1});
-  EXPECT_NEAR(sum(demand->expert_rows({0, 0, 0}, std::vector<i64>{1})), 2000 + 4000, 1e-6);
+  const std::vector<double> rows = demand->expert_rows({0, 0, 0}, std::vector<i64>{1});
+  EXPECT_DOUBLE_EQ(std::ranges::max(rows), 2000);
+  EXPECT_NEAR(sum(rows), 2000 + 4000, 150);
+}
+
+// Experts that are alike in the mean have more or fewer tokens by chance; what is too many is dropped, and does not go to the others.
+TEST(MadeUp, DropsWhatChanceBringsOverTheCapacity) {
+  const auto demand = make_up(Skew::parse("uniform", ""), {.experts = 16, .seq_len = 1600, .choices = 1, .capacity = 1.0 / 16, .seed = 1});
+  const std::vector<double> rows = demand->expert_rows({0, 0, 0}, std::vector<i64>{1});
+  EXPECT_DOUBLE_EQ(std::ranges::max(rows), 100);
+  EXPECT_LT(sum(rows), 1590);
+  EXPECT_GT(sum(rows), 1480);
 }
 
 TEST(MadeUp, DriftsFromOneOrderToAnother) {

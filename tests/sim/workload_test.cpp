@@ -27,16 +27,27 @@ double flops(const Work& w, Work::Kind kind) {
 TEST(Workload, OfAttention) {
   const Work forward = attention_work(tiny(), k_all, Pass::forward), backward = attention_work(tiny(), k_all, Pass::backward);
   // Four products 6 x 4 x 4; a token sees 2 tokens in the mean: 6 x 2 x 2 pairs of a query and a key in two heads of width 2, for scores and for mixing.
-  EXPECT_DOUBLE_EQ(flops(forward, Work::Kind::tokens), 4 * 2 * 6 * 4 * 4 + 2 * 2 * 24 * 2);
+  EXPECT_DOUBLE_EQ(flops(forward, Work::Kind::tokens), 4 * 2 * 6 * 4 * 4);
+  EXPECT_DOUBLE_EQ(forward.attention.flops, 2 * 2 * 24 * 2);
   EXPECT_DOUBLE_EQ(flops(forward, Work::Kind::weights), 0);
-  EXPECT_DOUBLE_EQ(flops(backward, Work::Kind::tokens), 768 + 2 * 192);
+  EXPECT_DOUBLE_EQ(flops(backward, Work::Kind::tokens), 768);
+  EXPECT_DOUBLE_EQ(backward.attention.flops, 2 * 192);
   EXPECT_DOUBLE_EQ(flops(backward, Work::Kind::weights), 768);
-  EXPECT_DOUBLE_EQ(forward.elements, 24);
-  EXPECT_DOUBLE_EQ(forward.streamed, (36 + 7 * 24) * 4);
+  EXPECT_DOUBLE_EQ(forward.attention.elements, 24);
+  EXPECT_DOUBLE_EQ(forward.attention.streamed, (36 + 4 * 24) * 4);
+  EXPECT_DOUBLE_EQ(forward.streamed, 3 * 24 * 4);
   Coverage seen;
   EXPECT_NEAR(seconds_of(forward, unit_cluster(1, 1), seen), 1e-9 * (960 + 24 + 816), 1e-18);
   EXPECT_NEAR(seen.inside, 960e-9, 1e-18);
   EXPECT_EQ(seen.outside, 0);
+  // Measured: softmax and weights are in the rate.
+  Cluster c = unit_cluster(1, 1);
+  c.compute.attention = RateTable({3}, {2}, {1e8});
+  EXPECT_NEAR(seconds_of(forward, c, seen), 1e-9 * (768 + 192 * 10 + 288), 1e-15);
+  c.compute.attention = RateTable({4}, {2}, {1e8});
+  Coverage beyond;
+  seconds_of(forward, c, beyond);
+  EXPECT_GT(beyond.outside, 0);
 }
 
 TEST(Workload, OfARouter) {
@@ -55,6 +66,11 @@ TEST(Workload, OfARouter) {
   c.compute.route_seconds = 1e-8;
   Coverage seen;
   EXPECT_NEAR(seconds_of(forward, c, seen), 1e-9 * (480 + 60 + 6 * 10), 1e-15);
+  m.claims = 10;
+  c.compute.plan_seconds = 1e-7;
+  EXPECT_NEAR(seconds_of(router_work(m, k_all, Pass::forward), c, seen), 1e-9 * (480 + 60 + 6 * 10 + 60 * 100), 1e-15);
+  m.router_flops = 0;
+  EXPECT_DOUBLE_EQ(router_work(m, k_all, Pass::forward).routed, 0) << "nothing to compute: hash, random";
 }
 
 TEST(Workload, OfTheOtherDenseParts) {
@@ -105,6 +121,12 @@ TEST(Workload, OfSingleNeuronsReadsTheirRowsForEveryToken) {
   EXPECT_DOUBLE_EQ(forward.random, 3 * 2 * 16);             // u and v for each of three rows
   EXPECT_DOUBLE_EQ(backward.random, (2 * 3 + 1) * 2 * 16);  // again, and their gradients, of which one is added to another
   EXPECT_DOUBLE_EQ(forward.random_row, 16);
+  // Caches that are twice as fast as memory hold the rows: half the time.
+  Cluster c = unit_cluster(1, 1);
+  Coverage seen;
+  const double slow = seconds_of(forward, c, seen);
+  c.memory.cached = RateTable({1, 1 << 20}, {1}, {2e9, 2e9});
+  EXPECT_NEAR(slow - seconds_of(forward, c, seen), 1e-9 * forward.random / 2, 1e-15);
   EXPECT_DOUBLE_EQ(flops(forward, Work::Kind::tokens), 3 * 4 * 4);
   EXPECT_DOUBLE_EQ(m.expert_parameters(0), 8);
 }

@@ -70,6 +70,7 @@ inline std::vector<RouterOptions> options_of(const std::string& variant) {
       {"peer",
        {{{{"sub_keys", "3"}, {"heads", "2"}, {"k", "3"}, {"query_dim", "4"}}, std::vector<i64>(9, 1)},
         {{{"sub_keys", "4"}, {"heads", "3"}, {"k", "5"}, {"query_dim", "6"}, {"shared_keys", "false"}, {"batch_norm", "false"}}, std::vector<i64>(16, 1)},
+        {{{"sub_keys", "4"}, {"heads", "3"}, {"k", "2"}, {"query_dim", "4"}, {"active_heads", "attention"}, {"k_rule", "causal"}}, std::vector<i64>(16, 1)},
         {{{"sub_keys", "2"}, {"heads", "1"}, {"k", "1"}, {"query_dim", "2"}, {"bn_eps", "0.01"}}, std::vector<i64>(4, 1)}}},
       {"pkm", {{{{"sub_keys", "5"}, {"heads", "2"}, {"k", "4"}, {"query_dim", "4"}, {"shared_keys", "false"}}, std::vector<i64>(25, 1)}}},
       {"hash", {{{}}, {{{"k", "3"}, {"hash_seed", "8"}}}}},

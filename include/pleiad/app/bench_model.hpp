@@ -4,6 +4,7 @@
 
 #include "pleiad/app/model_setup.hpp"
 #include "pleiad/app/run_options.hpp"
+#include "pleiad/core/temporary_folder.hpp"
 #include "pleiad/io/run_record.hpp"
 
 namespace pleiad::app {
@@ -46,14 +47,11 @@ class TemporaryRecord {
  public:
   /// UserError on all ranks if it cannot be made. collective.
   explicit TemporaryRecord(const BenchModel& model);
-  ~TemporaryRecord();
-  TemporaryRecord(const TemporaryRecord&) = delete;
-  TemporaryRecord& operator=(const TemporaryRecord&) = delete;
   /// On rank 0 the record, elsewhere nothing.
   std::vector<train::MetricSink*> sinks();
 
  private:
-  std::string folder_;
+  std::optional<TemporaryFolder> folder_;
   std::optional<io::RunRecord> record_;
 };
 

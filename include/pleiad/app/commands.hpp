@@ -32,6 +32,10 @@ int run_watch(const comm::Communicator& world, const Arguments& arguments);
 int run_bench(const comm::Communicator& world, const Arguments& arguments);
 int run_report(const comm::Communicator& world, const Arguments& arguments);
 int run_simulate(const comm::Communicator& world, const Arguments& arguments);
+/// simulate search; one process.
+void search_settings(const Arguments& arguments);
+/// simulate calibrate.
+int run_calibrate(const comm::Communicator& world, const Arguments& arguments);
 
 const std::vector<Command>& commands();
 /// What --version prints.

@@ -1,6 +1,7 @@
 // Who listens to a run: its record run.h5, routing.h5 where routing is recorded, live.json for who watches it from elsewhere,
 // trace.json with a timeline of the ranks, and the terminal with log.txt.
 #pragma once
+#include "pleiad/app/prediction_check.hpp"
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/app/train_job.hpp"
 #include "pleiad/io/live_record.hpp"
@@ -20,10 +21,11 @@ class RunListeners {
   /// What a person should know at the start. collective.
   void greet();
   /// Closes the record of `steps` updates and sums up on the terminal; `ending` says why there are no more, empty if all are done. collective.
-  void say_goodbye(i64 steps, const std::string& ending);
+  void say_goodbye(i64 steps, const std::string& ending, bool summary);
 
  private:
   void open_records(const io::RunDescription& run);
+  void say_prediction();
   void open_followers(const io::RunDescription& run);
 
   const TrainJob& job_;
@@ -33,6 +35,7 @@ class RunListeners {
   std::optional<Terminal> terminal_;
   std::optional<io::LiveRecord> live_;
   std::optional<io::TraceRecord> trace_;
+  std::optional<PredictionCheck> prediction_;
 };
 
 }  // namespace pleiad::app

@@ -32,7 +32,7 @@ struct TrainJob {
   std::string start_in_words() const;
   /// io::run_identity of this run.
   std::string identity() const;
-  /// Whether all steps were done by an earlier part, whose marker and record are as they were left. UserError if they were changed since. collective.
+  /// Whether all steps were done by an earlier part, whose marker, record and last checkpoint are as they were left. UserError if the record was changed since. collective.
   bool finished_before() const;
   /// Where it ends this time: --stop-at or train.steps.
   i64 last_step() const;

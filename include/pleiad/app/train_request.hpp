@@ -8,6 +8,7 @@ namespace pleiad::app {
 /// A new run (`init`: from the weights of a checkpoint), or with `resume` the next part of the one in `out`.
 struct TrainRequest {
   std::string config, out, init, match;
+  std::string predict;  ///< a cluster file: what a step was predicted to take is compared with what it took; empty: not asked for
   std::string scratch;  ///< folder on every node for a copy of the data while they are read; empty: none
   std::vector<std::string> settings;
   bool resume = false, dry_run = false;

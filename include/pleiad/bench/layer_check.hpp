@@ -14,6 +14,9 @@ namespace pleiad::bench {
 /// Zeroes the gradients. collective.
 std::vector<Check> check_layer(LayerBench& bench);
 
+/// Kept experts of a token in ascending order.
+std::vector<std::int32_t> kept_experts(const routing::Assignment& a, i64 token);
+
 /// How far the last passes of two layers with the same weights and input differ: y, d_x and the gradients of the experts. collective.
 std::vector<Check> compare_layers(LayerBench& subject, LayerBench& reference, double allowed);
 

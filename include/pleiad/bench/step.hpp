@@ -1,8 +1,6 @@
 // A whole training step of a model by the trainer itself, on tokens made up in memory. Steps come in rounds of a few, the roof before and
 // after each round. Read next: src/train/trainer.cpp.
 #pragma once
-#include <cmath>
-
 #include "pleiad/bench/record.hpp"
 #include "pleiad/train/trainer.hpp"
 
@@ -20,8 +18,8 @@ class StepBench {
   i64 tokens() const { return lanes_.tokens(); }
   /// Milliseconds by phase, shares of products, of metrics and of statistics, on rank 0. collective. pre: run().
   std::vector<Figure> figures();
-  /// The loss must have fallen, as every step sees the same batch. On rank 0.
-  Check check() const { return {"loss of the last step over that of the first, of the same batch", last_loss_ / first_loss_, std::nextafter(1.0, 0.0)}; }
+  /// The gradient of the model, as it was drawn, for the batch of the steps (step_check.hpp). collective. pre: before run().
+  Check check();
 
  private:
   /// One step that counts.
@@ -44,7 +42,6 @@ class StepBench {
   std::vector<train::MetricSink*> sinks_;
   LaneLayout lanes_;
   std::vector<Step> steps_;  // those that count
-  double first_loss_ = 0, last_loss_ = 0;
 };
 
 }  // namespace pleiad::bench

@@ -21,8 +21,9 @@ class Environment {
   int exceptions_at_start_;
 };
 
-/// Whether a launcher says that this process is another rank than 0; known before MPI is started.
-bool launched_as_other_rank();
+/// For a mistake that is found before MPI is started, usually by every rank: rank 0 returns at once, others only after seconds. When rank 0 has spoken and
+/// left, the launcher ends them; a rank of another node that alone has the mistake comes to speak.
+void wait_for_rank_0_to_speak();
 
 /// Ends every rank at once with an exit code; for errors that only one rank knows of.
 [[noreturn]] void abort_all(int exit_code);

@@ -19,15 +19,16 @@ struct RankState {
   i64 step = 0, block = -1, moves = 0;
   int phase = -1;
   std::string wait;    ///< the MPI call it is in; empty: it computes
+  i64 rank = -1;       ///< if the list is not of all ranks; -1: its place in the list
 };
 
-/// What is wrong, in words, or nothing. `host` by rank.
+/// What is wrong, in words, or nothing. `host` in the same order.
 std::string judge(const std::vector<RankState>& ranks, const std::vector<std::string>& host, double seconds);
 
 class Watchdog {
  public:
-  /// 0 seconds, or one rank: nobody watches, except that one rank is ended when it stops moving. collective.
-  Watchdog(const Communicator& world, double seconds, int exit_code);
+  /// 0 seconds, or one rank: nobody watches, except that one rank is ended when it stops moving. `then`: what can be done afterwards, a sentence. collective.
+  Watchdog(const Communicator& world, double seconds, int exit_code, const std::string& then);
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;

@@ -10,6 +10,7 @@ struct BuildInfo {
   std::string_view compiler;    ///< "GNU 12.2.0"
   std::string_view flags;       ///< everything that changes the generated code
   std::string_view git_commit;  ///< 12 digits, "-dirty" where files differed when CMake ran, or "unknown"
+  std::string_view simgrid;     ///< version of the SimGrid that pleiad_flows was built with; empty: it was not
   bool native;                  ///< compiled with -march=native
   bool double_precision;        ///< the checking build, real = double
 };

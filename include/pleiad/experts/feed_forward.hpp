@@ -7,6 +7,7 @@
 #include "pleiad/core/param.hpp"
 #include "pleiad/core/spec.hpp"
 #include "pleiad/ops/activation.hpp"
+#include "pleiad/ops/scattered.hpp"
 
 namespace pleiad::experts {
 
@@ -16,6 +17,8 @@ struct FeedForwardKind {
   ops::Activation activation = ops::Activation::gelu;
   bool bias = false;
   bool rounded = false;  ///< factors of products rounded to bf16; sums, weights and gradients stay in single precision
+
+  bool any_rows = false;  ///< calls have every number of rows (ops::k_any_rows)
 
   /// Reads `activation` (relu, gelu, swiglu), `expert_bias` and `products` (f32, bf16) of a section.
   static FeedForwardKind read(Spec& spec);
@@ -29,6 +32,9 @@ struct FeedForwardKind {
 struct FeedForwardRoom {
   Buffer<real> h, d_h, d_up;
   Buffer<bf16> w_in, w_up, w_out, h_16, d_h_16, d_up_16;
+  Buffer<real> turned;
+  ops::RowTable<const real> left, right;
+  ops::RowTable<real> into;
 };
 
 /// The weights of an expert as factors of products, N being real or bf16.
@@ -63,6 +69,15 @@ class FeedForward {
   template <class N>
   void backward(ParamSet& params, const FeedForwardWeights<N>& w, View<const N> x, std::span<const real> trace, std::span<const real> weight,
                 View<const N> d_y, FeedForwardRoom& room, MatrixView d_x, std::span<real> d_weight, i64 lane) const;
+
+  /// Whether the expert is so small that products read tokens where they lie and add results where they belong faster than from copies.
+  bool narrow() const;
+  /// forward and backward for that: row r of x, out, d_y and d_x stands at the r-th address, and results are written there or added, those of
+  /// forward times their weight. No filling: what a row gets does not depend on how many there are. pre: narrow().
+  void forward_scattered(const ParamSet& params, ops::RowsAt<const real> x, std::span<real> trace, FeedForwardRoom& room, ops::RowsAt<real> out,
+                         ops::Sums sums, ops::RowsAt<const real> later) const;
+  void backward_scattered(ParamSet& params, ops::RowsAt<const real> x, std::span<const real> trace, std::span<const real> weight,
+                          ops::RowsAt<const real> d_y, FeedForwardRoom& room, ops::RowsAt<real> d_x, bool add, std::span<real> d_weight, ops::RowsAt<const real> later) const;
 
   /// Asks for the weights (and their gradients) ahead, if they are so few that memory would otherwise be waited for. Changes nothing but time.
   void prefetch(const ParamSet& params) const;

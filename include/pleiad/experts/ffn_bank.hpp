@@ -20,6 +20,8 @@ struct TileRoom {
   FeedForwardRoom inner;
   Buffer<real> x, y, d_y;
   Buffer<bf16> x_16, d_y_16;
+  ops::RowTable<const real> from, from_d_y, later;
+  ops::RowTable<real> into;
 };
 
 class FfnBank : public ExpertBank {

@@ -59,9 +59,11 @@ void write_checkpoint(const comm::ProcessGrid& grid, const std::string& path, co
                       const comm::Communicator* node = nullptr);
 /// UserError on all ranks unless all its checksums agree, parts included. collective.
 void verify_checkpoint(const comm::Communicator& comm, const std::string& path);
-/// Path of the newest checkpoint in a folder; empty if there is none. Local.
+/// Path of the newest checkpoint in a folder; empty if there is none. UserError for a folder that cannot be read. Local.
 std::string newest_checkpoint(const std::string& folder);
-/// Path of the newest checkpoint in a folder; empty if there is none. Rank 0 looks, all get the answer. collective.
+/// The same before a step. Local.
+std::string checkpoint_before(const std::string& folder, i64 step);
+/// The newest one; rank 0 looks, all get the answer, or the error. collective.
 std::string newest_checkpoint(const comm::Communicator& comm, const std::string& folder);
 /// The newest checkpoint in a folder that can be read and whose checksums agree; `passed_over` says what is wrong with those that are newer. Empty if there
 /// is no checkpoint at all; UserError if there are some and none is whole. collective.

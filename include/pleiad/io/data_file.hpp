@@ -57,6 +57,8 @@ void write_making(H5File& file, const std::string& format, const Tokenizer& toke
 Tokenizer read_tokenizer(const H5File& file);
 /// Its format, k_corpus_format or k_examples_format; UserError for any other file.
 std::string require_data_format(const H5File& file);
+/// UserError if what the checksums of the file cover is not what was written; a file that was made by something else may have none.
+void verify_content(const H5File& file);
 /// What the file says about its making, one line each.
 std::vector<std::string> provenance(const H5File& file);
 

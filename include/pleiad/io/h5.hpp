@@ -51,6 +51,10 @@ class H5File {
   void seal() { sums_.emplace(); }
   /// UserError that names the first part of the file whose checksum is missing or does not agree. Every rank reads its share. collective.
   void verify() const;
+  /// Gives a text a checksum at once, which read_text() and read_texts() hold it to from then on.
+  void seal_text(const std::string& dataset);
+  /// Reads all there is in a serial file. UserError for the first thing that cannot be read.
+  void read_through() const;
   /// Sum, modulo 2^64, of the checksums of all datasets. pre: sealed and closed when it was written.
   i64 content() const;
   /// Most bytes of a rank in one transfer of rows or of a whole dataset (at least one row); larger ones go in pieces, because MPI counts
@@ -129,6 +133,7 @@ class H5File {
   friend class H5Series;
   H5File(H5Id id, std::string path, const comm::Communicator* comm, bool found = false)
       : id_(std::move(id)), path_(std::move(path)), comm_(comm), found_(found) {}
+  void require_sealed(const std::string& dataset, const std::vector<std::string>& texts) const;
   // Runs an action; in a parallel file a UserError of one rank becomes one of all.
   void together(const std::function<void()>& action) const;
   void reserve_room(std::int64_t dataset) const;  // of a parallel file, up to its end
@@ -179,6 +184,10 @@ class H5Series {
 /// Serial read-only handles on every rank; a file that any rank cannot open is one UserError on all. collective.
 H5File open_for_all(const comm::Communicator& comm, const std::string& path);
 
+/// Before a record goes on, `copy` being that of the file at `path`: a damaged block in it would have HDF5 wait for its writer, which is us. UserError if it has
+/// one. One rank only.
+void require_readable(const H5File& copy, const std::string& path);
+
 /// To be called before MPI starts. The library then does not end by itself with MPI or the program, where it would write once more to a file that could not be written,
 /// and crash.
 void start_h5();
@@ -192,9 +201,9 @@ std::string h5_description();
 
 /// Where a file is written until it is complete.
 std::string temporary_name(const std::string& path);
-/// A copy of `path` under that name, to be changed there and then published: HDF5 changes a file in several writes, and a kill between them
-/// would leave neither the old one nor the new one. Returns the name. UserError if it cannot be made. One rank only.
-std::string copy_to_change(const std::string& path);
+/// A copy of `path` under that name, open_append()ed, to be changed there and then published: HDF5 changes a file in several writes, and a kill between
+/// them would leave neither the old one nor the new one. UserError, and no copy, if it cannot be made or opened. One rank only.
+H5File open_copy(const std::string& path);
 /// fsync, rename to `path`, fsync of the folder: after a crash either the old or the whole new file is there. One rank
 /// only.
 void publish(const std::string& temporary, const std::string& path);

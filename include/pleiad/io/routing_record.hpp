@@ -11,9 +11,10 @@ inline constexpr const char* k_routing_format = "pleiad-routing/1";
 class RoutingRecord : public train::MetricSink {
  public:
   /// A new record, or one that is continued after step `resumed`: what was recorded later is forgotten. UserError if it cannot be
-  /// written or belongs to a run of another shape.
+  /// written or belongs to a run of another shape. It has its name, and takes the place of what it continues, by publish(); without that nothing is changed.
   RoutingRecord(const std::string& path, const RunDescription& run, i64 sequences, i64 seq_len, i64 lanes, std::optional<i64> resumed);
 
+  void publish();
   void on_step(const train::StepRecord& record) override;
   void on_evaluation(i64, const train::EvalReport&) override {}
   void on_sample(const train::Sample&) override {}
@@ -29,6 +30,7 @@ class RoutingRecord : public train::MetricSink {
   void open_series(const RunDescription& run, i64 tokens, bool fresh);
   void forget_after(const RunDescription& run, i64 step);
 
+  std::string path_;
   H5File file_;
   H5Series step_, tokens_;
   std::vector<Layer> layers_;

@@ -21,8 +21,9 @@ void remove_marker(const std::string& run);
 
 struct MarkerCheck {
   bool there = false;      ///< a marker, right or wrong
-  bool finished = false;   ///< it is whole, is of this run, and the files are as it says
+  bool finished = false;   ///< it is whole, is of this run, and the record is as it says
   std::string problem;     ///< why not, a part of a sentence; empty if there is no marker or all is well
+  std::string checkpoint;  ///< what is wrong with the last checkpoint, as far as its size tells; somebody may have needed the room
   std::string identity;    ///< of the marker
   i64 step = 0;
 };

@@ -53,7 +53,8 @@ class RunRecord : public train::MetricSink {
 
 /// What the record of a run tells about its beginning and its checkpoints.
 struct RunTale {
-  std::string config;  ///< that it was started with, INI form
+  std::string config;              ///< that it was started with, INI form
+  std::string corpus_fingerprint;  ///< of its data
   i64 saved = -1;      ///< step of its last checkpoint; -1: none
 };
 /// UserError if the file is not a run record. One rank only.

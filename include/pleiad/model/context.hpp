@@ -30,6 +30,7 @@ struct StepContext {
   std::span<const std::uint8_t> real_tokens = {};
   i64 real_in_batch = -1;
   BackwardListener* listener = nullptr;
+  double auxiliary = 1;  ///< factor of the auxiliary losses in backward
 
   void complete_from(ParamId first) const {
     if (listener) listener->complete_from(first);

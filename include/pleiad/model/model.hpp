@@ -65,6 +65,8 @@ class Model {
   const std::vector<Block>& blocks() const { return trunk_.blocks(); }
   /// Block numbers that carry experts.
   const std::vector<i64>& moe_layers() const { return trunk_.moe_layers(); }
+  /// The first layer with experts, as which all are configured; null without.
+  const MoeLayer* first_moe() const { return moe_layers().empty() ? nullptr : blocks()[static_cast<std::size_t>(moe_layers().front())].moe(); }
   /// Statistics of the MoE layers, in order.
   std::vector<const LayerStatistics*> statistics(const ModelTrace& trace) const { return trunk_.statistics(trace); }
   /// Whether no token's state depends on later tokens, as far as routers are concerned.

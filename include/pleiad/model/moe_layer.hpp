@@ -76,6 +76,7 @@ class MoeLayer {
   double router_flops_per_token() const { return router_->flops_per_token(); }
   /// routing::Router::selected_per_token().
   double selected_per_token() const { return router_->selected_per_token(); }
+  double most_per_token() const { return router_->most_per_token(); }
   /// Of what a token gets beside its experts, without a gate: for one token (the generated expert, generating it not counted; a shared
   /// adapter), and for each expert the token selected (an adapter of each expert).
   double side_flops_per_token() const { return hyper_ ? hyper_->flops_per_token() : adapter_ ? adapter_->flops_per_token() : 0; }

@@ -30,11 +30,19 @@ Library chosen_library();
 void gemm(Trans ta, Trans tb, real alpha, ConstMatrixView a, ConstMatrixView b, real beta, MatrixView c);
 void gemm(Library library, Trans ta, Trans tb, real alpha, ConstMatrixView a, ConstMatrixView b, real beta, MatrixView c);
 
+/// For products whose m follows from the routing: oneDNN would make a kernel for every m that ever comes, and keep it (70 KB each).
+inline constexpr Library k_any_rows = Library::openblas;
+
 /// Why products of bf16 numbers cannot be had here, as the end of a sentence; empty if they can: oneDNN and a processor that
 /// multiplies bf16 (AVX512-BF16 or AMX) are needed.
 std::string bf16_missing();
 /// C = op(A) op(B) (+ C if `add`): factors in bf16, sums and C in single precision. pre: as gemm; bf16_missing() is empty.
 void gemm_bf16(Trans ta, Trans tb, View<const bf16> a, View<const bf16> b, bool add, MatrixView c);
+
+/// A sentence if OpenBLAS took kernels for a lesser processor than this one; else empty.
+std::string openblas_remark();
+/// A sentence if products use more threads than the machine has processors; else empty.
+std::string threads_remark();
 
 /// Threads that one product of this process may use, whichever library computes it. pre: threads >= 1.
 void set_product_threads(int threads);

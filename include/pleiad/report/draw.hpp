@@ -18,17 +18,4 @@ std::vector<std::string> draw(const std::vector<Figure>& figures, const std::str
 /// crisp images, `title` as its name.
 std::string inline_svg(const std::string& file, const std::string& prefix, const std::string& title);
 
-/// A folder that goes with all that is in it.
-class ScratchFolder {
- public:
-  ScratchFolder();
-  ~ScratchFolder();
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 }  // namespace pleiad::report

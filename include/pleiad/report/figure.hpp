@@ -71,6 +71,16 @@ std::vector<std::string> step_axis(double last);
 /// Commands for a legend below a plot without panels; adds its height to the figure's.
 std::string legend_below(Figure& figure, const std::vector<std::string>& entries);
 
+/// Bars of phases on top of each other.
+struct PhaseBars {
+  std::string title = {}, x_label = {}, y_label = {}, unit = {};  ///< title: of the numbers in the data file
+  std::vector<double> places = {};                                ///< the number below each bar
+  std::vector<std::string> phases = {};
+  std::vector<std::vector<double>> values = {};                   ///< [bars][phases]
+};
+/// Adds them as the only panel of a figure, with a legend below: the 7 largest phases in their order, the others summed up behind them.
+void add_phase_bars(Figure& figure, const PhaseBars& bars);
+
 /// Prefix of a unit that brings numbers up to `largest` to between 1 and 1000: {1e12, "T"}.
 struct Prefix {
   double factor = 1;

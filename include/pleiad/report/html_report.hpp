@@ -1,5 +1,7 @@
 // The page of a report: tables, figures over all configurations, figures of single runs, configuration and provenance.
 #pragma once
+#include <map>
+
 #include "pleiad/report/page.hpp"
 #include "pleiad/report/report.hpp"
 #include "pleiad/report/tables.hpp"
@@ -22,6 +24,10 @@ std::vector<std::size_t> detailed_runs(const Collection& collection, i64 asked);
 
 /// What all configurations have in common, a line per section, and a table of what differs.
 void add_configuration(Page& page, const Collection& collection);
+/// A configuration, by section.key, with a line for each section.
+std::vector<std::string> lines_of_sections(const std::map<std::string, std::string>& config);
+/// The program that writes the page, and when.
+std::string provenance_of_page();
 /// Versions, commits, seeds, data and the command.
 void add_provenance(Page& page, const Collection& collection, const std::string& command);
 

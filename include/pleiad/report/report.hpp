@@ -8,7 +8,7 @@
 namespace pleiad::report {
 
 struct ReportRequest {
-  std::vector<std::string> paths;   ///< run and sweep directories
+  std::vector<std::string> paths;   ///< run and sweep directories, or files of predictions
   bool single_runs = false;         ///< rows are runs, also of a sweep
   std::string csv, html, keep;      ///< files and folder to write; empty: none
   std::string gnuplot = "gnuplot";  ///< program, looked for in PATH if it has no slash

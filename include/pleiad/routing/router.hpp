@@ -75,6 +75,8 @@ class Router {
   virtual bool has_importance() const { return false; }
   /// Experts that a token selects on average, before a capacity, where the options fix it; 0 where the data decide.
   virtual double selected_per_token() const { return 0; }
+  /// The most that it may select; what is foreseen where the data decide.
+  virtual double most_per_token() const { return selected_per_token(); }
   /// Floating-point operations per token of the router itself, forward.
   virtual double flops_per_token() const = 0;
 };

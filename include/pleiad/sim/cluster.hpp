@@ -16,6 +16,7 @@ struct Compute {
   RateTable gemm;      ///< flop/s over rows and width: products whose rows are tokens (forward, gradient of tokens); the width is the lesser of the other two extents
   RateTable gradient;  ///< the same where tokens are summed over (gradient of weights)
   RateTable bf16;      ///< `gemm` with factors in bf16; empty: not known
+  RateTable attention; ///< flop/s over length and width of a head: what attention does between its four products, softmax included; empty: as `gemm`, and its elements
   double elements = 0;        ///< numbers per second through softmax, activation or selection
   double route_seconds = 0;   ///< of a token in a router (in each of its heads) beside products and elements, forward
   double plan_seconds = 0;    ///< to plan and count one assignment of a token to an expert
@@ -26,8 +27,11 @@ struct Compute {
 /// Bytes per second of a rank.
 struct Memory {
   double stream = 0;  ///< read and written in order, both counted
+  RateTable cached;   ///< the same over the bytes of what is gone through again and again (widths: 1), where caches hold it; empty: as `stream`
   double copy = 0;    ///< copied: each byte counted once
   RateTable random;   ///< whole rows read at random places, over the bytes of a row (widths: 1)
+  /// Of so many bytes that are gone through again and again; 0: more than caches hold.
+  double stream_of(double bytes) const;
   bool operator==(const Memory&) const = default;
 };
 
@@ -64,12 +68,10 @@ struct Cluster {
   Compute compute;
   Memory memory;
   Network network;
-  std::vector<double> slowness;  ///< [nodes] how many times as long a rank there computes
+  std::vector<double> slowness;  ///< [nodes] how many times as long a rank there computes as the rates say, with a core of its own
 
   i64 ranks() const { return nodes * ranks_per_node; }
   i64 node_of(i64 rank) const { return rank / ranks_per_node; }
-  /// How many times as long a rank of a node computes as the rates say: its slowness, times the ranks that share a core.
-  double slowness_of(i64 node) const;
   /// The same machine with so many ranks: whole nodes, the last one perhaps not full; one node with fewer ranks. Stragglers keep their place. UserError for a
   /// topology that cannot have that many nodes.
   Cluster with_ranks(i64 ranks) const;

@@ -64,6 +64,9 @@ struct DemandShape {
 /// would give it beyond that goes to the others. Which expert is the busiest is drawn for each layer.
 std::unique_ptr<Demand> make_up(const Skew& skew, const DemandShape& shape);
 
+/// The same with the shares of experts that were counted: share[layer][e] of the tokens (in each head).
+std::unique_ptr<Demand> as_often(std::vector<std::vector<double>> share, const DemandShape& shape);
+
 /// Kept assignments of recorded sequences, those of one after the other.
 struct Recording {
   i64 experts = 0, seq_len = 0, sequences = 0;

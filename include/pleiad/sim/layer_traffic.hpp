@@ -25,6 +25,7 @@ struct Reached {
 struct LayerTraffic {
   std::vector<Reached> rows_out, rows_in, entries_out, entries_in;  ///< [ranks of the group] token rows and assignments to experts, there
   Flow rows, entries;                                               ///< the same between nodes
+  Flow rank_rows, rank_entries;                                     ///< and between ranks, in groups of at most k_most_rank_pairs, as far as ranks send by themselves; otherwise empty
 };
 
 /// The sequences of each rank, by profile.

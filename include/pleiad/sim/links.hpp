@@ -16,6 +16,10 @@ struct Flow {
   Flow reversed() const { return {first_node, nodes, profiles, to, from}; }
 };
 
+/// Adds the bytes that go from each node to each other one to bytes [places x places], `unit` to a unit of the flow. Where the flow is one of ranks, `each` of them are on a node, and nothing is
+/// added between these.
+void add_pairs(const Flow& flow, double unit, i64 places, i64 each, std::vector<double>& bytes);
+
 class LinkLoads {
  public:
   /// Of a network of so many nodes. UserError if its topology would have too many links to count. The network must outlive this.

@@ -20,7 +20,8 @@ struct StepModel {
   double choices = 0;          ///< kept experts of a token and layer, mean; of all heads together
   i64 heads = 1;               ///< of a router that selects for several heads
   double router_flops = 0;     ///< forward, per token
-  bool router_meets = false;   ///< routing needs a sum over all ranks: capacity, balance
+  double claims = 0;           ///< of a token on experts, which the ranks judge together: each on every one where experts choose, its choices where there is a capacity
+  bool router_meets = false;   ///< routing needs a sum over all ranks: entropy, balance, capacity
 
   i64 experts() const { return static_cast<i64>(moe.expert_widths.size()); }
   i64 moe_layers() const { return static_cast<i64>(moe.layers.size()); }
@@ -51,11 +52,17 @@ struct Work {
     Kind kind = Kind::tokens;
   };
   std::vector<Products> products;
+  /// What attention does between its four products; where no rate of it was measured it takes the time of products, elements and bytes.
+  struct Attention {
+    double length = 0, head = 0, flops = 0, elements = 0, streamed = 0;
+  } attention;
   double elements = 0;                ///< numbers through softmax, activation, selection
   double streamed = 0, copied = 0;    ///< bytes
+  double among = 0;                   ///< bytes of all that is gone through, or lies at those places, before the same ones come again; 0: more than caches hold
   double random = 0, random_row = 0;  ///< bytes of rows at random places, and those of one row
   double calls = 0;                   ///< experts with rows
   double routed = 0;                  ///< tokens through a router, once for each of its heads
+  double claimed = 0;                 ///< claims on experts (StepModel::claims)
   Work& operator+=(const Work& more);
 };
 

@@ -91,6 +91,7 @@ class Trainer {
   RebuildModel rebuild_;
   StopRequest stop_;
   bool stopping_ = false;  // the same on all ranks
+  bool changed_ = false;   // an update was made since the last checkpoint
   BadNumbers bad_;
   std::string problem_;    // of a sink
   model::ModelTrace trace_;

@@ -1,0 +1,66 @@
+#include "pleiad/app/layer_rates.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "pleiad/app/bench_model.hpp"
+#include "pleiad/app/step_model.hpp"
+#include "pleiad/bench/layer.hpp"
+#include "pleiad/comm/collectives.hpp"
+
+namespace pleiad::app {
+
+namespace {
+
+/// 64 rows for each expert: there what an expert takes beside its products is a good part of all.
+Config layer_configuration(bool quick) {
+  return configuration({}, {"model.width=128", "model.layers=1", "model.heads=4", "model.seq_len=64", "moe.router=topk", "moe.experts=64", "moe.expert_width=32", "moe.k=2", "train.lanes=1",
+                            quick ? "train.batch_sequences=2" : "train.batch_sequences=32"});
+}
+
+}  // namespace
+
+LayerSeconds measure_layer(const comm::Communicator& world, bool quick, i64 passes, sim::StepModel& model) {
+  Config config = layer_configuration(quick);
+  model = read_simulated_run(config, {}).model;
+  const comm::Communicator alone = comm::Communicator::alone();
+  BenchModel built(alone, layer_configuration(quick));
+  built.setup.params.allocate();
+  bench::LayerBench layer(*built.setup.model, built.setup.params, built.setup.grid, built.run.train.lanes, built.run.train.batch, built.run.train.seed);
+  const bench::Timed timed = layer.timed();
+  for (i64 i = 0; i < passes + 2; ++i) {
+    comm::barrier(world);
+    timed.prepare();
+    timed.run();
+  }
+  LayerSeconds sums;
+  for (const bench::Figure& f : layer.figures(passes)) {
+    if (f.name == "router_ms") sums.router = f.value / 1e3;
+    if (f.name == "plan_ms") sums.plan = f.value / 1e3;
+    if (f.name == "expert_ms") sums.expert = f.value / 1e3;
+  }
+  const auto mean = [&](double seconds) { return comm::sum_over<double>(world, seconds) / static_cast<double>(world.size()); };
+  return {mean(sums.router), mean(sums.plan), mean(sums.expert)};
+}
+
+void set_layer_rates(const sim::StepModel& m, const LayerSeconds& measured, sim::Cluster& c) {
+  c.compute.route_seconds = c.compute.plan_seconds = c.compute.call_seconds = 0;
+  const sim::Share all{m.lanes, m.batch};
+  const double tokens = static_cast<double>(m.batch * m.model.seq_len), assignments = tokens * m.choices;
+  std::vector<i64> owned(static_cast<std::size_t>(m.experts()));
+  std::iota(owned.begin(), owned.end(), i64{0});
+  const std::vector<double> rows(owned.size(), assignments / static_cast<double>(m.experts()));
+  sim::Coverage ignored;
+  double router = 0, expert = 0, calls = 0;
+  for (const sim::Pass pass : {sim::Pass::forward, sim::Pass::backward}) {
+    const sim::Work experts = sim::expert_work(m, owned, rows, pass);
+    calls += experts.calls;
+    expert += sim::seconds_of(experts, c, ignored);
+    router += sim::seconds_of(sim::router_work(m, all, pass), c, ignored);
+  }
+  c.compute.route_seconds = std::max(0.0, measured.router - router) / (tokens * static_cast<double>(m.heads));
+  c.compute.plan_seconds = measured.plan / assignments;
+  c.compute.call_seconds = std::max(0.0, measured.expert - expert) / calls;
+}
+
+}  // namespace pleiad::app
