@@ -15,7 +15,7 @@ with() { # OPENBLAS ONEDNN RANKS PROGRAM
     if (($3 > 1)); then launcher=("$MPIRUN" -n "$3"); fi
     OPENBLAS_CORETYPE=$1 ONEDNN_MAX_CPU_ISA=$2 DNNL_MAX_CPU_ISA=$2 timeout -k 5 200 "${launcher[@]}" "${PLEIAD%/bin/*}/tests/bin/$4"
 }
-while read -r openblas onednn flag; do
+while read -r -u 3 openblas onednn flag; do
     if ! grep -qw "$flag" /proc/cpuinfo; then
         echo "skipped: $openblas kernels, this processor has no $flag"
         continue
@@ -24,7 +24,7 @@ while read -r openblas onednn flag; do
     check "OpenBLAS takes its $openblas kernels" taken
     for program in test_ops test_experts test_model; do check "... $program" with "$openblas" "$onednn" 1 $program; done
     for program in test_model_mpi test_train_mpi test_exchange_mpi; do check "... $program on 2 ranks" with "$openblas" "$onednn" 2 $program; done
-done <<'END'
+done 3<<'END'
 Prescott SSE41 ssse3
 Haswell AVX2 avx2
 SkylakeX AVX512_CORE avx512f
