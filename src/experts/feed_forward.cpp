@@ -249,19 +249,30 @@ constexpr i64 k_most_prefetched = i64{1} << 15;
 
 }  // namespace
 
-void FeedForward::prefetch(const ParamSet& params) const {
+template <class Use>
+void FeedForward::for_each_matrix(Use use) const {
   if (kind_.matrices() * width_ * hidden_ > k_most_prefetched) return;
   for (const ParamId id : {w_in_, w_up_, w_out_}) {
-    if (id.index >= 0) ops::rows::fetch(params.value(id).data, width_ * hidden_);
+    if (id.index >= 0) use(id);
   }
 }
 
+void FeedForward::prefetch(const ParamSet& params) const {
+  for_each_matrix([&](ParamId id) { ops::rows::fetch(params.value(id).data, width_ * hidden_); });
+}
+
 void FeedForward::prefetch_with_gradients(ParamSet& params) const {
-  if (kind_.matrices() * width_ * hidden_ > k_most_prefetched) return;
   prefetch(params);
-  for (const ParamId id : {w_in_, w_up_, w_out_}) {
-    if (id.index >= 0) ops::rows::fetch<true>(params.grad(id).data, width_ * hidden_);
-  }
+  for_each_matrix([&](ParamId id) { ops::rows::fetch<true>(params.grad(id).data, width_ * hidden_); });
+}
+
+void FeedForward::add_rows(const ParamSet& params, ops::RowTable<const real>& rows) const {
+  for_each_matrix([&](ParamId id) { rows.add(ConstMatrixView(params.value(id).data, hidden_, width_)); });
+}
+
+void FeedForward::add_rows_with_gradients(ParamSet& params, ops::RowTable<const real>& rows) const {
+  add_rows(params, rows);
+  for_each_matrix([&](ParamId id) { rows.add(ConstMatrixView(params.grad(id).data, hidden_, width_)); });
 }
 
 #define PLEIAD_FEED_FORWARD(N)                                                                                                                 \

@@ -98,7 +98,8 @@ void FfnBank::forward_as(const ParamSet& params, ConstMatrixView tokens, const E
   for (const ExpertRun& run : rows.runs) {
     const FeedForward& expert = experts_[run.expert];
     const FeedForwardWeights<N> weights = expert.weights<N>(params, room_.inner);
-    if (&run != &rows.runs.back()) experts_[(&run)[1].expert].prefetch(params);
+    const FeedForward* next = &run != &rows.runs.back() ? &experts_[(&run)[1].expert] : nullptr;
+    if (next && !expert.narrow()) next->prefetch(params);
     for_each_tile(run, [&](const Tile& tile) {
       if (out.pace) out.pace->reach(tile.begin);
       const std::size_t need = static_cast<std::size_t>(trace_size(expert, tile)), first = static_cast<std::size_t>(tile.begin),
@@ -106,9 +107,11 @@ void FfnBank::forward_as(const ParamSet& params, ConstMatrixView tokens, const E
       const std::span<real> traced = rest.first(need);
       rest = rest.subspan(need);
       if (expert.narrow()) {
+        room_.later.some_of(later(rows, tile), tokens);
+        if (next && tile.begin + tile.count == run.end) next->add_rows(params, room_.later);
         return expert.forward_scattered(params, room_.from.some_of(std::span(rows.token).subspan(first, count), tokens), traced, room_.inner,
                                         room_.into.some_of(out.place.subspan(first, count), out.into), {out.add, rows.weight.data() + first},
-                                        room_.later.some_of(later(rows, tile), tokens));
+                                        room_.later.filled_up(tile.count));
       }
       room_.y.reserve_uninitialised(tile.height * width_);
       const MatrixView y(room_.y.data(), tile.height, width_);
@@ -131,7 +134,8 @@ void FfnBank::backward_as(ParamSet& params, ConstMatrixView tokens, const Expert
   for (const ExpertRun& run : rows.runs) {
     const FeedForward& expert = experts_[run.expert];
     const FeedForwardWeights<N> weights = expert.weights<N>(params, room_.inner);
-    if (&run != &rows.runs.back()) experts_[(&run)[1].expert].prefetch_with_gradients(params);
+    const FeedForward* next = &run != &rows.runs.back() ? &experts_[(&run)[1].expert] : nullptr;
+    if (next && !expert.narrow()) next->prefetch_with_gradients(params);
     for_each_tile(run, [&](const Tile& tile) {
       if (d_x.pace) d_x.pace->reach(tile.begin);
       const std::size_t used = static_cast<std::size_t>(trace_size(expert, tile));
@@ -140,9 +144,11 @@ void FfnBank::backward_as(ParamSet& params, ConstMatrixView tokens, const Expert
       rest = rest.subspan(used);
       if (expert.narrow()) {
         const auto token = std::span(rows.token).subspan(first, count);
+        room_.later.some_of(later(rows, tile), tokens, d_out);
+        if (next && tile.begin + tile.count == run.end) next->add_rows_with_gradients(params, room_.later);
         return expert.backward_scattered(params, room_.from.some_of(token, tokens), traced, weight, room_.from_d_y.some_of(token, d_out), room_.inner,
                                          room_.into.some_of(d_x.place.subspan(first, count), d_x.into), d_x.add, d_weight.subspan(first, count),
-                                         room_.later.some_of(later(rows, tile), tokens, d_out));
+                                         room_.later.filled_up(tile.count));
       }
       const View<const N> x = gather(tokens, rows, tile, of<N>(room_.x, room_.x_16)), d_y = gather(d_out, rows, tile, of<N>(room_.d_y, room_.d_y_16));
       room_.y.reserve_uninitialised(tile.height * width_);

@@ -82,6 +82,9 @@ class FeedForward {
   /// Asks for the weights (and their gradients) ahead, if they are so few that memory would otherwise be waited for. Changes nothing but time.
   void prefetch(const ParamSet& params) const;
   void prefetch_with_gradients(ParamSet& params) const;
+  /// What those two ask for, as rows of D numbers behind what is in `rows`: for the expert before, if it is narrow, to ask for little by little.
+  void add_rows(const ParamSet& params, ops::RowTable<const real>& rows) const;
+  void add_rows_with_gradients(ParamSet& params, ops::RowTable<const real>& rows) const;
 
   /// The same with weights in single precision, for layers that all tokens go through.
   void forward(const ParamSet& params, ConstMatrixView x, std::span<real> trace, FeedForwardRoom& room, MatrixView out) const {
@@ -93,6 +96,10 @@ class FeedForward {
   }
 
  private:
+  /// Calls use(id) for each matrix, if all are so few numbers that they should be asked for ahead.
+  template <class Use>
+  void for_each_matrix(Use use) const;
+
   FeedForwardKind kind_;
   i64 width_, hidden_;
   ParamId w_in_, w_up_, w_out_, b_in_, b_out_;  // w_in_ is w_gate and w_out_ is w_down in the gated kind

@@ -33,6 +33,14 @@ class RowTable {
     return rows_;
   }
 
+  /// Behind what there is, all rows of one more view.
+  void add(View<T> m) { append(m); }
+  /// What there is, its last row so often that the number of rows is a multiple of m. pre: not empty.
+  RowsAt<T> filled_up(i64 m) {
+    while (static_cast<i64>(rows_.size()) % m != 0) rows_.push_back(rows_.back());
+    return rows_;
+  }
+
  private:
   void append(View<T> m) {
     for (i64 r = 0; r < m.rows; ++r) rows_.push_back(m.row(r));
