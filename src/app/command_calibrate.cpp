@@ -11,10 +11,12 @@
 #include "pleiad/app/arguments.hpp"
 #include "pleiad/app/cluster_file.hpp"
 #include "pleiad/app/layer_rates.hpp"
+#include "pleiad/app/reference_steps.hpp"
 #include "pleiad/app/run_facts.hpp"
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/bench/message_probes.hpp"
 #include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/asleep.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/build_info.hpp"
 #include "pleiad/core/error.hpp"
@@ -27,8 +29,8 @@ namespace {
 
 const char* const k_calibrate_usage =
     "usage: mpirun -n RANKS pleiad simulate calibrate --out CLUSTER.ini\n"
-    "Measures the nodes that it runs on and writes them down for pleiad simulate (docs/simulate.md). Start it as training is started, on every node as many\n"
-    "ranks as cores are to be used; two nodes are enough for a cluster of the same ones.";
+    "Measures the nodes that it runs on and writes them down for pleiad simulate (docs/simulate.md). Start it as training is started; two nodes are enough for\n"
+    "a cluster of the same ones. Of more ranks on a node than it has cores, as many as cores measure rates, and then all what sharing them costs.";
 
 struct CalibrationRequest {
   std::string out, name;
@@ -61,16 +63,21 @@ bool read_calibration_request(const comm::Communicator& world, const Arguments& 
   return true;
 }
 
-/// Ranks on each node. UserError on all ranks if they are not as many on each, or more than its cores, or too few for what the file is to say.
-i64 ranks_of_a_node(const comm::Communicator& world, const exchange::NodeLayout& nodes, i64 wanted) {
-  const i64 cores = sysconf(_SC_NPROCESSORS_ONLN), mine = static_cast<i64>(nodes.ranks_of(nodes.node_of(world.rank())).size());
-  const i64 least = comm::min_over<i64>(world, mine), most = comm::max_over<i64>(world, mine), least_cores = comm::min_over<i64>(world, cores);
+/// Ranks and cores of each node.
+struct NodeSizes {
+  i64 ranks = 0, cores = 0;
+  /// Those that measure rates, with a core of their own.
+  i64 measuring() const { return std::min(ranks, cores); }
+};
+
+/// UserError on all ranks if they are not as many on each, or too few for what the file is to say.
+NodeSizes sizes_of_nodes(const comm::Communicator& world, const exchange::NodeLayout& nodes, i64 wanted) {
+  const i64 mine = static_cast<i64>(nodes.ranks_of(nodes.node_of(world.rank())).size());
+  const i64 least = comm::min_over<i64>(world, mine), most = comm::max_over<i64>(world, mine);
   if (least != most) user_error("simulate calibrate: there are nodes with {} and with {} ranks; start as many on each", least, most);
-  if (most > least_cores) {
-    user_error("simulate calibrate: {} ranks on a node with {} cores; start {} and say --ranks-per-node {}, rates are those of a rank with a core of its own", most, least_cores, least_cores, most);
-  }
-  if (most == 1 && wanted > 1) user_error("--ranks-per-node {}: with one rank on a node nobody measures messages within it; start at least two", wanted);
-  return most;
+  const NodeSizes sizes{most, comm::min_over<i64>(world, sysconf(_SC_NPROCESSORS_ONLN))};
+  if (sizes.measuring() == 1 && wanted > 1) user_error("--ranks-per-node {}: with one rank and core on a node nobody measures messages within it; at least two are needed", wanted);
+  return sizes;
 }
 
 /// One line: when, where, with what, and how busy the machine was before.
@@ -117,18 +124,13 @@ void write_cluster(const std::string& path, const sim::Cluster& cluster) {
   load_cluster(path);  // what a prediction would refuse is to show here
 }
 
-}  // namespace
-
-int run_calibrate(const comm::Communicator& world, const Arguments& arguments) {
-  CalibrationRequest request;
-  if (!read_calibration_request(world, arguments, request)) return k_exit_ok;
+/// The machine as ranks with a core of their own find it, with lines for people. collective.
+sim::Cluster describe(const comm::Communicator& world, const CalibrationRequest& request, i64 ranks, std::vector<std::string>& beside) {
   const exchange::NodeLayout nodes = exchange::nodes_of(world);
-  const i64 ranks = ranks_of_a_node(world, nodes, request.ranks_per_node);
   double load = 0;
   if (getloadavg(&load, 1) != 1) load = 0;
   load = comm::max_over<double>(world, load);
   report_load(world, load, ranks);
-
   sim::Cluster cluster;
   cluster.name = request.name.empty() ? host_name() : request.name;
   cluster.origin = origin_of(world, request, nodes.nodes(), load);
@@ -147,18 +149,54 @@ int run_calibrate(const comm::Communicator& world, const Arguments& arguments) {
   messages.add_to(probes);
   const bench::Rounds rounds = rounds_of(world, request);
   bench::time_in_rounds(world, rounds, probes);
+  if (rounds.progress) std::cout << "\r\033[K" << std::flush;
   bench::set_machine_rates(sizes, probes, cluster);
   bench::set_network_rates(sizes, probes, cluster);
-  sim::StepModel layer;
-  const LayerSeconds seconds = measure_layer(world, request.quick, request.quick ? 1 : 15, layer);
-  set_layer_rates(layer, seconds, cluster);
+  for (const SmallLayer which : {SmallLayer::topk, SmallLayer::expert_choice, SmallLayer::product_keys}) {
+    sim::StepModel layer;
+    const LayerSeconds seconds = measure_layer(world, which, request.quick, request.quick ? 1 : 40, layer);
+    set_layer_rates(layer, seconds, cluster);
+  }
+  std::vector<ReferenceStep> steps = time_reference_steps(world, Together::alone, request.quick);
+  if (world.size() > 1) {
+    for (ReferenceStep& s : time_reference_steps(world, Together::all, request.quick)) steps.push_back(std::move(s));
+  }
+  predict_steps(cluster, steps);
+  set_phase_factors(steps, cluster);
+  beside = bench::collectives_in_words(probes, cluster);
+  for (std::string& line : references_in_words(steps)) beside.push_back(std::move(line));
+  return cluster;
+}
 
-  const std::vector<std::string> sums = bench::sums_in_words(probes, cluster);
-  if (request.ranks_per_node > 0) cluster.ranks_per_node = request.ranks_per_node, cluster.cores = std::min(ranks, request.ranks_per_node);
-  comm::agree_on_root(world, [&] { write_cluster(request.out, cluster); });
+}  // namespace
+
+int run_calibrate(const comm::Communicator& world, const Arguments& arguments) {
+  CalibrationRequest request;
+  if (!read_calibration_request(world, arguments, request)) return k_exit_ok;
+  const exchange::NodeLayout nodes = exchange::nodes_of(world);
+  const NodeSizes sizes = sizes_of_nodes(world, nodes, request.ranks_per_node);
+  const bool measures = nodes.place(world.rank()) < sizes.measuring();
+  sim::Cluster cluster;
+  std::vector<std::string> beside;
+  if (const comm::Communicator some = world.split(measures ? 0 : 1, world.rank()); measures) cluster = describe(some, request, sizes.measuring(), beside);
+  comm::meet_asleep(world);
+  const i64 said = request.ranks_per_node > 0 ? request.ranks_per_node : sizes.ranks;
+  if (sizes.ranks > sizes.cores) {
+    std::vector<ReferenceStep> shared = time_reference_steps(world, Together::all_with_tokens, request.quick);
+    if (world.root()) {
+      cluster.ranks_per_node = sizes.ranks;
+      predict_steps(cluster, shared);
+      set_sharing(shared, cluster);
+      for (std::string& line : references_in_words(shared)) beside.push_back(std::move(line));
+    }
+  }
+  comm::agree_on_root(world, [&] {
+    cluster.ranks_per_node = said;
+    cluster.cores = std::min(sizes.measuring(), said);
+    write_cluster(request.out, cluster);
+  });
   if (!world.root()) return k_exit_ok;
-  if (rounds.progress) std::cout << "\r\033[K";
-  for (const std::string& line : sums) std::cout << line << "\n";
+  for (const std::string& line : beside) std::cout << line << "\n";
   std::cout << fmt::format("{}: {} nodes of {} ranks, {} cores; {}", request.out, cluster.nodes, cluster.ranks_per_node, cluster.cores, cluster.origin) << std::endl;
   return k_exit_ok;
 }

@@ -16,6 +16,15 @@ double choices_of(const routing::Router& router, const model::MoeConfig& moe, co
   return known.said;
 }
 
+/// Whether the gradient of a token's logits has so few entries that the router goes through these alone (routing/softmax_router.cpp): no loss is about all of them, weights are shares of the chosen ones.
+bool few_gradients(const sim::StepModel& m, const std::map<std::string, std::string>& values) {
+  for (const char* loss : {"moe.balance_loss", "moe.penalty_loss", "moe.entropy_loss", "moe.z_loss"}) {
+    if (values.count(loss) && std::stod(values.at(loss)) != 0) return false;
+  }
+  if (m.moe.router == "expert_choice" || m.moe.router == "noisy_topk" || (values.count("moe.renormalize") && values.at("moe.renormalize") == "false")) return false;
+  return 4 * m.choices <= static_cast<double>(m.experts());
+}
+
 }  // namespace
 
 SimulatedRun read_simulated_run(Config& config, const KnownChoices& known) {
@@ -40,6 +49,8 @@ SimulatedRun read_simulated_run(Config& config, const KnownChoices& known) {
     m.router_meets = m.moe.bank == routing::Bank::feed_forward && m.router_flops > 0;
     m.heads = m.moe.bank == routing::Bank::feed_forward ? 1 : static_cast<i64>(number("moe.heads", 1));
     m.choices = choices_of(*router, m.moe, known);
+    m.few_gradients = few_gradients(m, values);
+    m.query = m.moe.bank == routing::Bank::feed_forward ? 0 : static_cast<i64>(number("moe.query_dim", 64));
   }
   r.shape = {.experts = 1, .seq_len = m.model.seq_len, .choices = 1, .seed = r.run.train.seed};  // of a dense model: never asked for
   if (!m.moe.layers.empty()) {

@@ -99,6 +99,15 @@ CalibrationSizes CalibrationSizes::quick() {
   return s;
 }
 
+std::vector<double> CalibrationSizes::tables() const {
+  std::vector<double> all;
+  for (const double bytes : cached_bytes) {
+    if (bytes < static_cast<double>(memory_bytes)) all.push_back(bytes);
+  }
+  all.push_back(static_cast<double>(memory_bytes));
+  return all;
+}
+
 struct MachineProbes::Arrays {
   Buffer<real> narrow, wide, weights, out, gradient;  // rows x width, rows x other extent, matrices of both
   Buffer<bf16> short_narrow, short_wide, short_weights;
@@ -138,7 +147,9 @@ MachineProbes::MachineProbes(const CalibrationSizes& sizes, bool bf16) : sizes_(
   constexpr i64 rows_per_run = 1 << 14;
   for (const double bytes : sizes.row_bytes) {
     const i64 numbers = static_cast<i64>(bytes) / static_cast<i64>(sizeof(real));
-    a.random.push_back(std::make_unique<RandomRows>(table_rows_for(static_cast<double>(sizes.memory_bytes), numbers, std::min(rows_per_run, sizes.memory_bytes / static_cast<i64>(bytes))), numbers, rows_per_run, 1));
+    for (const double table : sizes.tables()) {
+      a.random.push_back(std::make_unique<RandomRows>(table_rows_for(table, numbers, std::min(rows_per_run, static_cast<i64>(table / bytes))), numbers, rows_per_run, 1));
+    }
   }
 }
 
@@ -229,7 +240,7 @@ void set_machine_rates(const CalibrationSizes& sizes, const std::vector<Probe>& 
   const std::vector<double> cached = rates_of(probes, "cached");
   if (!cached.empty()) c.memory.cached = sim::RateTable({sizes.cached_bytes.begin(), sizes.cached_bytes.begin() + static_cast<std::ptrdiff_t>(cached.size())}, {1}, cached);
   c.memory.copy = rates_of(probes, "copy").at(0);
-  c.memory.random = sim::RateTable(sizes.row_bytes, {1}, rates_of(probes, "random"));
+  c.memory.random = sim::RateTable(sizes.row_bytes, sizes.tables(), rates_of(probes, "random"));
 }
 
 }  // namespace pleiad::bench

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/comm/messages.hpp"
-#include "pleiad/sim/prediction.hpp"
+#include "pleiad/sim/collectives.hpp"
 
 namespace pleiad::bench {
 
@@ -13,6 +15,7 @@ namespace {
 constexpr int k_pair_tag = 41;
 constexpr i64 k_many = 64;        // short messages under way at once: their latencies hide behind each other, the work of processors does not
 constexpr i64 k_sums[] = {1, 8192};  // numbers
+constexpr i64 k_sent[] = {512, 32768, 2097152};  // bytes that a rank sends in all, as many to each other one
 
 }  // namespace
 
@@ -36,6 +39,17 @@ void MessageProbes::add_pairs(std::vector<Probe>& probes, const std::string& gro
   add("message " + group, 2.0 * k_many, 8, k_many);
 }
 
+void MessageProbes::add_all_to_alls(std::vector<Probe>& probes) {
+  const i64 ranks = world_.size();
+  for (const i64 sent : k_sent) {
+    const i64 bytes = std::min(sent, static_cast<i64>(out_.size())) / ranks;
+    if (bytes == 0) continue;
+    std::vector<i64> counts(static_cast<std::size_t>(ranks), bytes);
+    counts[static_cast<std::size_t>(world_.rank())] = 0;
+    probes.push_back({"all to all", static_cast<double>(bytes), [this, counts] { comm::all_to_all_rows<char>(world_, out_.data(), counts, in_.data(), counts, 1); }});
+  }
+}
+
 void MessageProbes::add_to(std::vector<Probe>& probes) {
   const i64 node = nodes_.node_of(world_.rank()), place = nodes_.place(world_.rank());
   const auto at = [&](i64 which, i64 where) {
@@ -50,6 +64,7 @@ void MessageProbes::add_to(std::vector<Probe>& probes) {
       comm::all_reduce_max<double>(world_, std::span(sum_).first(static_cast<std::size_t>(numbers)));  // of equal numbers, so that they stay what they are
     }});
   }
+  add_all_to_alls(probes);
 }
 
 void set_network_rates(const CalibrationSizes& sizes, const std::vector<Probe>& probes, sim::Cluster& c) {
@@ -86,11 +101,13 @@ void set_network_rates(const CalibrationSizes& sizes, const std::vector<Probe>& 
   }
 }
 
-std::vector<std::string> sums_in_words(const std::vector<Probe>& probes, const sim::Cluster& c) {
+std::vector<std::string> collectives_in_words(const std::vector<Probe>& probes, const sim::Cluster& c) {
   std::vector<std::string> lines;
   for (const Probe& p : probes) {
-    if (p.group != "sum") continue;
-    lines.push_back(fmt::format("all-reduce of {:.0f} bytes over {} ranks: measured {:.1f} us, by the numbers of the file {:.1f} us", p.work, c.ranks(), 1e6 * p.seconds, 1e6 * sim::all_reduce_seconds(c, c.ranks(), p.work)));
+    const bool sum = p.group == "sum";
+    if (!sum && p.group != "all to all") continue;
+    const double predicted = sum ? sim::all_reduce_seconds(c, c.ranks(), p.work) : sim::all_to_all_seconds(c, c.ranks(), p.work);
+    lines.push_back(fmt::format("{} of {:.0f} bytes {} {} ranks: measured {:.1f} us, by the numbers of the file {:.1f} us", sum ? "all-reduce" : "alltoallv", p.work, sum ? "over" : "between any two of", c.ranks(), 1e6 * p.seconds, 1e6 * predicted));
   }
   return lines;
 }

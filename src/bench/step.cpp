@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pleiad/bench/layer_check.hpp"
 #include "pleiad/bench/step_check.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/random.hpp"
@@ -58,11 +59,15 @@ class StepBench::SameBatch : public train::BatchSource {
 class StepBench::Listener : public train::MetricSink {
  public:
   void on_step(const train::StepRecord& r) override {
-    heard.push_back({r.seconds, r.flops, {}, r.phase_seconds[static_cast<int>(Phase::metrics)], 0});
-    std::vector<double>& phases = heard.back().phases;
+    heard.push_back({r.seconds, r.flops, {}, {}, r.phase_seconds[static_cast<int>(Phase::metrics)], 0});
+    std::vector<double>&phases = heard.back().phases, &least = heard.back().least;
     phases.assign(k_phase_count, 0.0);
+    least.assign(r.phase_seconds.begin(), r.phase_seconds.begin() + k_phase_count);
     const std::size_t ranks = r.phase_seconds.size() / k_phase_count;
-    for (std::size_t i = 0; i < r.phase_seconds.size(); ++i) phases[i % k_phase_count] += r.phase_seconds[i] / static_cast<double>(ranks);
+    for (std::size_t i = 0; i < r.phase_seconds.size(); ++i) {
+      phases[i % k_phase_count] += r.phase_seconds[i] / static_cast<double>(ranks);
+      least[i % k_phase_count] = std::min(least[i % k_phase_count], r.phase_seconds[i]);
+    }
   }
   void on_evaluation(i64, const train::EvalReport&) override {}
   void on_sample(const train::Sample&) override {}
@@ -149,20 +154,56 @@ double StepBench::statistics_seconds() {
   return spread_of(seconds).median;
 }
 
+template <class Value>
+double StepBench::median(Value value) const {
+  std::vector<double> values;
+  for (const Step& s : steps_) values.push_back(value(s));
+  return spread_of(std::move(values)).median;
+}
+
+StepSeconds StepBench::seconds() const {
+  StepSeconds all{median([](const Step& s) { return s.seconds; }), {}, {}};
+  for (std::size_t p = 0; p < k_phase_count; ++p) {
+    all.phases.push_back(median([p](const Step& s) { return s.phases[p]; }));
+    all.least.push_back(median([p](const Step& s) { return s.least[p]; }));
+  }
+  return all;
+}
+
+sim::Recording StepBench::routing() {
+  SameBatch source(model_, config_.seed);
+  PhaseTimes times;
+  const model::StepContext context{grid_, lanes_, times, config_.seed, 0, true};
+  model::ModelTrace trace;
+  model_.forward(params_, source.training(0, lanes_), context, trace);
+  sim::Recording recorded{0, lanes_.seq_len(), lanes_.tokens() / lanes_.seq_len(), {}, "routing of the steps"};
+  for (const i64 block : model_.moe_layers()) {
+    const routing::Assignment& a = trace.blocks[static_cast<std::size_t>(block)].moe.router->assignment;
+    std::vector<i64> counts;
+    std::vector<std::int32_t> experts;
+    for (i64 t = 0; t < a.tokens(); ++t) {
+      const std::vector<std::int32_t> of_token = kept_experts(a, t);
+      counts.push_back(static_cast<i64>(of_token.size()));
+      experts.insert(experts.end(), of_token.begin(), of_token.end());
+    }
+    sim::Recording::Layer layer{{0}, comm::all_gather_v<std::int32_t>(grid_.world(), experts)};
+    for (const i64 n : comm::all_gather_v<i64>(grid_.world(), counts)) layer.offset.push_back(layer.offset.back() + n);
+    recorded.experts = a.experts;
+    recorded.layers.push_back(std::move(layer));
+  }
+  return recorded;
+}
+
 std::vector<Figure> StepBench::figures() {
   const double statistics = statistics_seconds();
   if (steps_.empty()) return {};
-  const auto median = [&](auto value) {
-    std::vector<double> values;
-    for (const Step& s : steps_) values.push_back(value(s));
-    return spread_of(values).median;
-  };
-  const double seconds = median([](const Step& s) { return s.seconds; }), metrics = median([](const Step& s) { return s.metrics; });
+  const StepSeconds of = seconds();
+  const double seconds = of.step, metrics = median([](const Step& s) { return s.metrics; });
   std::vector<Figure> all = {{"tokens_per_second", "tokens/s", "whole batch, all ranks", static_cast<double>(tokens()) / seconds}};
   for (int p = 0; p < k_phase_count; ++p) {
     const Phase phase = static_cast<Phase>(p);
     if (phase == Phase::metrics || phase == Phase::evaluate || phase == Phase::checkpoint) continue;
-    const double mean = median([p](const Step& s) { return s.phases[static_cast<std::size_t>(p)]; });
+    const double mean = of.phases[static_cast<std::size_t>(p)];
     if (mean > 0) all.push_back({fmt::format("{}_ms", phase_name(phase)), "ms", fmt::format("phase {} of a step, mean over the ranks", phase_name(phase)), 1e3 * mean});
   }
   all.push_back({"metrics_ms", "ms", "reporting a step, beside it, rank 0", 1e3 * metrics});

@@ -181,9 +181,7 @@ void FeedForward::backward(ParamSet& params, const FeedForwardWeights<N>& w, Vie
   }
 }
 
-bool FeedForward::narrow() const {
-  return !kind_.bias && !kind_.rounded && hidden_ <= k_most_narrow && hidden_ % ops::k_wide == 0 && width_ % ops::k_wide == 0;
-}
+bool FeedForwardKind::narrow(i64 width, i64 hidden) const { return !bias && !rounded && hidden <= k_most_narrow && hidden % ops::k_wide == 0 && width % ops::k_wide == 0; }
 
 namespace {
 

@@ -1,8 +1,10 @@
 #include "pleiad/sim/clocks.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/random.hpp"
 
 namespace pleiad::sim {
 
@@ -10,11 +12,11 @@ namespace {
 
 std::size_t at(i64 rank, Phase phase) { return static_cast<std::size_t>(rank * k_phase_count + static_cast<int>(phase)); }
 
-/// When those who begin together and share processors have done so much work: as long as m of them are at it, each goes at cores / m, and never faster than 1.
+/// When those who begin together and share a processor have done so much work: as long as m of them are at it, each goes at speed / m.
 class Shared {
  public:
   /// work: of each of them, seconds.
-  Shared(std::vector<double> work, double cores) : work_(std::move(work)), cores_(cores) {
+  Shared(std::vector<double> work, double speed) : work_(std::move(work)), speed_(speed) {
     std::ranges::sort(work_);
     for (std::size_t i = 0; i < work_.size(); ++i) done_.push_back(i == 0 ? work_[0] * slowness(0) : done_[i - 1] + (work_[i] - work_[i - 1]) * slowness(i));
   }
@@ -25,10 +27,10 @@ class Shared {
 
  private:
   /// Of those that are left when i are done.
-  double slowness(std::size_t i) const { return std::max(1.0, static_cast<double>(work_.size() - i) / cores_); }
+  double slowness(std::size_t i) const { return static_cast<double>(work_.size() - i) / speed_; }
 
   std::vector<double> work_, done_;  // ascending, and when it is done
-  double cores_;
+  double speed_;
 };
 
 }  // namespace
@@ -56,25 +58,39 @@ void Clocks::compute(i64 rank, Phase phase, double seconds) {
   else computed_[static_cast<std::size_t>(rank)].push_back({phase, seconds});
 }
 
-// Ranks that meet began together, when they met before. Of a node that they share with other groups they have their part of the processors.
+void Clocks::share_processor(const std::vector<i64>& together, double speed) {
+  std::vector<double> work;
+  for (const i64 r : together) {
+    work.push_back(0);
+    for (const Piece& p : computed_[static_cast<std::size_t>(r)]) work.back() += p.seconds;
+  }
+  const Shared shared(std::move(work), speed);
+  for (const i64 r : together) {
+    double done = 0, now = 0;
+    for (const Piece& p : computed_[static_cast<std::size_t>(r)]) {
+      const double after = shared.after(done += p.seconds);
+      spend(r, p.phase, after - now);
+      now = after;
+    }
+    computed_[static_cast<std::size_t>(r)].clear();
+  }
+}
+
+// Ranks that meet began together, when they met before. Of a node that they share with other groups they have their part of the processors. Those that wait ask again and again whether they may go on: for the
+// operating system all are busy alike, and each processor has as many of them as any other, whoever has something to do. Which, is drawn anew whenever they meet.
 void Clocks::share_processors(i64 begin, i64 end) {
   for (i64 first = begin; first < end && !computed_.empty();) {
     const i64 node = first / node_.ranks, node_end = std::min((node + 1) * node_.ranks, ranks()), last = std::min(node_end, end);
-    std::vector<double> work;
-    for (i64 r = first; r < last; ++r) {
-      work.push_back(0);
-      for (const Piece& p : computed_[static_cast<std::size_t>(r)]) work.back() += p.seconds;
-    }
-    const double part = static_cast<double>(last - first) / static_cast<double>(node_end - node * node_.ranks);
-    const Shared shared(std::move(work), static_cast<double>(node_.cores) * part);
-    for (i64 r = first; r < last; ++r) {
-      double done = 0, now = 0;
-      for (const Piece& p : computed_[static_cast<std::size_t>(r)]) {
-        const double after = shared.after(done += p.seconds);
-        spend(r, p.phase, after - now);
-        now = after;
-      }
-      computed_[static_cast<std::size_t>(r)].clear();
+    const double cores = static_cast<double>(node_.cores) * static_cast<double>(last - first) / static_cast<double>(node_end - node * node_.ranks);
+    const std::size_t processors = std::max<std::size_t>(1, static_cast<std::size_t>(cores));
+    std::vector<i64> order(static_cast<std::size_t>(last - first));
+    std::iota(order.begin(), order.end(), first);
+    const Stream draw(0, Purpose::simulation, 0, static_cast<std::uint64_t>(meetings_++));
+    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[static_cast<std::size_t>(draw.below(i, i))]);
+    for (std::size_t p = 0; p < processors; ++p) {
+      std::vector<i64> together;
+      for (std::size_t i = p; i < order.size(); i += processors) together.push_back(order[i]);
+      share_processor(together, std::min(1.0, cores / static_cast<double>(processors)));
     }
     first = last;
   }

@@ -59,7 +59,9 @@ Compute read_compute(Spec& s) {
     c.attention = table(s, "attention_gflops", lengths, heads, "GFLOP/s of attention between its four products, all widths of the least length, then of the next; none: made of products and elements");
   }
   c.elements = k_giga * s.number("element_rate", 0.5, 1e-6, k_most, "10^9 numbers per second through softmax, activation or the selection of experts");
-  c.route_seconds = k_nano * s.number("route_ns", 300, 0, k_most, "nanoseconds of a token in a router, for each of its heads, beside its products and elements");
+  c.route_seconds = k_nano * s.number("route_ns", 300, 0, k_most, "nanoseconds of a token in a router beside its products and elements");
+  c.key_seconds = k_nano * s.number("key_ns", 50, 0, k_most, "nanoseconds of each expert that product keys find for a token, likewise");
+  c.claim_seconds = k_nano * s.number("claim_ns", 50, 0, k_most, "nanoseconds to judge one claim of a token on an expert");
   c.plan_seconds = k_nano * s.number("plan_ns", 50, 0, k_most, "nanoseconds to plan and count one assignment of a token to an expert");
   c.call_seconds = k_micro * s.number("expert_us", 0.5, 0, k_most, "microseconds that an expert with rows takes in each pass beside its products");
   return c;
@@ -74,7 +76,8 @@ Memory read_memory(Spec& s) {
   if (bytes.empty() || std::ranges::adjacent_find(bytes, std::greater_equal<>()) != bytes.end()) {
     user_error("memory.random_row_bytes = {}: must be a list of ascending numbers", s.given().at("random_row_bytes"));
   }
-  m.random = table(s, "random_gbs", bytes, {1}, "GB/s of rows of these lengths read at random; none: a quarter of stream_gbs");
+  const std::vector<double> among = s.has("random_table_bytes") ? axis(s, "random_table_bytes", "bytes of the tables that they are in, ascending") : std::vector<double>{1};
+  m.random = table(s, "random_gbs", bytes, among, "GB/s of rows of these lengths read at random, all tables of the shortest rows first; none: a quarter of stream_gbs");
   if (m.random.empty()) m.random = RateTable(bytes, {1}, std::vector<double>(bytes.size(), m.stream / 4));
   return m;
 }
@@ -118,6 +121,14 @@ Network read_network(Spec& s, i64 nodes, i64 ranks_per_node) {
   if (!range.empty() && (range.size() != 2 || range[0] >= range[1])) user_error("network.message_bytes = {}: must be two ascending numbers, or none", s.given().at("message_bytes"));
   if (!range.empty()) n.least_message = range[0], n.most_message = range[1];
   return n;
+}
+
+PhaseFactors read_phases(Spec& s) {
+  PhaseFactors all = as_rates_say();
+  for (const Phase p : k_predicted_phases) {
+    all[static_cast<std::size_t>(p)] = s.number(phase_name(p), 1, 1e-3, 1e3, fmt::format("how many times as long phase {} takes in real steps, waits not counted, as by the rates above", phase_name(p)));
+  }
+  return all;
 }
 
 std::vector<double> read_stragglers(Spec& s, i64 nodes) {
@@ -176,7 +187,7 @@ Spec& ClusterSpecs::section(const std::string& wanted) {
   for (Spec* s : all()) {
     if (s->section() == wanted) return *s;
   }
-  user_error("section [{}] is unknown; the sections are cluster, compute, memory, network, stragglers", wanted);
+  user_error("section [{}] is unknown; the sections are cluster, compute, memory, network, phases, stragglers", wanted);
 }
 
 Cluster Cluster::read(ClusterSpecs& specs) {
@@ -188,10 +199,12 @@ Cluster Cluster::read(ClusterSpecs& specs) {
   c.ranks_per_node = required_count(s, "ranks_per_node", k_most_ranks, "MPI ranks on each node");
   if (c.nodes > k_most_ranks / c.ranks_per_node) user_error("cluster.nodes = {}: with ranks_per_node = {} that is more than {} ranks", c.nodes, c.ranks_per_node, k_most_ranks);
   c.cores = s.integer("cores", c.ranks_per_node, 1, k_most_ranks, "cores of a node for its ranks; fewer than ranks: they take turns");
+  c.sharing = s.number("sharing", 1, 1e-3, 1e3, "how many times as long ranks compute for each doubling of the ranks of a core, beside the turns they take");
   c.node_memory = k_gib * s.number("memory_gib", 0, 0, k_most, "GiB of memory of a node; 0: not known");
   c.compute = read_compute(specs.compute);
   c.memory = read_memory(specs.memory);
   c.network = read_network(specs.network, c.nodes, c.ranks_per_node);
+  c.phases = read_phases(specs.phases);
   c.slowness = read_stragglers(specs.stragglers, c.nodes);
   for (const Spec* section : specs.all()) section->finish();
   return c;
@@ -201,6 +214,8 @@ double Memory::stream_of(double bytes) const {
   if (cached.empty() || bytes <= 0 || bytes > cached.rows().back()) return stream;
   return std::max(stream, cached.at(std::max(bytes, cached.rows().front()), 1).rate);
 }
+
+double Memory::random_of(double row, double among) const { return random.at(row, among > 0 ? std::clamp(among, random.widths().front(), random.widths().back()) : random.widths().back()).rate; }
 
 Cluster Cluster::with_ranks(i64 wanted) const {
   Cluster c = *this;
@@ -223,6 +238,7 @@ std::string in_ini_form(const Cluster& c) {
   specs.cluster.set("nodes", std::to_string(c.nodes));
   specs.cluster.set("ranks_per_node", std::to_string(c.ranks_per_node));
   specs.cluster.set("cores", std::to_string(c.cores));
+  set_number(specs.cluster, "sharing", c.sharing);
   set_number(specs.cluster, "memory_gib", c.node_memory, k_gib);
   set_list(specs.compute, "gemm_rows", c.compute.gemm.rows());
   set_list(specs.compute, "gemm_widths", c.compute.gemm.widths());
@@ -234,6 +250,8 @@ std::string in_ini_form(const Cluster& c) {
   set_list(specs.compute, "attention_gflops", c.compute.attention.rates(), k_giga);
   set_number(specs.compute, "element_rate", c.compute.elements, k_giga);
   set_number(specs.compute, "route_ns", c.compute.route_seconds, k_nano);
+  set_number(specs.compute, "key_ns", c.compute.key_seconds, k_nano);
+  set_number(specs.compute, "claim_ns", c.compute.claim_seconds, k_nano);
   set_number(specs.compute, "plan_ns", c.compute.plan_seconds, k_nano);
   set_number(specs.compute, "expert_us", c.compute.call_seconds, k_micro);
   set_number(specs.memory, "stream_gbs", c.memory.stream, k_giga);
@@ -241,8 +259,10 @@ std::string in_ini_form(const Cluster& c) {
   set_list(specs.memory, "cached_gbs", c.memory.cached.rates(), k_giga);
   set_number(specs.memory, "copy_gbs", c.memory.copy, k_giga);
   set_list(specs.memory, "random_row_bytes", c.memory.random.rows());
+  if (c.memory.random.widths() != std::vector<double>{1}) set_list(specs.memory, "random_table_bytes", c.memory.random.widths());
   set_list(specs.memory, "random_gbs", c.memory.random.rates(), k_giga);
   set_network(c.network, specs.network);
+  for (const Phase p : k_predicted_phases) set_number(specs.phases, phase_name(p), c.factor(p));
   std::vector<i64> slow;
   std::vector<double> factors;
   for (std::size_t n = 0; n < c.slowness.size(); ++n) {

@@ -68,7 +68,7 @@ class Counted {
         if (rows[static_cast<std::size_t>(e)] > 0) cost_.touched[i] += f_.model.expert_parameters(e);
       }
       for (const Pass pass : {Pass::forward, Pass::backward}) {
-        cost_.expert[static_cast<std::size_t>(pass)][i] = seconds_of(expert_work(f_.model, owned, rows, pass), f_.cluster, cost_.coverage);
+        cost_.expert[static_cast<std::size_t>(pass)][i] = seconds_of(expert_work(f_.model, owned, rows, !f_.travel.alone && home(), pass), f_.cluster, cost_.coverage);
       }
     }
   }

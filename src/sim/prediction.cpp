@@ -9,6 +9,7 @@
 #include "pleiad/core/error.hpp"
 #include "pleiad/core/exact_sum.hpp"
 #include "pleiad/routing/claim.hpp"
+#include "pleiad/sim/collectives.hpp"
 
 namespace pleiad::sim {
 
@@ -28,6 +29,7 @@ class StepWalk {
   explicit StepWalk(const Scenario& s)
       : s_(s), m_(s.model), c_(s.cluster), groups_(m_.data_groups), frame_{m_, c_, s.demand, s.engine, {}, {}, {}, {}, {}}, clocks_(s.ranks, groups_, {c_.ranks_per_node, c_.cores}), loads_(c_.network, c_.nodes) {
     share_out();
+    if (c_.ranks_per_node > c_.cores) shared_ = std::pow(c_.sharing, std::log2(static_cast<double>(c_.ranks_per_node) / static_cast<double>(c_.cores)));
     for (i64 l = 0; l < m_.moe_layers(); ++l) layers_.push_back(cost_of_layer(frame_, l, s.step));
     for (const auto& [share, count] : counts_) dense_.emplace(share, dense_seconds(share, static_cast<double>(count)));
   }
@@ -36,7 +38,7 @@ class StepWalk {
     forward();
     const double backward_begin = clocks_.last();
     backward();
-    sync_gradients(clocks_.last() - backward_begin);
+    sync_gradients(clocks_.last() - backward_begin - rows_on_the_wire());
     optimizer();
     return result();
   }
@@ -48,22 +50,27 @@ class StepWalk {
   void backward();
   void experts(std::size_t layer, Pass pass);
   void judge_claims();
-  void sync_gradients(double backward_seconds);
+  double rows_on_the_wire() const;
+  void sync_gradients(double idle_seconds);
   double between_all(double bytes);
   void optimizer();
   Prediction result();
   void add_notes(Prediction& p) const;
   RankMemory memory(i64 rank) const;
 
-  double slowness(i64 rank) const { return c_.slowness[static_cast<std::size_t>(c_.node_of(rank))]; }
+  double slowness(i64 rank) const { return shared_ * c_.slowness[static_cast<std::size_t>(c_.node_of(rank))]; }
   const DenseSeconds& dense(i64 rank) const { return dense_.at(shares_[static_cast<std::size_t>(rank)]); }
   /// The rank's processor is busy with what others make necessary: plans, copies, messages.
-  void serve(i64 rank, Phase phase, double seconds) { clocks_.compute(rank, phase, slowness(rank) * seconds); }
+  void serve(i64 rank, Phase phase, double seconds) { clocks_.compute(rank, phase, slowness(rank) * c_.factor(phase) * seconds); }
   /// The rank computes.
   void compute(i64 rank, Phase phase, double seconds) {
-    useful_ += seconds;
+    useful_ += c_.factor(phase) * seconds;
     serve(rank, phase, seconds);
   }
+  /// The network is busy, and the rank has to wait for it.
+  void travel(i64 rank, Phase phase, double seconds) { clocks_.spend(rank, phase, c_.factor(phase) * seconds); }
+  /// All ranks wait for the last of them, and a sum takes so long.
+  void meet(Phase phase, double seconds) { clocks_.meet(phase, c_.factor(phase) * seconds); }
   void compute_all(Phase phase, double (DenseSeconds::*part)[2], Pass pass) {
     for (i64 r = 0; r < s_.ranks; ++r) compute(r, phase, (dense(r).*part)[static_cast<std::size_t>(pass)]);
   }
@@ -79,6 +86,7 @@ class StepWalk {
   const StepModel& m_;
   const Cluster& c_;
   i64 groups_, group_ranks_ = 1;
+  double shared_ = 1;                      // what sharing cores costs beside the turns that ranks take
   LayerFrame frame_;
   Clocks clocks_;
   LinkLoads loads_;
@@ -149,7 +157,7 @@ void StepWalk::forward() {
       continue;
     }
     compute_all(Phase::router, &DenseSeconds::router, Pass::forward);
-    if (m_.router_meets && s_.ranks > 1) clocks_.meet(Phase::router, all_reduce(static_cast<double>(m_.experts() * 8)));
+    if (m_.router_meets && s_.ranks > 1) meet(Phase::router, all_reduce(static_cast<double>(m_.experts() * 8)));
     if (m_.claims > 0 && s_.ranks > 1) judge_claims();
     const LayerCost& l = layers_[layer];
     for (i64 r = 0; r < s_.ranks; ++r) serve(r, Phase::plan, l.plan.hands[static_cast<std::size_t>(r)]);
@@ -158,9 +166,9 @@ void StepWalk::forward() {
   }
   // The statistics of all layers: two lists of whole numbers over the experts, or only of those that were used.
   const double listed = 16.0 * static_cast<double>(m_.experts()), used = 24.0 * static_cast<double>(m_.batch * m_.model.seq_len) * m_.choices;
-  if (m_.moe_layers() > 0) clocks_.meet(Phase::plan, all_reduce(static_cast<double>(m_.moe_layers()) * std::min(listed, used)));
+  if (m_.moe_layers() > 0) meet(Phase::plan, all_reduce(static_cast<double>(m_.moe_layers()) * std::min(listed, used)));
   compute_all(Phase::head, &DenseSeconds::head, Pass::forward);
-  clocks_.meet(Phase::head, all_reduce(64));
+  meet(Phase::head, all_reduce(64));
 }
 
 // Every claim goes to the rank that judges its expert, and a byte comes back: how many there are, they, and the verdicts, from each rank to each (routing/claim.hpp).
@@ -171,9 +179,9 @@ void StepWalk::judge_claims() {
   const double wire = between_all(pair) + (c_.nodes > 1 ? k_trips * longest_latency(c_.network, c_.nodes) : k_trips * c_.network.within_latency);
   for (i64 r = 0; r < s_.ranks; ++r) {
     serve(r, Phase::router, 2 * k_trips * (ranks - 1) * c_.network.message_seconds + (here > 1 ? pair * (here - 1) / c_.network.within_bandwidth : 0));
-    clocks_.spend(r, Phase::router, wire);
+    travel(r, Phase::router, wire);
   }
-  clocks_.meet(Phase::router, 0);
+  meet(Phase::router, 0);
 }
 
 /// Seconds on the network between nodes when every rank sends as many bytes to each other one.
@@ -195,28 +203,29 @@ void StepWalk::experts(std::size_t layer, Pass pass) {
   const Trip& back = l.back[static_cast<std::size_t>(pass)];
   const double chunks = static_cast<double>(frame_.travel.chunks);
   const auto wire = [&](const Trip& t, i64 rank) { return t.wire[static_cast<std::size_t>(c_.node_of(rank))]; };
-  const auto meet = [&](Phase phase) {
+  const auto meet_others = [&](Phase phase) {
     for (i64 g = 0; g < groups_ && group_ranks_ > 1; ++g) clocks_.meet_group(g, phase, 0);
   };
   if (pass == Pass::forward) {
-    for (i64 r = 0; r < s_.ranks; ++r) clocks_.spend(r, Phase::plan, wire(l.plan, r));
-    meet(Phase::plan);
+    for (i64 r = 0; r < s_.ranks; ++r) travel(r, Phase::plan, wire(l.plan, r));
+    meet_others(Phase::plan);
   }
   for (i64 r = 0; r < s_.ranks; ++r) {
     const std::size_t i = static_cast<std::size_t>(r);
-    const double seconds = l.expert[static_cast<std::size_t>(pass)][i], work = slowness(r) * seconds, travel = wire(l.there, r) + wire(back, r);
+    const double seconds = l.expert[static_cast<std::size_t>(pass)][i];
     serve(r, Phase::exchange, l.there.hands[i]);
     if (chunks > 1) {  // all but one chunk of the shorter is hidden behind the longer
+      const double work = slowness(r) * c_.factor(Phase::expert) * seconds, wires = c_.factor(Phase::exchange) * (wire(l.there, r) + wire(back, r));
       compute(r, Phase::expert, seconds);
-      clocks_.spend(r, Phase::exchange, std::max(travel, work) + std::min(travel, work) / chunks - work);
+      clocks_.spend(r, Phase::exchange, std::max(wires, work) + std::min(wires, work) / chunks - work);
     } else {
-      clocks_.spend(r, Phase::exchange, wire(l.there, r));
+      travel(r, Phase::exchange, wire(l.there, r));
       compute(r, Phase::expert, seconds);
     }
   }
-  meet(Phase::exchange);
+  meet_others(Phase::exchange);
   for (i64 r = 0; r < s_.ranks; ++r) {
-    if (chunks == 1) clocks_.spend(r, Phase::exchange, wire(back, r));
+    if (chunks == 1) travel(r, Phase::exchange, wire(back, r));
     serve(r, Phase::exchange, back.hands[static_cast<std::size_t>(r)]);
   }
 }
@@ -239,9 +248,16 @@ void StepWalk::backward() {
   compute_all(Phase::embed, &DenseSeconds::embed, Pass::backward);
 }
 
-// Every rank adds one slice of the replicated gradients: slices of all go to it, its sum goes to all (comm/lane_sums.hpp). They travel in buckets while backward goes on; the last bucket has nothing to
-// hide behind. Copies of experts are summed over their group afterwards.
-void StepWalk::sync_gradients(double backward_seconds) {
+/// Seconds of backward in which the network carries rows and no gradients.
+double StepWalk::rows_on_the_wire() const {
+  double sum = 0;
+  for (const LayerCost& l : layers_) sum += std::ranges::max(l.there.wire) + std::ranges::max(l.back[static_cast<std::size_t>(Pass::backward)].wire);
+  return c_.factor(Phase::exchange) * sum;
+}
+
+// Every rank adds one slice of the replicated gradients: slices of all go to it, its sum goes to all (comm/lane_sums.hpp). They travel in buckets while backward goes on and the network has nothing else to carry;
+// the last bucket has nothing to hide behind. Copies of experts are summed over their group afterwards.
+void StepWalk::sync_gradients(double idle_seconds) {
   const double ranks = static_cast<double>(s_.ranks), bytes = m_.dense_parameters() * sizeof(real), slice = bytes / ranks;
   for (i64 r = 0; r < s_.ranks; ++r) {
     Coverage none;
@@ -252,7 +268,7 @@ void StepWalk::sync_gradients(double backward_seconds) {
   const double here = static_cast<double>(c_.ranks_per_node), buckets = std::max(1.0, std::ceil(slice / static_cast<double>(comm::k_piece)));
   const double hands = buckets * 4 * (ranks - 1) * c_.network.message_seconds + (here > 1 ? 2 * slice * (here - 1) / c_.network.within_bandwidth : 0);
   const double wire = c_.nodes > 1 ? between_all(2 * slice) + 2 * longest_latency(c_.network, c_.nodes) : 0;
-  const double exposed = std::max(wire - backward_seconds, wire / buckets);
+  const double exposed = std::max(wire - idle_seconds, wire / buckets);
   for (i64 r = 0; r < s_.ranks; ++r) {
     double copies = 0;
     if (groups_ > 1) {
@@ -260,11 +276,11 @@ void StepWalk::sync_gradients(double backward_seconds) {
       copies = c_.nodes > 1 ? here * sum / c_.network.nic_bandwidth : sum / c_.network.within_bandwidth;
     }
     serve(r, Phase::grad_sync, hands);
-    clocks_.spend(r, Phase::grad_sync, exposed + copies);
+    travel(r, Phase::grad_sync, exposed + copies);
   }
   // The norm: a number for each expert, and the digits of an exact sum.
   const i64 listed = m_.moe.bank == routing::Bank::feed_forward ? m_.moe_layers() * m_.experts() : 0;
-  clocks_.meet(Phase::grad_sync, all_reduce(8.0 * static_cast<double>(listed + k_digits)));
+  meet(Phase::grad_sync, all_reduce(8.0 * static_cast<double>(listed + k_digits)));
 }
 
 void StepWalk::optimizer() {
@@ -273,7 +289,7 @@ void StepWalk::optimizer() {
     const double touched = sum_over_layers(&LayerCost::touched, r);
     compute(r, Phase::optimizer, seconds_of(optimizer_work(m_, shares_[static_cast<std::size_t>(r)], expert_numbers(r), touched), c_, none));
   }
-  clocks_.meet(Phase::metrics, 0);
+  meet(Phase::metrics, 0);
 }
 
 RankMemory StepWalk::memory(i64 r) const {
@@ -326,7 +342,7 @@ void StepWalk::add_notes(Prediction& p) const {
                                   t.rows().front(), t.rows().back(), t.widths().front(), t.widths().back()));
   }
   const RateTable& random = c_.memory.random;
-  if (m_.moe.bank != routing::Bank::feed_forward && m_.moe_layers() > 0 && !random.at(m_.row_bytes(), 1).measured) {
+  if (m_.moe.bank != routing::Bank::feed_forward && m_.moe_layers() > 0 && !random.at(m_.row_bytes(), random.widths().back()).measured) {
     p.notes.push_back(fmt::format("outside of what was measured: rows of {:.0f} bytes at random places; the cluster file has {:.0f} to {:.0f}", m_.row_bytes(), random.rows().front(), random.rows().back()));
   }
   double message = 0;
@@ -348,18 +364,6 @@ void StepWalk::add_notes(Prediction& p) const {
 }
 
 }  // namespace
-
-double all_reduce_seconds(const Cluster& c, i64 all_ranks, double bytes) {
-  if (all_ranks == 1) return 0;
-  const Network& n = c.network;
-  const double ranks = static_cast<double>(all_ranks), nodes = static_cast<double>(c.nodes), here = static_cast<double>(std::min(c.ranks_per_node, all_ranks));
-  const double rounds = std::ceil(std::log2(nodes)), rounds_in = std::ceil(std::log2(here)), far = nodes > 1 ? longest_latency(n, c.nodes) : 0;
-  const auto within = [&](double b) { return here > 1 ? n.within_latency + b / n.within_bandwidth : 0; };
-  const double doubling = 2 * (rounds + rounds_in) * n.message_seconds + rounds_in * within(bytes) + (rounds > 0 ? rounds * (far + here * bytes / n.nic_bandwidth) : 0);
-  // Around a ring twice, a slice at a time; of the ranks of a node one sends to the next node.
-  const double slice = bytes / ranks, link = std::max(within(slice), nodes > 1 ? far + slice / n.nic_bandwidth : 0);
-  return std::min(doubling, 2 * (ranks - 1) * (2 * n.message_seconds + link));
-}
 
 double Prediction::mean_of(Phase phase) const {
   double sum = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "pleiad/experts/ffn_bank.hpp"
+
 namespace pleiad::sim {
 
 namespace {
@@ -24,6 +26,12 @@ void add_linear(Work& w, double rows, double in, double out, double all_rows, Pa
   const double flops = 2 * all_rows * in * out, width = std::min(in, out);
   w.products.push_back({rows, width, flops, bf16 ? Work::Kind::bf16 : Work::Kind::tokens});
   if (pass == Pass::backward) w.products.push_back({rows, width, flops, bf16 ? Work::Kind::bf16 : Work::Kind::weights});
+}
+
+/// Rows of the tiles that experts make of theirs (experts/ffn_bank.hpp).
+double filled_rows(double rows) {
+  const i64 whole = static_cast<i64>(std::ceil(rows)), rest = whole % experts::k_tile_rows;
+  return as_double(whole - rest + (rest > 0 ? experts::tile_height(rest) : 0));
 }
 
 /// A feed-forward network of hidden width h for `all_rows` rows, `rows` of them in each product.
@@ -82,6 +90,7 @@ Work& Work::operator+=(const Work& more) {
   random_row = std::max(random_row, more.random_row);
   calls += more.calls;
   routed += more.routed;
+  keyed += more.keyed;
   claimed += more.claimed;
   return *this;
 }
@@ -105,7 +114,7 @@ void Coverage::add(const Coverage& more, double times) {
 
 double seconds_of(const Work& work, const Cluster& cluster, Coverage& coverage) {
   const Compute& c = cluster.compute;
-  double seconds = work.elements / c.elements + work.calls * c.call_seconds + work.routed * c.route_seconds + work.claimed * c.plan_seconds + work.streamed / cluster.memory.stream_of(work.among) + work.copied / cluster.memory.copy;
+  double seconds = work.elements / c.elements + work.calls * c.call_seconds + work.routed * c.route_seconds + work.keyed * c.key_seconds + work.claimed * c.claim_seconds + work.streamed / cluster.memory.stream_of(work.among) + work.copied / cluster.memory.copy;
   for (const Work::Products& p : work.products) {
     const bool bf16 = p.kind == Work::Kind::bf16 && !c.bf16.empty();
     const RateTable::Answer a = (bf16 ? c.bf16 : p.kind == Work::Kind::weights ? c.gradient : c.gemm).at(p.rows, p.width);
@@ -119,8 +128,7 @@ double seconds_of(const Work& work, const Cluster& cluster, Coverage& coverage) 
     coverage.note(as_product, w.flops / a.rate, a.measured);
     seconds += w.flops / a.rate + (known ? 0 : w.elements / c.elements + w.streamed / cluster.memory.stream);
   }
-  // Rows that caches hold come as much faster as bytes in order do.
-  if (work.random > 0) seconds += work.random / cluster.memory.random.at(work.random_row, 1).rate * cluster.memory.stream / cluster.memory.stream_of(work.among);
+  if (work.random > 0) seconds += work.random / cluster.memory.random_of(work.random_row, work.among);
   return seconds;
 }
 
@@ -150,15 +158,36 @@ Work norm_work(const StepModel& m, const Share& s) {
   return w;
 }
 
-// Backward goes through the few entries that have a gradient.
+// Two halves of the query of each head meet the keys; the best of either are paired. Forward normalises queries over the batch (read for mean and variance, read and written twice), backward goes through that
+// again, and from each choice to its two keys and back, a key at a time.
+static Work product_key_work(const StepModel& m, const Sizes& n, Pass pass) {
+  const bool forward = pass == Pass::forward;
+  const double heads = as_double(m.heads), query = as_double(m.query), keys = std::sqrt(as_double(m.experts())), chosen = m.choices / heads;
+  Work w;
+  add_linear(w, n.lane_rows, n.width, heads * query, n.tokens, pass);
+  if (forward) w.products.push_back({n.lane_rows, std::min(query / 2, keys), n.tokens * 2 * heads * keys * query, Work::Kind::tokens});
+  else w.products.push_back({k_rows_of_a_neuron, query / 2, n.tokens * 4 * m.choices * query, Work::Kind::tokens});
+  w.streamed = (forward ? 5 : 8) * n.tokens * heads * query * k_real;
+  w.elements = n.tokens * (forward ? 2 * heads * keys + m.choices * (1 + std::log(chosen)) : m.choices);
+  return w;
+}
+
+// Backward goes through the few logits that have a gradient, or through all.
 Work router_work(const StepModel& m, const Share& s, Pass pass) {
   const Sizes n(m, s);
-  const bool forward = pass == Pass::forward;
-  const double logits = m.moe.bank == routing::Bank::feed_forward ? as_double(m.experts()) : 2 * as_double(m.heads) * std::sqrt(as_double(m.experts()));
+  const bool forward = pass == Pass::forward, computes = m.router_flops > 0 && n.tokens > 0;
+  const double experts = as_double(m.experts());
   Work w;
-  if (m.router_flops > 0 && n.tokens > 0) w.products.push_back({n.lane_rows, std::min(n.width, logits), n.tokens * (forward ? m.router_flops : 4 * m.choices * n.width), Work::Kind::tokens});
-  w.elements = n.tokens * (forward && m.router_flops > 0 ? logits : m.choices);
-  w.routed = forward && m.router_flops > 0 ? n.tokens * as_double(m.heads) : 0;
+  if (computes && m.query > 0) {
+    w = product_key_work(m, n, pass);
+  } else if (computes && (forward || !m.few_gradients)) {
+    add_linear(w, n.lane_rows, n.width, experts, n.tokens, pass);
+    w.elements = n.tokens * experts;
+  } else if (computes) {
+    w.products.push_back({n.lane_rows, std::min(n.width, experts), n.tokens * 4 * m.choices * n.width, Work::Kind::tokens});
+    w.elements = n.tokens * m.choices;
+  }
+  (m.query > 0 ? w.keyed : w.routed) = forward && computes ? n.tokens * (m.query > 0 ? m.choices : 1) : 0;
   w.claimed = forward ? n.tokens * m.claims : 0;
   return w;
 }
@@ -186,7 +215,7 @@ Work head_work(const StepModel& m, const Share& s, Pass pass) {
   return w;
 }
 
-Work expert_work(const StepModel& m, std::span<const i64> owned, std::span<const double> rows, Pass pass) {
+Work expert_work(const StepModel& m, std::span<const i64> owned, std::span<const double> rows, bool apart, Pass pass) {
   const double d = as_double(m.model.width), row = m.row_bytes();
   const bool single = m.moe.bank != routing::Bank::feed_forward, forward = pass == Pass::forward;
   Work w;
@@ -197,19 +226,22 @@ Work expert_work(const StepModel& m, std::span<const i64> owned, std::span<const
     all += r;
     ++used;
     if (single) continue;
-    const double h = as_double(m.moe.expert_widths[static_cast<std::size_t>(e)]);
-    w += feed_forward(r, r, d, h, m.moe.expert_kind.matrices(), pass, m.moe.expert_kind.rounded);
-    w.copied += 2 * r * row;  // gathered, and put where it belongs
+    const i64 hidden = m.moe.expert_widths[static_cast<std::size_t>(e)];
+    const bool narrow = m.moe.expert_kind.narrow(m.model.width, hidden);
+    const double filled = narrow ? r : filled_rows(r);
+    w += feed_forward(std::min(filled, as_double(experts::k_tile_rows)), filled, d, as_double(hidden), m.moe.expert_kind.matrices(), pass, m.moe.expert_kind.rounded);
+    // Tokens, and backward gradients of results, and what comes of them: read, written or added where they lie, or copied to and from a tile.
+    const double touched = r * row * (forward ? 2 : 3);
+    (narrow ? w.streamed : w.copied) += touched + (narrow && !apart ? r * row : 0);
+    w.calls += narrow ? 0 : 1;
   }
-  if (!single) {
-    w.calls = used;
-    return w;
-  }
-  // A neuron has two rows, a value one. They are read for each token that wants them, token after token, and again backward, where they get a gradient: the first one is written, later ones are added.
+  if (!single) return w;
+  // A neuron has two rows, a value one. They are read for each token that wants them, token after token, and again backward. Gradients are made row after row, of tokens that caches hold.
   const double rows_of_expert = m.moe.bank == routing::Bank::neuron ? 2 : 1, per_row = rows_of_expert * 2 * d;
-  w.random = rows_of_expert * row * (forward ? all : 2 * all + (all - used));
+  w.random = rows_of_expert * row * all;
   w.random_row = row;
-  w.among = as_double(static_cast<i64>(owned.size())) * rows_of_expert * row * (forward ? 1 : 2);
+  w.among = as_double(static_cast<i64>(owned.size())) * rows_of_expert * row;
+  w.copied = (apart ? all : 0) * row + (forward ? 0 : rows_of_expert * used * row);
   if (all > 0) w.products.push_back({k_rows_of_a_neuron, d, all * per_row * (forward ? 1 : 2), Work::Kind::tokens});
   return w;
 }

@@ -30,6 +30,23 @@ TEST(LayerRates, ShareOutWhatIsLeft) {
   EXPECT_NEAR(c.compute.call_seconds, 5e-6, 1e-15) << "4 experts in two passes";
 }
 
+sim::StepModel layer_of(const std::vector<std::string>& moe) {
+  Config config;
+  config.set_all({"model.width=8", "model.layers=1", "model.heads=1", "model.seq_len=8", "train.lanes=1", "train.batch_sequences=2"});
+  config.set_all(moe);
+  return read_simulated_run(config, {}).model;
+}
+
+TEST(LayerRates, OfExpertsThatChooseAndOfProductKeysAreThoseOfTheirRouters) {
+  sim::Cluster c = fast_cluster();
+  c.compute.route_seconds = c.compute.plan_seconds = 0;
+  set_layer_rates(layer_of({"moe.router=expert_choice", "moe.allow_noncausal=true", "moe.experts=4", "moe.expert_width=4"}), {.router = 64e-6, .plan = 1, .expert = 1}, c);
+  EXPECT_NEAR(c.compute.claim_seconds, 1e-6, 1e-15) << "16 tokens for 4 experts";
+  set_layer_rates(layer_of({"moe.preset=peer", "moe.sub_keys=4", "moe.heads=2", "moe.k=4"}), {.router = 256e-6, .plan = 1, .expert = 1}, c);
+  EXPECT_NEAR(c.compute.key_seconds, 2e-6, 1e-15) << "16 tokens find 8";
+  EXPECT_EQ(c.compute.plan_seconds, 0) << "left as it was";
+}
+
 TEST(LayerRates, AreNothingWhereProductsExplainMore) {
   sim::Cluster c = fast_cluster();
   c.compute.elements = 1;

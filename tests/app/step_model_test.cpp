@@ -69,6 +69,20 @@ TEST(StepModel, WantsToKnowHowManyExpertsATokenHas) {
   EXPECT_THROW(read("router = topk\nrotuer = topk\n", {}), UserError);
 }
 
+TEST(StepModel, KnowsWhichLogitsHaveAGradient) {
+  const auto few = [](const std::string& moe) {
+    Config config = Config::parse("[moe]\n" + moe, "test");
+    return read_simulated_run(config, {.recorded = 1.5}).model.few_gradients;
+  };
+  EXPECT_TRUE(few("router = topk\nk = 2\nexperts = 16\n"));
+  EXPECT_FALSE(few("router = topk\nk = 2\nexperts = 4\n")) << "not few of all";
+  EXPECT_FALSE(few("router = topk\nk = 1\nexperts = 16\n")) << "the weight is a probability, which every logit changes";
+  EXPECT_FALSE(few("router = topk\nk = 2\nexperts = 16\nbalance_loss = 0.01\n"));
+  EXPECT_FALSE(few("router = expert_choice\nexperts = 16\nallow_noncausal = true\n"));
+  Config keys = Config::parse("[moe]\npreset = peer\nsub_keys = 4\nk = 2\nquery_dim = 12\n", "test");
+  EXPECT_EQ(read_simulated_run(keys, {}).model.query, 12);
+}
+
 TEST(StepModel, SharesOutTheCapacity) {
   Config config = Config::parse("[moe]\nrouter = topk\nk = 2\nexperts = 8\ncapacity_factor = 1.5\n", "test");
   EXPECT_DOUBLE_EQ(read_simulated_run(config, {}).shape.capacity, 1.5 * 2 / 8);

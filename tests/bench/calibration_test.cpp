@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "pleiad/bench/message_probes.hpp"
-#include "pleiad/sim/prediction.hpp"
+#include "pleiad/sim/collectives.hpp"
 
 namespace pleiad::bench {
 namespace {
@@ -64,8 +64,9 @@ TEST(Calibration, PutsEveryRateInItsPlace) {
   EXPECT_EQ(c.memory.cached.rows(), sizes.cached_bytes);
   EXPECT_NEAR(c.memory.cached.rates().at(1), 16, 1e-9);
   EXPECT_NEAR(c.memory.copy, 17, 1e-9);
-  ASSERT_EQ(random.size(), 2U);
-  EXPECT_NEAR(random[1], 19, 1e-9);
+  EXPECT_EQ(c.memory.random.rows(), sizes.row_bytes);
+  EXPECT_EQ(c.memory.random.widths(), (std::vector<double>{65536, 262144, 1048576}));
+  for (std::size_t i = 0; i < 6; ++i) EXPECT_NEAR(random.at(i), static_cast<double>(18 + i), 1e-9);
   EXPECT_EQ(c.network.within_bandwidth, 0) << "a rank by itself";
 }
 
@@ -116,14 +117,16 @@ TEST(Calibration, HasABandwidthEvenWhereTimesDoNotGrow) {
   EXPECT_NEAR(described(sizes, probes, 1, 2).network.within_bandwidth, 4096 / 1e-6, 1);
 }
 
-TEST(Calibration, SaysHowFarSumsAreFromTheDescription) {
+TEST(Calibration, SaysHowFarCollectivesAreFromTheDescription) {
   const CalibrationSizes sizes = CalibrationSizes::quick();
   std::vector<Probe> probes = made_up(sizes, false);
   add_messages(sizes, "within", 1e-6, 4e9, 2e-7, probes);
   probes.push_back({"sum", 8, {}, true, 3e-6});
+  probes.push_back({"all to all", 400, {}, true, 2e-6});
   const sim::Cluster c = described(sizes, probes, 1, 2);
-  const std::vector<std::string> lines = sums_in_words(probes, c);
-  ASSERT_EQ(lines.size(), 1U);
+  const std::vector<std::string> lines = collectives_in_words(probes, c);
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[1], "alltoallv of 400 bytes between any two of 2 ranks: measured 2.0 us, by the numbers of the file 1.5 us");
   EXPECT_EQ(lines[0], "all-reduce of 8 bytes over 2 ranks: measured 3.0 us, by the numbers of the file 1.4 us");
   EXPECT_EQ(sim::all_reduce_seconds(c, 1, 8), 0);
 }

@@ -31,16 +31,24 @@ for ranks in 1 2; do
     cp last_check.log said.txt
     check "... says what was made" says said.txt "^$ranks.ini: 1 nodes of $ranks ranks, $ranks cores; measured 20[0-9T:Z-]+ by pleiad "
     check "... every section, and where it is from" says "$ranks.ini" '^\[cluster\]' "^name = here $ranks$" '^origin = measured 20.* with --quick.* load average before [0-9.]+' \
-        '^gemm_gflops = [0-9.e+-]+(,[0-9.e+-]+){3}$' '^gradient_gflops = [0-9]' '^element_rate = [0-9]' '^route_ns = [0-9]' '^plan_ns = [0-9]' '^expert_us = [0-9]' \
-        '^stream_gbs = [0-9]' '^cached_gbs = [0-9.e+-]+,[0-9]' '^copy_gbs = [0-9]' '^random_gbs = [0-9.e+-]+,[0-9]' '^message_us = [0-9]'
+        '^gemm_gflops = [0-9.e+-]+(,[0-9.e+-]+){3}$' '^gradient_gflops = [0-9]' '^element_rate = [0-9]' '^route_ns = [0-9]' '^plan_ns = [0-9]' '^key_ns = [0-9]' '^claim_ns = [0-9]' '^expert_us = [0-9]' \
+        '^stream_gbs = [0-9]' '^cached_gbs = [0-9.e+-]+,[0-9]' '^copy_gbs = [0-9]' '^random_gbs = [0-9.e+-]+(,[0-9.e+-]+){5}$' '^message_us = [0-9]' '^\[phases\]' '^attention = [0-9]' '^expert = [0-9]' '^grad_sync = [0-9]'
+    check "... and steps beside what its rates say" says said.txt '^step of model tiny on 1 rank: measured [0-9.]+ ms, by the rates [0-9.]+ ms; measured over that: [0-9.]+, '
     check "... a prediction reads it" pleiad_on 1 simulate --config model.ini --cluster "$ranks.ini"
 done
 if ((cores > 1)); then
     check "... messages within the node" says 2.ini '^within_us = [0-9]' '^within_gbs = [0-9]' '^message_bytes = 8,4096$'
-    check "... and sums beside what it predicts" says said.txt '^all-reduce of 8 bytes over 2 ranks: measured [0-9.]+ us, by the numbers of the file [0-9.]+ us$'
+    check "... and what all do together beside what it predicts" says said.txt '^all-reduce of 8 bytes over 2 ranks: measured [0-9.]+ us, by the numbers of the file [0-9.]+ us$' \
+        '^alltoallv of 256 bytes between any two of 2 ranks: measured [0-9.]+ us, by the numbers of the file [0-9.]+ us$' '^step of model tiny on 2 ranks: measured '
     check "a file for more ranks than cores" pleiad_on 2 simulate calibrate --quick --out more.ini --ranks-per-node 4
     check "... says so" says more.ini '^ranks_per_node = 4$' '^cores = 2$'
     check "... and predicts them" pleiad_on 1 simulate --config model.ini --cluster more.ini --ranks 1,2,4
+    shared=$((2 * cores))
+    check "more ranks than cores" pleiad_on $shared simulate calibrate --quick --out shared.ini
+    cp last_check.log said.txt
+    check "... measure what sharing costs" says said.txt "^step of model tiny on $shared ranks: measured " "^shared.ini: 1 nodes of $shared ranks, $cores cores; measured "
+    check "... and say so" says shared.ini "^ranks_per_node = $shared$" "^cores = $cores$" '^sharing = [0-9.]+$'
+    check "... for predictions" pleiad_on 1 simulate --config model.ini --cluster shared.ini --ranks 1,$shared
 fi
 check "its help" pleiad_on 1 simulate calibrate --help
 check "help of simulate on two ranks" pleiad_on 2 simulate --help
@@ -59,8 +67,7 @@ bad "a folder that is not there" 1 '^pleiad: --out none/x.ini: there is no folde
 bad "no time" 1 '^pleiad: --seconds -1: must be from 0' calibrate --out x.ini --seconds -1
 bad "no memory" 1 '^pleiad: --memory-mib 0: must be from 1' calibrate --out x.ini --memory-mib 0
 bad "ranks below nothing" 1 '^pleiad: --ranks-per-node -1: must be from 0' calibrate --out x.ini --ranks-per-node -1
-bad "messages that nobody measures" 1 '^pleiad: --ranks-per-node 4: with one rank on a node nobody measures' calibrate --out x.ini --ranks-per-node 4
-bad "more ranks than cores" $((cores + 1)) "^pleiad: simulate calibrate: $((cores + 1)) ranks on a node with $cores cores; start $cores" calibrate --quick --out x.ini
+bad "messages that nobody measures" 1 '^pleiad: --ranks-per-node 4: with one rank and core on a node nobody measures' calibrate --out x.ini --ranks-per-node 4
 bad "an unknown option" 1 "^pleiad: unrecognised option '--fast'" calibrate --out x.ini --fast
 bad "a prediction on two ranks without a cluster" 2 '^pleiad: simulate: --cluster is missing' --config model.ini
 check "nothing was left behind" test ! -e x.ini

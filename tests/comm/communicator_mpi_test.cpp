@@ -1,5 +1,6 @@
 // Ownership of communicators, the process grid, and errors that all ranks agree on.
 #include "pleiad/comm/agree.hpp"
+#include "pleiad/comm/asleep.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/comm/error.hpp"
 #include "pleiad/comm/grid.hpp"
@@ -131,6 +132,14 @@ TEST(Agree, ThrowsTheLowestRanksProblemWithoutAPlaceWhenAllHaveOne) {
 TEST(Agree, LetsOtherExceptionsThrough) {
   const Communicator me = Communicator::world().split(Communicator::world().rank(), 0);
   EXPECT_THROW(agree_on(me, [] { throw LogicError("ours"); }), LogicError);
+}
+
+TEST(MeetAsleep, LetsAllRanksGoOn) {
+  const Communicator world = Communicator::world();
+  for (int i = 0; i < 3; ++i) {
+    meet_asleep(world);
+    EXPECT_EQ(sum_over<i64>(world, 1), world.size());
+  }
 }
 
 TEST(RequireSame, ShowsBothTexts) {

@@ -52,33 +52,52 @@ TEST(Clocks, OfGroupsMeetByThemselves) {
   EXPECT_DOUBLE_EQ(of(c, 3, Phase::grad_sync), 5);
 }
 
-// Two processors: as long as four ranks compute each is half as fast, then three at two thirds, then two at full speed.
-TEST(Clocks, ShareProcessorsUntilOthersWait) {
-  Clocks c(4, 1, {4, 2});
+// One processor: as long as four ranks compute each has a quarter of it, then three a third each, then two half, then one all.
+TEST(Clocks, ShareAProcessorUntilOthersWait) {
+  Clocks c(4, 1, {4, 1});
   const double work[] = {1, 2, 4, 5};
   for (i64 r = 0; r < 4; ++r) c.compute(r, Phase::attention, 1);
   for (i64 r = 0; r < 4; ++r) c.compute(r, Phase::expert, work[r] - 1);
   c.meet(Phase::exchange, 0);
-  const double until[] = {2, 3.5, 5.5, 6.5};
+  const double until[] = {4, 7, 11, 12};
   for (i64 r = 0; r < 4; ++r) {
-    EXPECT_DOUBLE_EQ(of(c, r, Phase::attention), 2);
-    EXPECT_DOUBLE_EQ(of(c, r, Phase::expert), until[r] - 2);
-    EXPECT_DOUBLE_EQ(of(c, r, Phase::exchange), 6.5 - until[r]);
-    EXPECT_DOUBLE_EQ(c.now(r), 6.5);
+    EXPECT_DOUBLE_EQ(of(c, r, Phase::attention), 4);
+    EXPECT_DOUBLE_EQ(of(c, r, Phase::expert), until[r] - 4);
+    EXPECT_DOUBLE_EQ(of(c, r, Phase::exchange), 12 - until[r]);
+    EXPECT_DOUBLE_EQ(c.now(r), 12);
   }
-  EXPECT_DOUBLE_EQ(path(c, Phase::attention), 2);
-  EXPECT_DOUBLE_EQ(path(c, Phase::expert), 4.5);
+  EXPECT_DOUBLE_EQ(path(c, Phase::attention), 4);
+  EXPECT_DOUBLE_EQ(path(c, Phase::expert), 8);
+}
+
+// Two ranks with work meet again and again: two of three times (of four ranks, which do they share a processor with) they have one each.
+TEST(Clocks, PutRanksOnProcessorsAsChanceHasIt) {
+  Clocks c(4, 1, {4, 2});
+  constexpr int k_meetings = 600;
+  for (int i = 0; i < k_meetings; ++i) {
+    c.compute(0, Phase::expert, 1);
+    c.compute(3, Phase::expert, 1);
+    c.meet(Phase::exchange, 0);
+  }
+  EXPECT_NEAR(c.last() / k_meetings, (2 * 1.0 + 2.0) / 3, 0.06);
+  Clocks again(4, 1, {4, 2});
+  for (int i = 0; i < k_meetings; ++i) {
+    again.compute(0, Phase::expert, 1);
+    again.compute(3, Phase::expert, 1);
+    again.meet(Phase::exchange, 0);
+  }
+  EXPECT_EQ(again.last(), c.last()) << "the same chance every time";
 }
 
 // What needs no processor takes as long as ever, and who has nothing to do gives its part away.
 TEST(Clocks, OfWhoWaitsTakeNothing) {
-  Clocks c(4, 1, {4, 2});
+  Clocks c(4, 1, {4, 1});
   c.compute(1, Phase::expert, 3);
   c.compute(2, Phase::expert, 3);
   c.spend(2, Phase::exchange, 0.5);
   c.meet(Phase::plan, 0);
-  EXPECT_DOUBLE_EQ(of(c, 1, Phase::expert), 3);
-  EXPECT_DOUBLE_EQ(c.last(), 3.5);
+  EXPECT_DOUBLE_EQ(of(c, 1, Phase::expert), 6);
+  EXPECT_DOUBLE_EQ(c.last(), 6.5);
 }
 
 // A group has its part of the node, and a node that is not full its own processors.

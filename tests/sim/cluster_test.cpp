@@ -62,6 +62,8 @@ TEST(Cluster, IsReadAsItIsWritten) {
       {{"compute.attention_lengths", "8,32"}, {"compute.attention_widths", "16"}, {"compute.attention_gflops", "1.5,3"}},
       {{"cluster.nodes", "1"}, {"network.nic_us", "absent"}, {"network.nic_gbit", "absent"}},
       {{"cluster.ranks_per_node", "1"}, {"network.within_us", "absent"}, {"network.within_gbs", "absent"}},
+      {{"memory.random_row_bytes", "64,1000"}, {"memory.random_table_bytes", "1000,5000"}, {"memory.random_gbs", "3,0.3,7,0.7"}, {"compute.key_ns", "20"}, {"compute.claim_ns", "30"}},
+      {{"cluster.sharing", "1.125"}, {"phases.expert", "1.25"}, {"phases.grad_sync", "0.5"}},
       {{"compute.bf16_gflops", "2,4,6,8,10,12"}, {"memory.random_row_bytes", "64,1000"}, {"memory.random_gbs", "0.3,0.7"}, {"network.message_us", "0.1"}},
   };
   for (const Keys& keys : all) {
@@ -108,7 +110,10 @@ TEST(Cluster, SaysWhatIsWrong) {
       {{{"network.message_bytes", "8"}}, "network.message_bytes = 8: must be two ascending numbers"},
       {{{"stragglers.nodes", "6"}, {"stragglers.slowness", "2"}}, "stragglers.nodes = 6: must be a comma-separated list, each entry a whole number from 0 to 5"},
       {{{"stragglers.nodes", "1"}}, "stragglers.slowness has 0 entries: stragglers.nodes has 1"},
-      {{{"disk.size", "1"}}, "section [disk] is unknown; the sections are cluster, compute, memory, network, stragglers"},
+      {{{"disk.size", "1"}}, "section [disk] is unknown; the sections are cluster, compute, memory, network, phases, stragglers"},
+      {{{"phases.expert", "0"}}, "phases.expert = 0: must be a number from"},
+      {{{"phases.metrics", "1"}}, "phases.metrics = 1: unknown key"},
+      {{{"memory.random_table_bytes", "5,1"}}, "memory.random_table_bytes = 5,1: must be a list of ascending numbers"},
   };
   for (const auto& [changes, expected] : table) {
     EXPECT_EQ(complaint(changes).substr(0, expected.size()), expected) << complaint(changes);

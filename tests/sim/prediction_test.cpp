@@ -8,6 +8,7 @@
 
 #include "clusters.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/sim/collectives.hpp"
 
 namespace pleiad::sim {
 namespace {
@@ -74,8 +75,8 @@ TEST(Prediction, OfOneRankIsItsWork) {
   EXPECT_DOUBLE_EQ(p.wait_seconds[0], 0);
   // 16 tokens, two blocks: both passes of both norms of each.
   EXPECT_NEAR(of(p, 0, Phase::norm), 1e-9 * 2 * 2 * (2 * 4 * 16 * 16), 1e-15);
-  // Each expert has 4 rows: three times 2 x 2 x 4 x 4 x 8 operations, both passes 4 x 8 activations and two copies of 4 rows of 16 bytes.
-  EXPECT_NEAR(of(p, 0, Phase::expert), 1e-9 * 4 * (3 * 512 + 2 * (32 + 2 * 64)), 1e-15);
+  // Each expert has 4 rows in a tile of 8: three times 2 x 2 x 8 x 4 x 8 operations, both passes 8 x 8 activations; five copies of 4 rows of 16 bytes.
+  EXPECT_NEAR(of(p, 0, Phase::expert), 1e-9 * 4 * (3 * 1024 + 2 * 64 + 5 * 64), 1e-15);
   EXPECT_DOUBLE_EQ(of(p, 0, Phase::exchange), 0);
   EXPECT_EQ(p.expert_rows, (std::vector<double>{16}));
   EXPECT_EQ(p.sent_bytes, (std::vector<double>{0}));
@@ -103,7 +104,7 @@ TEST(Prediction, WaitsForTheRankThatEverybodyWants) {
   EXPECT_EQ(crowded.slowest_rank(), 1);
   EXPECT_EQ(crowded.expert_rows, (std::vector<double>{0, 16, 0, 0}));
   EXPECT_DOUBLE_EQ(of(crowded, 0, Phase::expert), 0);
-  EXPECT_NEAR(of(crowded, 1, Phase::expert), 4 * of(even_one, 1, Phase::expert), 1e-15);
+  EXPECT_NEAR(of(crowded, 1, Phase::expert), 1e-9 * (3 * 2048 + 2 * 128 + 5 * 256), 1e-15);
   EXPECT_GT(crowded.seconds, even_one.seconds);
   // 12 rows of 16 bytes in two passes, their tickets, and two slices of the gradients with each of three ranks.
   EXPECT_EQ(crowded.links.front().name, "node 1 in");
@@ -197,6 +198,50 @@ TEST(Prediction, SaysWhatItRestsOn) {
   EXPECT_TRUE(says("does not fit: a node needs"));
   EXPECT_TRUE(says("not counted: that products are in bf16"));
   EXPECT_TRUE(predicted(sparse_model(4), unit_cluster(4, 1), 4, *even()).notes.empty());
+}
+
+TEST(Prediction, TakesAsMuchLongerAsPhasesOfRealStepsDo) {
+  const StepModel m = sparse_model(4);
+  const Prediction by_rates = predicted(m, unit_cluster(4, 1), 4, *even());
+  Cluster c = unit_cluster(4, 1);
+  for (const Phase p : {Phase::attention, Phase::exchange, Phase::grad_sync}) c.phases[static_cast<std::size_t>(p)] = 3;
+  const Prediction p = predicted(m, c, 4, *even());
+  expect_consistent(p);
+  for (i64 r = 0; r < 4; ++r) {
+    EXPECT_NEAR(of(p, r, Phase::attention), 3 * of(by_rates, r, Phase::attention), 1e-15);
+    EXPECT_NEAR(of(p, r, Phase::exchange), 3 * of(by_rates, r, Phase::exchange), 1e-15);
+    EXPECT_NEAR(of(p, r, Phase::expert), of(by_rates, r, Phase::expert), 1e-15);
+  }
+  EXPECT_GT(p.ideal_seconds, by_rates.ideal_seconds);
+  // A rank that waits for another one waits no longer than that takes.
+  const Prediction crowded = predicted(m, unit_cluster(4, 1), 4, *crowd());
+  c = unit_cluster(4, 1);
+  c.phases[static_cast<std::size_t>(Phase::exchange)] = 2;
+  const Prediction longer = predicted(m, c, 4, *crowd());
+  EXPECT_LT(of(longer, 0, Phase::exchange), 2 * of(crowded, 0, Phase::exchange) - 0.5 * of(crowded, 1, Phase::expert));
+}
+
+TEST(Prediction, TakesLongerForEachDoublingOfTheRanksOfACore) {
+  const StepModel m = dense_model(4);
+  Cluster c = unit_cluster(1, 4);
+  c.network.within_bandwidth = 1e30;
+  c.cores = 1;
+  const double by_turns = predicted(m, c, 4, *even()).seconds;
+  c.sharing = 1.5;
+  EXPECT_NEAR(predicted(m, c, 4, *even()).seconds, 2.25 * by_turns, 1e-12);
+  c.cores = 4;
+  EXPECT_LT(predicted(m, c, 4, *even()).seconds, by_turns);
+}
+
+TEST(Prediction, OfAllToAllIsBytesOverBandwidth) {
+  EXPECT_EQ(all_to_all_seconds(unit_cluster(1, 1), 1, 100), 0);
+  Cluster c = unit_cluster(2, 3);
+  c.network.within_latency = 1e-6;
+  c.network.latency = 4e-6;
+  c.network.message_seconds = 1e-7;
+  // Two ranks of the node get 100 bytes each from one; three send 100 to each of three others through one interface.
+  EXPECT_NEAR(all_to_all_seconds(c, 6, 100), 4e-6 + 10 * 1e-7 + 200e-9 + 900e-9, 1e-15);
+  EXPECT_NEAR(all_to_all_seconds(c.with_ranks(3), 3, 100), 1e-6 + 4 * 1e-7 + 200e-9, 1e-15);
 }
 
 TEST(Travel, IsWhatTheRunWouldChoose) {

@@ -67,10 +67,41 @@ TEST(Workload, OfARouter) {
   Coverage seen;
   EXPECT_NEAR(seconds_of(forward, c, seen), 1e-9 * (480 + 60 + 6 * 10), 1e-15);
   m.claims = 10;
-  c.compute.plan_seconds = 1e-7;
+  c.compute.claim_seconds = 1e-7;
   EXPECT_NEAR(seconds_of(router_work(m, k_all, Pass::forward), c, seen), 1e-9 * (480 + 60 + 6 * 10 + 60 * 100), 1e-15);
+  // Where every logit has a gradient: that of the tokens and that of the weights.
+  m.few_gradients = false;
+  const Work dense = router_work(m, k_all, Pass::backward);
+  EXPECT_DOUBLE_EQ(flops(dense, Work::Kind::tokens), 480);
+  EXPECT_DOUBLE_EQ(flops(dense, Work::Kind::weights), 480);
+  EXPECT_DOUBLE_EQ(dense.elements, 60);
   m.router_flops = 0;
   EXPECT_DOUBLE_EQ(router_work(m, k_all, Pass::forward).routed, 0) << "nothing to compute: hash, random";
+}
+
+// 2 heads with queries of 6, halves of which meet 5 keys; each head finds 3 of 25 experts.
+TEST(Workload, OfProductKeys) {
+  StepModel m = tiny();
+  m.moe.layers = {0};
+  m.moe.bank = routing::Bank::neuron;
+  m.moe.expert_widths.assign(25, 1);
+  m.heads = 2;
+  m.choices = 6;
+  m.query = 6;
+  m.router_flops = 2 * (4 * 2 * 6 + 2 * 5 * 6);
+  const Work forward = router_work(m, k_all, Pass::forward), backward = router_work(m, k_all, Pass::backward);
+  EXPECT_DOUBLE_EQ(flops(forward, Work::Kind::tokens), 6 * m.router_flops);
+  EXPECT_DOUBLE_EQ(forward.keyed, 36);
+  EXPECT_DOUBLE_EQ(forward.routed, 0);
+  EXPECT_DOUBLE_EQ(forward.streamed, 5 * 6 * 12 * 4);
+  // Queries as a layer of 4 x 12; from each choice to halves of two keys and of the query.
+  EXPECT_DOUBLE_EQ(flops(backward, Work::Kind::weights), 2 * 6 * 4 * 12);
+  EXPECT_DOUBLE_EQ(flops(backward, Work::Kind::tokens), 2 * 6 * 4 * 12 + 36 * 4 * 6);
+  Cluster c = unit_cluster(1, 1);
+  Coverage seen;
+  const double without = seconds_of(forward, c, seen);
+  c.compute.key_seconds = 1e-8;
+  EXPECT_NEAR(seconds_of(forward, c, seen) - without, 36e-8, 1e-15);
 }
 
 TEST(Workload, OfTheOtherDenseParts) {
@@ -98,16 +129,40 @@ TEST(Workload, OfFeedForwardExperts) {
   m.moe.expert_widths = {2, 4, 9};
   const std::vector<i64> owned = {0, 1, 2};
   const std::vector<double> rows = {3, 5, 0};
-  const Work w = expert_work(m, owned, rows, Pass::forward);
-  EXPECT_DOUBLE_EQ(flops(w, Work::Kind::tokens), 2 * 2 * 3 * 4 * 2 + 2 * 2 * 5 * 4 * 4);
-  EXPECT_DOUBLE_EQ(w.elements, 3 * 2 + 5 * 4);
+  const Work w = expert_work(m, owned, rows, false, Pass::forward);
+  EXPECT_DOUBLE_EQ(flops(w, Work::Kind::tokens), 2 * 2 * 8 * 4 * 2 + 2 * 2 * 8 * 4 * 4);  // in tiles of 8 rows
+  EXPECT_DOUBLE_EQ(w.elements, 8 * 2 + 8 * 4);
   EXPECT_DOUBLE_EQ(w.copied, 2 * 8 * 16);
   EXPECT_DOUBLE_EQ(w.calls, 2);
-  EXPECT_DOUBLE_EQ(flops(expert_work(m, owned, rows, Pass::backward), Work::Kind::weights), 416);
+  EXPECT_DOUBLE_EQ(flops(expert_work(m, owned, rows, false, Pass::backward), Work::Kind::weights), 768);
+  EXPECT_DOUBLE_EQ(expert_work(m, owned, rows, false, Pass::backward).copied, 3 * 8 * 16);
   EXPECT_DOUBLE_EQ(m.expert_parameters(1), 2 * 4 * 4);
   m.moe.expert_kind.gated = m.moe.expert_kind.rounded = true;
-  EXPECT_DOUBLE_EQ(flops(expert_work(m, owned, rows, Pass::forward), Work::Kind::bf16), 1.5 * 416);
+  EXPECT_DOUBLE_EQ(flops(expert_work(m, owned, rows, false, Pass::forward), Work::Kind::bf16), 1.5 * 768);
   EXPECT_DOUBLE_EQ(kept_numbers(m, 1), 8);
+}
+
+TEST(Workload, OfExpertsGoesInTilesUnlessTheyAreNarrow) {
+  StepModel m = tiny();
+  m.model.width = 64;
+  m.moe.layers = {0};
+  m.moe.expert_widths = {128};
+  const std::vector<i64> owned = {0};
+  const auto rows_of = [&](double rows) {
+    const Work w = expert_work(m, owned, std::vector<double>{rows}, false, Pass::forward);
+    return w.products.front().flops / (2.0 * 64 * static_cast<double>(m.moe.expert_widths[0]));
+  };
+  EXPECT_DOUBLE_EQ(rows_of(60.5), 64);
+  EXPECT_DOUBLE_EQ(rows_of(256), 256);
+  EXPECT_DOUBLE_EQ(rows_of(257), 264);
+  EXPECT_DOUBLE_EQ(rows_of(400), 256 + 160);
+  EXPECT_DOUBLE_EQ(expert_work(m, owned, std::vector<double>{400}, false, Pass::forward).products.front().rows, 256);
+  m.moe.expert_widths = {64};
+  EXPECT_DOUBLE_EQ(rows_of(60.5), 60.5);
+  // Tokens are read where they lie, and results added.
+  EXPECT_DOUBLE_EQ(expert_work(m, owned, std::vector<double>{10}, false, Pass::forward).copied, 0);
+  EXPECT_DOUBLE_EQ(expert_work(m, owned, std::vector<double>{10}, false, Pass::forward).streamed, 3 * 10 * 256);
+  EXPECT_DOUBLE_EQ(expert_work(m, owned, std::vector<double>{10}, true, Pass::backward).streamed, 3 * 10 * 256);
 }
 
 TEST(Workload, OfSingleNeuronsReadsTheirRowsForEveryToken) {
@@ -117,16 +172,20 @@ TEST(Workload, OfSingleNeuronsReadsTheirRowsForEveryToken) {
   m.moe.expert_widths = {1, 1, 1};
   const std::vector<i64> owned = {0, 1, 2};
   const std::vector<double> rows = {2, 0, 1};
-  const Work forward = expert_work(m, owned, rows, Pass::forward), backward = expert_work(m, owned, rows, Pass::backward);
+  const Work forward = expert_work(m, owned, rows, false, Pass::forward), backward = expert_work(m, owned, rows, false, Pass::backward);
   EXPECT_DOUBLE_EQ(forward.random, 3 * 2 * 16);             // u and v for each of three rows
-  EXPECT_DOUBLE_EQ(backward.random, (2 * 3 + 1) * 2 * 16);  // again, and their gradients, of which one is added to another
+  EXPECT_DOUBLE_EQ(backward.random, 3 * 2 * 16);            // again
+  EXPECT_DOUBLE_EQ(backward.copied, 2 * 2 * 16);            // gradients of two experts
+  EXPECT_DOUBLE_EQ(expert_work(m, owned, rows, true, Pass::forward).copied, 3 * 16) << "each result for itself";
   EXPECT_DOUBLE_EQ(forward.random_row, 16);
-  // Caches that are twice as fast as memory hold the rows: half the time.
+  // Caches that are twice as fast as memory hold the rows, three experts with two rows of 16 bytes: half the time.
   Cluster c = unit_cluster(1, 1);
   Coverage seen;
   const double slow = seconds_of(forward, c, seen);
-  c.memory.cached = RateTable({1, 1 << 20}, {1}, {2e9, 2e9});
+  c.memory.random = RateTable({1, 1 << 20}, {96, 1000}, {2e9, 1e9, 2e9, 1e9});
   EXPECT_NEAR(slow - seconds_of(forward, c, seen), 1e-9 * forward.random / 2, 1e-15);
+  EXPECT_NEAR(c.memory.random_of(16, 0), 1e9, 1);
+  EXPECT_NEAR(c.memory.random_of(16, 5), 2e9, 1) << "less than the least is as fast";
   EXPECT_DOUBLE_EQ(flops(forward, Work::Kind::tokens), 3 * 4 * 4);
   EXPECT_DOUBLE_EQ(m.expert_parameters(0), 8);
 }

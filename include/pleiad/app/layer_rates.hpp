@@ -10,10 +10,14 @@ struct LayerSeconds {
   double router = 0, plan = 0, expert = 0;
 };
 
-/// Runs a small layer with many narrow experts, each rank by itself and all at once; `passes` of them. Mean over the ranks of their medians. collective.
-LayerSeconds measure_layer(const comm::Communicator& world, bool quick, i64 passes, sim::StepModel& model);
+/// A small layer: tokens that choose among many small experts, experts that choose, product keys over single neurons.
+enum class SmallLayer { topk, expert_choice, product_keys };
 
-/// Sets route_seconds, plan_seconds and call_seconds so that the description explains the times of that layer on one rank; 0 where it explains more than was measured.
+/// Runs the layer, each rank by itself and all at once; `passes` of them. Mean over the ranks of their medians. collective.
+LayerSeconds measure_layer(const comm::Communicator& world, SmallLayer which, bool quick, i64 passes, sim::StepModel& model);
+
+/// Sets what the layer tells, so that the description explains its times on one rank: route_seconds, plan_seconds and call_seconds where tokens choose, claim_seconds where experts do, key_seconds. 0 where the
+/// description explains more than was measured. pre: claim_seconds and key_seconds after the others.
 void set_layer_rates(const sim::StepModel& model, const LayerSeconds& measured, sim::Cluster& cluster);
 
 }  // namespace pleiad::app

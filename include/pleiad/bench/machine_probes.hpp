@@ -12,11 +12,13 @@ struct CalibrationSizes {
   std::vector<double> rows{1, 4, 16, 64, 256, 1024}, widths{8, 32, 128, 512};
   std::vector<double> lengths{32, 128, 512}, heads{16, 64};  ///< of sequences, and widths of a head
   i64 memory_bytes = i64{64} << 20;                       ///< that each of stream, copy and random rows goes through
-  std::vector<double> cached_bytes{1 << 20, 4 << 20, 16 << 20};  ///< of what stream also goes through again and again
+  std::vector<double> cached_bytes{1 << 20, 4 << 20, 16 << 20};  ///< of what stream also goes through again and again, and of tables whose rows are read at random
   std::vector<double> row_bytes{64, 256, 1024, 4096};     ///< of rows at random places
   std::vector<double> messages{8, 512, 4096, 32768, 262144, 2097152};  ///< bytes
   /// So little that it takes no time and says nothing.
   static CalibrationSizes quick();
+  /// Bytes of the tables whose rows are read at random: those that caches may hold, and memory.
+  std::vector<double> tables() const;
 };
 
 class MachineProbes {

@@ -2,9 +2,17 @@
 // after each round. Read next: src/train/trainer.cpp.
 #pragma once
 #include "pleiad/bench/record.hpp"
+#include "pleiad/sim/demand.hpp"
 #include "pleiad/train/trainer.hpp"
 
 namespace pleiad::bench {
+
+/// Of a step and its phases, medians over the steps that count.
+struct StepSeconds {
+  double step = 0;
+  std::vector<double> phases;  ///< [k_phase_count] mean over the ranks
+  std::vector<double> least;   ///< [k_phase_count] of the rank that has least of it: hardly any waits for others
+};
 
 class StepBench {
  public:
@@ -16,6 +24,10 @@ class StepBench {
   /// Floating-point operations of a step, forward and backward of the whole model, kept assignments. On rank 0. pre: run().
   double flops() const { return steps_.empty() ? 0 : steps_.back().flops; }
   i64 tokens() const { return lanes_.tokens(); }
+  /// On rank 0. pre: run().
+  StepSeconds seconds() const;
+  /// Which experts the tokens of the batch have, as the weights are now. The same on all ranks. collective.
+  sim::Recording routing();
   /// Milliseconds by phase, shares of products, of metrics and of statistics, on rank 0. collective. pre: run().
   std::vector<Figure> figures();
   /// The gradient of the model, as it was drawn, for the batch of the steps (step_check.hpp). collective. pre: before run().
@@ -27,6 +39,7 @@ class StepBench {
     double seconds = 0;          // wall time on rank 0
     double flops = 0;
     std::vector<double> phases;  // seconds, mean over the ranks
+    std::vector<double> least;   // seconds of the rank that has least of it
     double metrics = 0;          // seconds of rank 0, beside the step
     double products = 0;         // seconds inside matrix products, mean over the ranks
   };
@@ -34,6 +47,8 @@ class StepBench {
   class Listener;
   void keep(const Listener& heard, const std::vector<double>& products);
   double statistics_seconds();
+  template <class Value>
+  double median(Value value) const;
 
   const model::Model& model_;
   ParamSet& params_;

@@ -26,6 +26,8 @@ struct FeedForwardKind {
   static FeedForwardKind from(const std::string& word, bool bias);
   /// Products of a D x H matrix with a row, per row and forward pass.
   i64 matrices() const { return gated ? 3 : 2; }
+  /// Whether an expert is so small that products read tokens where they lie and add results where they belong faster than from copies.
+  bool narrow(i64 width, i64 hidden) const;
 };
 
 /// Room for intermediate numbers, kept from call to call by whoever calls.
@@ -70,8 +72,7 @@ class FeedForward {
   void backward(ParamSet& params, const FeedForwardWeights<N>& w, View<const N> x, std::span<const real> trace, std::span<const real> weight,
                 View<const N> d_y, FeedForwardRoom& room, MatrixView d_x, std::span<real> d_weight, i64 lane) const;
 
-  /// Whether the expert is so small that products read tokens where they lie and add results where they belong faster than from copies.
-  bool narrow() const;
+  bool narrow() const { return kind_.narrow(width_, hidden_); }
   /// forward and backward for that: row r of x, out, d_y and d_x stands at the r-th address, and results are written there or added, those of
   /// forward times their weight. No filling: what a row gets does not depend on how many there are. pre: narrow().
   void forward_scattered(const ParamSet& params, ops::RowsAt<const real> x, std::span<real> trace, FeedForwardRoom& room, ops::RowsAt<real> out,

@@ -14,8 +14,8 @@ struct Processors {
 
 class Clocks {
  public:
-  /// Ranks in groups of equal size that follow each other. Where a node has more ranks than processors, those that still have something to compute share them equally until they meet, and
-  /// those that wait give theirs away. pre: groups divides ranks.
+  /// Ranks in groups of equal size that follow each other. Where a node has more ranks than processors, each of these has as many ranks; those of one that still have something to compute share it equally until they
+  /// meet, and those that wait give their part away. pre: groups divides ranks.
   Clocks(i64 ranks, i64 groups, const Processors& node = {});
 
   /// A rank is in a phase for so long, whatever others on its node do.
@@ -51,12 +51,14 @@ class Clocks {
   void wait(i64 begin, i64 end, Phase phase, double seconds);
   void extend_path(i64 group, i64 rank);
   void share_processors(i64 begin, i64 end);
+  void share_processor(const std::vector<i64>& together, double speed);
 
   i64 group_size_;
   Processors node_;
   std::vector<double> now_, spent_, met_, waited_, path_by_rank_;  // met_: spent_ when the rank last met others
   std::vector<std::array<double, k_phase_count>> paths_;           // of each group
   std::vector<std::vector<Piece>> computed_;                       // [ranks] since they met, where processors are shared
+  i64 meetings_ = 0;                                               // of nodes whose processors are shared
 };
 
 }  // namespace pleiad::sim

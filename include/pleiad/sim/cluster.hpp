@@ -1,9 +1,11 @@
-// A described cluster: what the prediction of a training step knows of a machine. Written by hand or by measurement, as an INI file of five sections. Every
+// A described cluster: what the prediction of a training step knows of a machine. Written by hand or by measurement, as an INI file of six sections. Every
 // time and rate is that of one rank with a core of its own while all cores of its node do the same. Read next: workload.hpp, engine.hpp.
 #pragma once
+#include <array>
 #include <string>
 #include <vector>
 
+#include "pleiad/core/clock.hpp"
 #include "pleiad/core/spec.hpp"
 #include "pleiad/sim/rate_table.hpp"
 
@@ -18,7 +20,9 @@ struct Compute {
   RateTable bf16;      ///< `gemm` with factors in bf16; empty: not known
   RateTable attention; ///< flop/s over length and width of a head: what attention does between its four products, softmax included; empty: as `gemm`, and its elements
   double elements = 0;        ///< numbers per second through softmax, activation or selection
-  double route_seconds = 0;   ///< of a token in a router (in each of its heads) beside products and elements, forward
+  double route_seconds = 0;   ///< of a token in a router with a logit for each expert beside products and elements, forward
+  double key_seconds = 0;     ///< of an expert that product keys find, likewise
+  double claim_seconds = 0;   ///< to judge one claim of a token on an expert: capacity, experts that choose
   double plan_seconds = 0;    ///< to plan and count one assignment of a token to an expert
   double call_seconds = 0;    ///< what each expert with rows costs beside its products, in each pass
   bool operator==(const Compute&) const = default;
@@ -29,9 +33,11 @@ struct Memory {
   double stream = 0;  ///< read and written in order, both counted
   RateTable cached;   ///< the same over the bytes of what is gone through again and again (widths: 1), where caches hold it; empty: as `stream`
   double copy = 0;    ///< copied: each byte counted once
-  RateTable random;   ///< whole rows read at random places, over the bytes of a row (widths: 1)
+  RateTable random;   ///< whole rows read at random places, over the bytes of a row and (widths) of all that they are among
   /// Of so many bytes that are gone through again and again; 0: more than caches hold.
   double stream_of(double bytes) const;
+  /// Of rows that lie among so many bytes; 0: more than caches hold.
+  double random_of(double row, double among) const;
   bool operator==(const Memory&) const = default;
 };
 
@@ -54,24 +60,37 @@ struct Network {
 
 /// The sections of a cluster file before anybody has read them.
 struct ClusterSpecs {
-  Spec cluster{"cluster"}, compute{"compute"}, memory{"memory"}, network{"network"}, stragglers{"stragglers"};
-  std::vector<Spec*> all() { return {&cluster, &compute, &memory, &network, &stragglers}; }
+  Spec cluster{"cluster"}, compute{"compute"}, memory{"memory"}, network{"network"}, phases{"phases"}, stragglers{"stragglers"};
+  std::vector<Spec*> all() { return {&cluster, &compute, &memory, &network, &phases, &stragglers}; }
   /// UserError if there is no section of that name.
   Spec& section(const std::string& name);
 };
+
+/// Of each phase of a step, 1 where nothing is known.
+using PhaseFactors = std::array<double, k_phase_count>;
+constexpr PhaseFactors as_rates_say() {
+  PhaseFactors all{};
+  for (double& f : all) f = 1;
+  return all;
+}
+/// Those that a prediction has.
+inline constexpr Phase k_predicted_phases[] = {Phase::embed, Phase::attention, Phase::norm, Phase::router, Phase::plan, Phase::exchange, Phase::expert, Phase::dense_ffn, Phase::head, Phase::grad_sync, Phase::optimizer};
 
 struct Cluster {
   std::string name, origin;  ///< origin: where the numbers are from
   i64 nodes = 0, ranks_per_node = 0;
   i64 cores = 0;             ///< of a node, for its ranks
+  double sharing = 1;        ///< how many times as long all takes that a processor does where each core has twice as many ranks, beside the turns they take
   double node_memory = 0;    ///< bytes; 0: not known
   Compute compute;
   Memory memory;
   Network network;
+  PhaseFactors phases = as_rates_say();  ///< how many times as long each takes in real steps as by the rates above
   std::vector<double> slowness;  ///< [nodes] how many times as long a rank there computes as the rates say, with a core of its own
 
   i64 ranks() const { return nodes * ranks_per_node; }
   i64 node_of(i64 rank) const { return rank / ranks_per_node; }
+  double factor(Phase phase) const { return phases[static_cast<std::size_t>(phase)]; }
   /// The same machine with so many ranks: whole nodes, the last one perhaps not full; one node with fewer ranks. Stragglers keep their place. UserError for a
   /// topology that cannot have that many nodes.
   Cluster with_ranks(i64 ranks) const;

@@ -41,9 +41,6 @@ struct Prediction {
   std::string path_in_words() const;
 };
 
-/// A sum of so many bytes over the first `ranks` ranks, in seconds: by recursive doubling or around a ring, whichever is faster. pre: as many nodes as that takes.
-double all_reduce_seconds(const Cluster& cluster, i64 ranks, double bytes);
-
 /// UserError where the configuration does not go with the number of ranks.
 Prediction predict(const Scenario& scenario);
 

@@ -20,6 +20,8 @@ struct StepModel {
   double choices = 0;          ///< kept experts of a token and layer, mean; of all heads together
   i64 heads = 1;               ///< of a router that selects for several heads
   double router_flops = 0;     ///< forward, per token
+  bool few_gradients = true;   ///< backward a router goes through the logits of the chosen experts alone
+  i64 query = 0;               ///< width of the query of a head of product keys; 0: a logit for each expert
   double claims = 0;           ///< of a token on experts, which the ranks judge together: each on every one where experts choose, its choices where there is a capacity
   bool router_meets = false;   ///< routing needs a sum over all ranks: entropy, balance, capacity
 
@@ -61,7 +63,8 @@ struct Work {
   double among = 0;                   ///< bytes of all that is gone through, or lies at those places, before the same ones come again; 0: more than caches hold
   double random = 0, random_row = 0;  ///< bytes of rows at random places, and those of one row
   double calls = 0;                   ///< experts with rows
-  double routed = 0;                  ///< tokens through a router, once for each of its heads
+  double routed = 0;                  ///< tokens through a router with a logit for each expert
+  double keyed = 0;                   ///< experts that product keys find
   double claimed = 0;                 ///< claims on experts (StepModel::claims)
   Work& operator+=(const Work& more);
 };
@@ -87,8 +90,8 @@ Work dense_ffn_work(const StepModel& m, const Share& s, Pass pass);
 /// Generated expert or adapters of one layer, which are counted among the experts.
 Work side_work(const StepModel& m, const Share& s, Pass pass);
 Work head_work(const StepModel& m, const Share& s, Pass pass);
-/// Experts `owned` of a layer, rows [N].
-Work expert_work(const StepModel& m, std::span<const i64> owned, std::span<const double> rows, Pass pass);
+/// Experts `owned` of a layer, rows [N]. `apart`: each result goes home by itself; otherwise they are added up at once.
+Work expert_work(const StepModel& m, std::span<const i64> owned, std::span<const double> rows, bool apart, Pass pass);
 /// Sums of the lanes' gradients inside a rank, and the norm. expert_numbers: trainable numbers of the rank's experts.
 Work gradient_work(const StepModel& m, const Share& s, i64 ranks, double expert_numbers);
 /// Zeroed gradients and Adam. `touched`: of numbers of single-row experts, those whose rows had a token.
