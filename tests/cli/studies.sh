@@ -46,10 +46,13 @@ for study in "$PLEIAD_SOURCE"/experiments/studies/*/run; do
     check "... has help" "$study" --help
     if "$study" --help | grep -q -- --only; then
         part() { quick --out "$name-part" --only "$1" >part.txt 2>&1 && grep -q '^not run yet' "$name-part/results.txt" && cmp "$name-part/results.txt" "$name-part/results/results-$1.txt"; }
-        what=isoflop
-        [[ $name == peer ]] || what=domains
+        case $name in
+            peer) what=isoflop ;;
+            hmoe) what=topk ;;
+            *) what=domains ;;
+        esac
         check "... trains a part of it" part $what
-        check "... and no other" test -e "$name-part/$what" -o -e "$name-part/$what-1e10" -a ! -e "$name-part/main"
+        check "... and no other" test -e "$name-part/$what" -o -e "$name-part/$what-1e10" -a ! -e "$name-part/main" -a ! -e "$name-part/topp"
     fi
 done
 finish
