@@ -49,10 +49,17 @@ for study in "$PLEIAD_SOURCE"/experiments/studies/*/run; do
         case $name in
             peer) what=isoflop ;;
             hmoe) what=topk ;;
+            hypermoe) what=language ;;
+            cross) what=novels ;;
             *) what=domains ;;
         esac
         check "... trains a part of it" part $what
-        check "... and no other" test -e "$name-part/$what" -o -e "$name-part/$what-1e10" -a ! -e "$name-part/main" -a ! -e "$name-part/topp"
+        no_other() {
+            local other
+            [[ -e $name-part/$what || -e $name-part/$what-1e10 ]] || return 1
+            for other in main topp sst2 synthetic; do [[ ! -e $name-part/$other ]] || return 1; done
+        }
+        check "... and no other" no_other
     fi
 done
 finish
