@@ -47,16 +47,16 @@ for study in "$PLEIAD_SOURCE"/experiments/studies/*/run; do
     if "$study" --help | grep -q -- --only; then
         part() { quick --out "$name-part" --only "$1" >part.txt 2>&1 && grep -q '^not run yet' "$name-part/results.txt" && cmp "$name-part/results.txt" "$name-part/results/results-$1.txt"; }
         case $name in
-            peer) what=isoflop ;;
-            hmoe) what=topk ;;
-            hypermoe) what=language ;;
-            cross) what=novels ;;
-            *) what=domains ;;
+            peer) trained=isoflop ;;
+            hmoe) trained=topk ;;
+            hypermoe) trained=language ;;
+            cross) trained=novels ;;
+            *) trained=domains ;;
         esac
-        check "... trains a part of it" part $what
+        check "... trains a part of it" part $trained
         no_other() {
             local other
-            [[ -e $name-part/$what || -e $name-part/$what-1e10 ]] || return 1
+            [[ -e $name-part/$trained || -e $name-part/$trained-1e10 ]] || return 1
             for other in main topp sst2 synthetic; do [[ ! -e $name-part/$other ]] || return 1; done
         }
         check "... and no other" no_other
