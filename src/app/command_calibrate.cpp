@@ -117,8 +117,9 @@ bench::Rounds rounds_of(const comm::Communicator& world, const CalibrationReques
 }
 
 void write_cluster(const std::string& path, const sim::Cluster& cluster) {
+  const std::string text = sim::in_ini_form(cluster);  // refuses what a description may not say before there is a file
   std::ofstream file(path);
-  file << sim::in_ini_form(cluster);
+  file << text;
   if (!file.flush()) user_error("--out {}: cannot be written ({})", path, std::strerror(errno));
   file.close();
   load_cluster(path);  // what a prediction would refuse is to show here

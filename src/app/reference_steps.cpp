@@ -66,6 +66,9 @@ Reference for_ranks(Reference r, i64 ranks) {
   return r;
 }
 
+/// As much as a cluster file may say: of the tiny steps of --quick a phase may take any time.
+double believable(double factor) { return std::clamp(factor, 1e-3, 1e3); }
+
 std::vector<double> least_of_ranks(const sim::Prediction& p) {
   std::vector<double> least(p.phase_seconds.begin(), p.phase_seconds.begin() + k_phase_count);
   for (std::size_t at = 0; at < p.phase_seconds.size(); ++at) least[at % k_phase_count] = std::min(least[at % k_phase_count], p.phase_seconds[at]);
@@ -123,7 +126,7 @@ void set_sharing(const std::vector<ReferenceStep>& steps, sim::Cluster& cluster)
   std::vector<double> ratios;
   for (const ReferenceStep& s : steps) ratios.push_back(s.measured / s.predicted);
   const double doublings = std::log2(static_cast<double>(cluster.ranks_per_node) / static_cast<double>(cluster.cores));
-  cluster.sharing = std::pow(bench::spread_of(std::move(ratios)).median, 1 / doublings);
+  cluster.sharing = believable(std::pow(bench::spread_of(std::move(ratios)).median, 1 / doublings));
 }
 
 void set_phase_factors(const std::vector<ReferenceStep>& steps, sim::Cluster& cluster) {
@@ -145,7 +148,7 @@ void set_phase_factors(const std::vector<ReferenceStep>& steps, sim::Cluster& cl
     std::ranges::sort(ratios);
     double below = 0;
     for (const auto& [ratio, share] : ratios) {
-      cluster.phases[p] = ratio;
+      cluster.phases[p] = believable(ratio);
       if ((below += share) >= all / 2) break;
     }
   };

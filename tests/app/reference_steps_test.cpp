@@ -41,6 +41,13 @@ TEST(PhaseFactors, CountAsMuchAsThePhaseIsOfItsStep) {
   EXPECT_NEAR(c.phases[k_expert], 1.1, 1e-12);
 }
 
+// Of steps so small that a disturbance is all there is.
+TEST(PhaseFactors, AreNoMoreThanAClusterFileMaySay) {
+  sim::Cluster c;
+  set_phase_factors({step_of(0.2, 1e-6)}, c);
+  EXPECT_EQ(c.phases[k_expert], 1000);
+}
+
 TEST(Sharing, IsTheMedianForADoubling) {
   sim::Cluster c;
   c.ranks_per_node = 8;
