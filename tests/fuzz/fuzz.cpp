@@ -1,10 +1,10 @@
 #include "fuzz.hpp"
 
-#include <unistd.h>
-
 #include <cstdlib>
 #include <iostream>
 #include <optional>
+
+#include "pleiad/core/temporary_folder.hpp"
 
 namespace pleiad::fuzz {
 
@@ -26,20 +26,8 @@ void finding(const std::string& what) {
 }
 
 const std::string& scratch() {
-  static const struct Folder {
-    std::string path;
-    ::pid_t owner = ::getpid();
-    Folder() {
-      std::string pattern = (fs::is_directory("/dev/shm") ? "/dev/shm" : fs::temp_directory_path().string()) + "/pleiad-fuzz-XXXXXX";
-      if (!::mkdtemp(pattern.data())) finding("no folder can be made");
-      path = pattern;
-    }
-    ~Folder() {
-      std::error_code ignored;
-      if (::getpid() == owner) fs::remove_all(path, ignored);
-    }
-  } folder;
-  return folder.path;
+  static const TemporaryFolder folder(fs::is_directory("/dev/shm") ? "/dev/shm" : fs::temp_directory_path().string());
+  return folder.path();
 }
 
 void put(const std::string& path, std::string_view content) {

@@ -1,24 +1,22 @@
 // Fixtures with a folder for the files of one test, which goes with all that is in it.
 #pragma once
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 
 #include "pleiad/comm/collectives.hpp"
+#include "pleiad/core/temporary_folder.hpp"
 
 namespace pleiad::test {
 
-inline std::string make_temporary_folder() {
-  char pattern[] = "/tmp/pleiad-test-XXXXXX";
-  return mkdtemp(pattern);
-}
-
 class TemporaryFolder : public testing::Test {
+ private:
+  const pleiad::TemporaryFolder own_;
+
  protected:
-  ~TemporaryFolder() override { std::filesystem::remove_all(folder_); }
   std::string at(const std::string& name) const { return folder_ + "/" + name; }
   /// Writes a file and returns its path.
   std::string text_file(const std::string& name, const std::string& text) const {
@@ -26,17 +24,20 @@ class TemporaryFolder : public testing::Test {
     return at(name);
   }
 
-  std::string folder_ = make_temporary_folder();
+  const std::string folder_ = own_.path();
 };
 
 /// One folder for all ranks; rank 0 makes and removes it.
 class SharedFolder : public testing::Test {
+ private:
+  std::optional<pleiad::TemporaryFolder> of_root_;
+
  protected:
-  SharedFolder() : comm_(comm::Communicator::world()), folder_(comm::broadcast(comm_, comm_.root() ? make_temporary_folder() : "")) {}
-  ~SharedFolder() override {
-    comm::barrier(comm_);
-    if (comm_.root()) std::filesystem::remove_all(folder_);
+  SharedFolder() : comm_(comm::Communicator::world()) {
+    if (comm_.root()) of_root_.emplace();
+    folder_ = comm::broadcast(comm_, of_root_ ? of_root_->path() : "");
   }
+  ~SharedFolder() override { comm::barrier(comm_); }
   std::string at(const std::string& name) const { return folder_ + "/" + name; }
   /// Makes a folder in it that only this rank knows, of_rank_R, as with local disks.
   std::string own_folder() const {

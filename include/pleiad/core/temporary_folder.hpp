@@ -1,9 +1,12 @@
 #pragma once
+#include <sys/types.h>
+
 #include <string>
 
 namespace pleiad {
 
 /// A folder that goes with all that is in it: pleiad-XXXXXX in `base`, by default what TMPDIR names, or /tmp. UserError if it cannot be made.
+/// SIGINT, SIGTERM and SIGHUP, where nobody handles them, take it along before they end the process. A copy of the process (fork) leaves it alone.
 class TemporaryFolder {
  public:
   explicit TemporaryFolder(const std::string& base = {});
@@ -15,6 +18,7 @@ class TemporaryFolder {
 
  private:
   std::string path_;
+  pid_t owner_;
 };
 
 }  // namespace pleiad
