@@ -90,6 +90,7 @@ Record record_of(const Configured& c, const BenchModel& model, const std::string
   Record r;
   r.name = c.name;
   r.what = fmt::format("{}, {}", what, c.what);
+  if (model.setup.parallel.placement.when != train::PlacementConfig::When::never) r.what += "; experts do not move here, whatever parallel.rebalance says";
   r.library = ops::library_name(ops::chosen_library());
   if (is_bf16(c.config) && ops::chosen_library() != ops::Library::onednn) r.library += ", bf16 by onednn";
   if (model.setup.grid.expert_group().size() > 1) r.exchange = model.setup.exchange_choice.in_words();

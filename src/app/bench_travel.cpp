@@ -37,6 +37,12 @@ void require_travel(const comm::Communicator& world, const std::string& bench, c
   }
 }
 
+Record record_of_travel(const Configured& c, const BenchModel& model, const std::string& what) {
+  Record r = record_of(c, model, what);
+  if (model.setup.parallel.shadow > 0) r.what += "; no experts are lent here, whatever parallel.shadow says";
+  return r;
+}
+
 /// What the bytes of the busiest cable take at `mbit` million bits per second.
 double nominal_seconds(const bench::LinkBench& link, double mbit) { return static_cast<double>(link.bytes()) / (mbit * 1e6 / 8); }
 
@@ -86,10 +92,11 @@ int bench_exchange(const comm::Communicator& world, const BenchRequest& request,
     const exchange::Combine combine = m.model.setup.exchange_config.combine;
     bench::ExchangeBench exchange(*m.layer, *m.model.setup.exchanger, combine);
     bench::LinkBench link(m.group(), exchange.assignment(), m.layer->layer().expert_map(), combine, m.model.setup.model_config.width);
-    Record r = record_of(c, m.model, "rows to the experts and home again");
+    Record r = record_of_travel(c, m.model, "rows to the experts and home again");
     r.shape = {{"tokens", m.layer->lanes().tokens()}, {"width", m.model.setup.model_config.width}, {"bytes", static_cast<i64>(exchange.bytes())}};
     r.checks = exchange.check();
     if (link.nodes().nodes() == 1) {
+      if (request.bandwidth > 0) user_error("--bandwidth {}: all ranks are on one node, where nothing goes over a network; allowed: 0", request.bandwidth);
       exchange_within(world, request, results, exchange, r);
     } else {
       r.shape.insert(r.shape.end(), {{"nodes", link.nodes().nodes()}, {"bytes_on_busiest_cable", link.bytes()}});
@@ -123,7 +130,7 @@ int bench_overlap(const comm::Communicator& world, const BenchRequest& request, 
     LayerModel m(world, c);
     const exchange::AllToAllExchanger alone(m.group(), m.model.setup.exchange_config.combine, exchange::nodes_of(m.group()));
     bench::OverlapBench overlap(*m.layer, *m.model.setup.exchanger, alone);
-    Record r = record_of(c, m.model, "experts and their exchange, forward and backward");
+    Record r = record_of_travel(c, m.model, "experts and their exchange, forward and backward");
     r.checks = overlap.check();
     r.times = overlap_turns(world, results.sampling(c.name), overlap, Passes::both);
     const bench::Spread exchange = r.times.roof_seconds(), experts = bench::spread_of(r.times.others.front());

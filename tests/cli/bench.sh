@@ -168,6 +168,39 @@ bad_on_one() {
 check "an exchange on one rank" bad_on_one exchange
 check "an overlap on one rank" bad_on_one overlap
 bad "a bandwidth below nothing" "exchange --bandwidth -1" '--bandwidth -1: must be at least 0'
+bandwidth_of_nothing() {
+    # shellcheck disable=SC2086
+    pleiad_on 2 bench exchange --bandwidth 200 --case 2-of-8-home $quick $tiny >bad.out 2>bad.txt
+    [[ $? == 2 ]] && says bad.txt '--bandwidth 200: all ranks are on one node'
+}
+check "a bandwidth on one node" bandwidth_of_nothing
+# shellcheck disable=SC2086
+measured 2 idle 8-of-64-home exchange --case 8-of-64-home $quick $tiny --set parallel.shadow=2 --set parallel.rebalance=worth
+check "settings without effect are named" says idle-2.txt 'experts do not move here, whatever parallel.rebalance' 'no experts are lent here, whatever parallel.shadow'
+
+# Interrupted it leaves no folder behind.
+interrupted() { # RANKS
+    local here process command=("$PLEIAD")
+    if (($1 > 1)); then command=("$MPIRUN" -n "$1" "$PLEIAD"); fi
+    here=$(mktemp -d)
+    # shellcheck disable=SC2086
+    TMPDIR=$here OMPI_MCA_odls_base_sigkill_timeout=2 timeout -k 5 60 "${command[@]}" bench step --case small $quick $tiny --repeats 100000 --seconds 1000 >interrupted.txt 2>&1 &
+    process=$!
+    for ((i = 0; i < 300; ++i)); do
+        if compgen -G "$here/pleiad-*/run.h5" >/dev/null; then break; fi
+        sleep 0.1
+    done
+    compgen -G "$here/pleiad-*/run.h5" >/dev/null || return 1
+    kill -TERM "$process" # passed on
+    ! wait "$process" || return 1
+    for ((i = 0; i < 50; ++i)); do
+        if ! compgen -G "$here/*" >/dev/null; then break; fi
+        sleep 0.1
+    done
+    rmdir "$here"
+}
+check "interrupted, on one rank, it leaves no folder" interrupted 1
+check "... on two" interrupted 2
 bad "a layer without experts" "layer --config mine.ini --set moe.layers=none" 'moe.layers = none'
 bad "a configuration that is not there" "layer --config none.ini" 'none.ini: cannot be read'
 bad "an option of another benchmark" "gemm --set moe.k=2" "unrecognised option '--set'"
