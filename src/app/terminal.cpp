@@ -141,10 +141,10 @@ void Terminal::on_bad_numbers(const train::BadNumbers& bad, const std::string& t
 
 void Terminal::on_placement(const train::PlacementRecord& r) {
   if (r.moved == 0) {
-    return say(fmt::format("placement at step {}: heaviest rank {:.2f} of the mean, could be {:.2f}; moving {} experts would take {:.2f} s and save {:.2f} s: left", r.step,
+    return say(fmt::format("placement at step {}: heaviest rank {:.2f} of the mean, could be {:.2f}; moving {} experts would take {:.3g} s and save {:.3g} s: left", r.step,
                            r.peak_before, r.peak_after, r.wanted, r.cost, r.gain));
   }
-  say(fmt::format("placement at step {}: heaviest rank {:.2f} of the mean, now {:.2f}; {} experts moved, {:.1f} MB in {:.2f} s, to save {:.2f} s", r.step, r.peak_before,
+  say(fmt::format("placement at step {}: heaviest rank {:.2f} of the mean, now {:.2f}; {} experts moved, {:.1f} MB in {:.3g} s, to save {:.3g} s", r.step, r.peak_before,
                   r.peak_after, r.moved, static_cast<double>(r.bytes) * 1e-6, r.seconds, r.gain));
 }
 
