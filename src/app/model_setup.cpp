@@ -54,7 +54,7 @@ exchange::ExchangeLoad expected_load(Config& config, const model::ModelConfig& m
 ParallelConfig ParallelConfig::read(Spec& s) {
   ParallelConfig c;
   c.threads = s.integer("blas_threads", 1, 1, 1024, "threads of each rank in one matrix product");
-  c.products = s.choice("products", "auto", {"auto", "openblas", "onednn"}, "library of the matrix products; auto: oneDNN where this build has it");
+  c.products = s.choice("products", "auto", {"auto", "openblas", "onednn"}, "library of the matrix products; auto: oneDNN where this build has it and the processor AVX-512, else OpenBLAS");
   c.data_groups = s.integer("data_groups", 1, 1, i64{1} << 20, "copies of the experts; each group of ranks/data_groups ranks shares out one copy");
   c.placement = train::PlacementConfig::read(s);
   c.memory_check = s.choice("memory_check", "refuse", {"refuse", "warn", "none"}, "a run whose predicted memory its nodes do not have is refused, or begins with a note; none: nothing is tried and predicted");

@@ -18,6 +18,8 @@ std::string openblas_description();
 std::string openblas_kernel();
 
 bool onednn_available();
+/// Whether it has kernels for AVX-512 and takes them here.
+bool onednn_has_avx512();
 /// C = op(A) op(B) (+ C if `add`). pre: onednn_available().
 void onednn_gemm(const Extents& e, Trans ta, Trans tb, ConstMatrixView a, ConstMatrixView b, bool add, MatrixView c);
 std::string onednn_bf16_missing();

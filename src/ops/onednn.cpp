@@ -114,6 +114,18 @@ i64 leading(View<T> v) {
 }  // namespace
 
 bool onednn_available() { return true; }
+bool onednn_has_avx512() {
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::sse41:
+    case dnnl::cpu_isa::avx:
+    case dnnl::cpu_isa::avx2:
+#if DNNL_VERSION_MAJOR >= 3
+    case dnnl::cpu_isa::avx2_vnni_2:
+#endif
+    case dnnl::cpu_isa::avx2_vnni: return false;
+    default: return true;
+  }
+}
 
 void onednn_gemm(const Extents& e, Trans ta, Trans tb, ConstMatrixView a, ConstMatrixView b, bool add, MatrixView c) {
   products().run({e.m, e.n, e.k, leading(a), leading(b), leading(c), ta == Trans::yes, tb == Trans::yes, add, false}, a.data, b.data,
@@ -157,6 +169,7 @@ std::string onednn_description() {
 namespace pleiad::ops::detail {
 
 bool onednn_available() { return false; }
+bool onednn_has_avx512() { return false; }
 void onednn_gemm(const Extents&, Trans, Trans, ConstMatrixView, ConstMatrixView, bool, MatrixView) { PLEIAD_CHECK(false, "no oneDNN"); }
 std::string onednn_bf16_missing() { return "this build has no oneDNN (Debian package libdnnl-dev)"; }
 void onednn_gemm_bf16(const Extents&, Trans, Trans, View<const bf16>, View<const bf16>, bool, MatrixView) { PLEIAD_CHECK(false, "no oneDNN"); }

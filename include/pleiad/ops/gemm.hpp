@@ -14,7 +14,7 @@ enum class Library { openblas, onednn };
 const char* library_name(Library library);
 /// Whether this build has it (oneDNN: single precision only).
 bool library_available(Library library);
-/// Which library multiplies from here on, in this process; at the start oneDNN where available, else OpenBLAS.
+/// Which library multiplies from here on, in this process; at the start the faster one for this processor (docs/performance.md).
 /// pre: library_available(library).
 void choose_library(Library library);
 Library chosen_library();

@@ -109,6 +109,10 @@ inline std::uint32_t bits(WidePlaces mask) {
   return _mm512_movepi64_mask(reinterpret_cast<__m512i>(mask));
 #elif defined(__AVX512DQ__)
   return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask));
+#elif defined(__FMA__) && !defined(__AVX512F__) && defined(PLEIAD_DOUBLE)
+  return static_cast<std::uint32_t>(_mm256_movemask_pd(reinterpret_cast<__m256d>(mask)));
+#elif defined(__FMA__) && !defined(__AVX512F__)
+  return static_cast<std::uint32_t>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask)));
 #else
   std::uint32_t set = 0;
   for (i64 i = 0; i < k_wide; ++i) set |= static_cast<std::uint32_t>(mask[i] != 0) << i;
