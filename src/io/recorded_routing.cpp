@@ -58,7 +58,7 @@ sim::Recording read_recorded_routing(const std::string& path, i64 most_sequences
     r.layers.push_back(read_layer(file, "/layers/" + block, {steps - taken, taken}, sequences * r.seq_len, r.experts));
   }
   if (r.layers.empty()) user_error("{}: no layer with experts is recorded", path);
-  const std::vector<i64> numbers = file.read<i64>("/step");
+  const std::vector<i64> numbers = file.read<i64>("/step", Shape{steps});
   r.what = fmt::format("replayed from {}: {} sequences of steps {} to {}", path, r.sequences, numbers[static_cast<std::size_t>(steps - taken)], numbers.back());
   return r;
 }

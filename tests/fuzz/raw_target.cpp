@@ -15,6 +15,9 @@
 extern "C" {
 extern char __start___sancov_cntrs[] __attribute__((weak, visibility("hidden")));
 extern char __stop___sancov_cntrs[] __attribute__((weak, visibility("hidden")));
+
+// Of what the library does to its own memory, only what ends a process is looked at: that is what a user sees of it, as AddressSanitizer is not there then.
+const char* __asan_default_suppressions() { return "interceptor_via_lib:libhdf5\n"; }
 }
 
 namespace {
