@@ -8,7 +8,8 @@ _runs.py differ A B           the opposite of near 0: the weights are not the sa
 _runs.py routing A EVERY      routing.h5 of A has every EVERY-th step, its entries add up, and they give the counts of run.h5
 _runs.py sampled FULL SOME    the steps of routing.h5 of SOME are the same entries in that of FULL
 _runs.py finite RUN           every checkpoint of RUN holds finite numbers only
-_runs.py traffic DRY REAL N   sent bytes and messages of a dry run on one rank equal the sum over the ranks of a real run on N
+_runs.py traffic DRY REAL N   sent bytes and messages of a dry run on one rank equal the sum over the ranks of a real run on N, step by step
+_runs.py traffic_near DRY REAL N   the same of the first step and of nine in ten, where sums in another order may send a token to another expert
 """
 import glob
 import os
@@ -135,15 +136,23 @@ def near(tolerance, a, b):
     return problems
 
 
-def traffic(dry, real, ranks):
+def traffic(dry, real, ranks, least=1.0):
     problems = []
     with h5py.File(os.path.join(dry, "run.h5"), "r") as d, h5py.File(os.path.join(real, "run.h5"), "r") as r:
         for name in ("bytes", "messages"):
             pretended, counted = d[f"ranks/1/{name}"][()].sum(axis=2), r[f"ranks/{ranks}/{name}"][()].sum(axis=2)
             print(f"{name}: {pretended.sum()} pretended, {counted.sum()} counted")
-            if pretended.sum() == 0 or not np.array_equal(pretended, counted):
-                problems.append(f"{name} differ")
+            if pretended.sum() == 0 or pretended.shape != counted.shape:
+                problems.append(f"{name}: {pretended.shape} and {counted.shape}")
+                continue
+            alike = (pretended == counted).reshape(len(counted), -1).all(axis=1)
+            if not alike[0] or alike.mean() < least:
+                problems.append(f"{name} differ in {len(alike) - alike.sum()} of {len(alike)} steps, the first at {np.argmin(alike)}")
     return problems
+
+
+def traffic_near(dry, real, ranks):
+    return traffic(dry, real, ranks, 0.9)
 
 
 def recorded(run):
@@ -209,7 +218,7 @@ def main():
     if command == "differ":
         found = [] if differences("checkpoint", weights(arguments[0]), weights(arguments[1])) else ["the weights are the same bits"]
     else:
-        found = {"same": same, "continued": continued, "finite": finite, "near": near, "traffic": traffic, "routing": routing, "sampled": sampled}[command](*arguments)
+        found = {"same": same, "continued": continued, "finite": finite, "near": near, "traffic": traffic, "traffic_near": traffic_near, "routing": routing, "sampled": sampled}[command](*arguments)
     print("\n".join(found[:12]))
     return 1 if found else 0
 

@@ -105,7 +105,7 @@ check "... give the same bits" runs same gshard-1 each-gshard
 check "... and send what was pretended" runs traffic dry-home each-gshard 4
 check "combine = owner on 4 ranks" train owner-4 4 "${gshard[@]}" exchange.combine=owner exchange.kind=all_to_all
 check "... agrees closely with home" runs near 1e-2 gshard-1 owner-4
-check "... and the dry run counts its traffic" runs traffic dry-owner owner-4 4
+check "... and the dry run counts its traffic" runs traffic_near dry-owner owner-4 4
 check "a gather on 4 ranks" train gather-4 4 "${gshard[@]}" exchange.combine=owner exchange.kind=gather
 check "... gives the bits of combine = owner" runs same owner-4 gather-4
 check "sums at the owner in two chunks" train owner-chunks 4 "${gshard[@]}" exchange.combine=owner exchange.kind=all_to_all exchange.chunks=2
