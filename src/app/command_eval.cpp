@@ -8,6 +8,7 @@
 #include "pleiad/app/arguments.hpp"
 #include "pleiad/app/data_setup.hpp"
 #include "pleiad/app/run_options.hpp"
+#include "pleiad/app/same_run.hpp"
 #include "pleiad/app/sweep.hpp"
 #include "pleiad/app/terminal.hpp"
 #include "pleiad/comm/agree.hpp"

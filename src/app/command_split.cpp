@@ -4,6 +4,7 @@
 #include "pleiad/app/arguments.hpp"
 #include "pleiad/app/model_setup.hpp"
 #include "pleiad/app/run_options.hpp"
+#include "pleiad/app/same_run.hpp"
 #include "pleiad/core/error.hpp"
 #include "pleiad/model/dense_to_sparse.hpp"
 

@@ -1,8 +1,5 @@
 #include "pleiad/app/model_setup.hpp"
 
-#include <filesystem>
-#include <iostream>
-
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/ops/gemm.hpp"
 
@@ -126,20 +123,6 @@ ModelSizes model_sizes(const ModelSetup& setup, double choices) {
 double selected_per_token(const ModelSetup& setup) {
   const model::MoeLayer* moe = setup.model->first_moe();
   return moe ? moe->selected_per_token() : 0;
-}
-
-std::string find_checkpoint(const comm::Communicator& world, const std::string& path) {
-  i64 folder = world.root() && std::filesystem::is_directory(path);
-  folder = comm::max_over<i64>(world, folder);
-  if (!folder) return path;
-  std::vector<std::string> passed_over;
-  std::string found = io::newest_whole_checkpoint(world, path + "/checkpoints", passed_over);
-  if (found.empty()) found = io::newest_whole_checkpoint(world, path, passed_over);
-  if (world.root()) {
-    for (const std::string& problem : passed_over) std::cerr << fmt::format("pleiad: note: passed over a checkpoint: {}; {} is taken", problem, found) << std::endl;
-  }
-  if (found.empty()) user_error("{}: there is no checkpoint (checkpoints/step-*.h5) in this folder", path);
-  return found;
 }
 
 namespace {

@@ -4,6 +4,7 @@
 
 #include "pleiad/app/match.hpp"
 #include "pleiad/app/memory_check.hpp"
+#include "pleiad/app/same_run.hpp"
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/core/error.hpp"
@@ -13,41 +14,6 @@
 namespace pleiad::app {
 
 namespace {
-
-/// Keys that may differ when a run is continued: where it runs and what it reports, not what it computes.
-bool may_change(const std::string& key) {
-  for (const char* prefix : {"parallel.", "exchange.", "checkpoint.", "metrics.", "train.eval_", "train.sample_", "train.steps", "train.bad_", "data."}) {
-    if (key.starts_with(prefix)) return true;
-  }
-  return false;
-}
-
-struct Difference {
-  std::string key, was, now;
-};
-
-/// The first key of a run's configuration, in INI form, that has another value now and may not; `name`: of the run, for messages.
-/// One of `given`, which somebody wrote down, rather than one that follows from it.
-std::optional<Difference> forbidden_change(const std::string& run_config, const std::string& name, const std::map<std::string, std::string>& now,
-                                           const std::map<std::string, std::string>& given = {}) {
-  std::optional<Difference> found;
-  for (const auto& [key, was] : Config::parse(run_config, name).given()) {
-    const auto it = now.find(key);
-    if (it == now.end() || it->second == was || may_change(key)) continue;
-    if (!found || (given.count(key) && !given.count(found->key))) found = Difference{key, was, it->second};
-  }
-  return found;
-}
-
-/// A file that somebody put among the checkpoints must not become the run. origin.config: of the record, empty if there is none; so is `corpus`, the fingerprint of its data.
-void require_of_run(const RunOrigin& origin, const std::string& corpus) {
-  if (!corpus.empty() && corpus != origin.info->corpus_fingerprint) {
-    user_error("'{}': is not a checkpoint of this run: its corpus has the fingerprint {}, the run's has {}: move it away", origin.checkpoint, origin.info->corpus_fingerprint, corpus);
-  }
-  if (const auto d = forbidden_change(origin.config, origin.checkpoint, Config::parse(origin.info->config, origin.checkpoint).given())) {
-    user_error("'{}': is not a checkpoint of this run: {} = {}, the run's is {}: move it away", origin.checkpoint, d->key, d->now, d->was);
-  }
-}
 
 /// What was typed to go on with a run.
 std::string asked_to_go_on(const TrainRequest& request) { return fmt::format("--{} {}", request.go_on ? "continue: --out" : "resume", request.out); }
@@ -88,7 +54,7 @@ RunOrigin find_origin(const comm::Communicator& world, const TrainRequest& reque
   if (!origin.checkpoint.empty()) {
     origin.info = io::read_checkpoint_info(world, origin.checkpoint);
     if (request.resume) {
-      require_of_run(origin, corpus);
+      require_of_run(origin.checkpoint, *origin.info, origin.config, corpus);
       if (origin.config.empty()) origin.notes.push_back(fmt::format("{} is gone: a new record begins at step {}", record, origin.info->step));
       if (saved > origin.info->step && origin.passed_over.empty()) origin.notes.push_back(fmt::format("the checkpoint of step {} is gone: going on from {}", saved, origin.checkpoint));
     }
@@ -127,7 +93,7 @@ Data open_data(const comm::Communicator& world, const TrainRequest& request, con
   return data;
 }
 
-void require_same_run(const TrainJob& job) {
+void require_same_run(TrainJob& job) {
   const std::string& run = job.request.out;
   if (const auto d = forbidden_change(job.origin.config, run, job.config.values(), job.config.given())) {
     user_error("{}: {} = {} differs from the run's {}; only parallel, exchange, checkpoint, metrics and data options, train.steps, train.bad_*, train.eval_* and train.sample_* may change", asked_to_go_on(job.request), d->key, d->now, d->was);
@@ -135,6 +101,13 @@ void require_same_run(const TrainJob& job) {
   if (job.origin.info && job.origin.info->corpus_fingerprint != job.data.fingerprint()) {
     user_error("data.corpus = {}: is not the corpus the run was started with (fingerprint {}, the run's is {})", job.options.corpus, job.data.fingerprint(),
                job.origin.info->corpus_fingerprint);
+  }
+  const std::map<std::string, std::string> before = Config::parse(job.origin.config, run).given();
+  if (const auto was = before.find("train.steps"); was != before.end() && was->second != job.config.values().at("train.steps") && job.config.values().at("train.schedule") == "cosine") {
+    job.origin.notes.push_back(fmt::format("train.steps = {}, up to here {}: from here on the learning rates are those of a run of {} steps", job.options.train.steps, was->second, job.options.train.steps));
+  }
+  if (const i64 steps = job.options.train.steps, done = job.origin.info ? job.origin.info->step : 0; steps < done) {
+    user_error("{}: train.steps = {}: the run has done {} steps, and none can be taken back; allowed: {} and more", asked_to_go_on(job.request), steps, done, done);
   }
 }
 

@@ -76,6 +76,7 @@ check "... and ends in the same bits" runs same whole hurt
 foreign() { # KEY RUN: it is named, and nothing is changed
     local sums
     sums=$(find "$2" -type f -exec md5sum {} +)
+    exits 2 pleiad_on 2 eval "$2" 2>last.err && says last.err "^pleiad: '$2/checkpoints/step-0000000040.h5': is not a checkpoint of this run: $1 = " || return 1
     exits 2 pleiad_on 2 train --resume "$2" 2>last.err && says last.err "^pleiad: '$2/checkpoints/step-0000000040.h5': is not a checkpoint of this run: $1 = " &&
         [[ $(wc -l <last.err) == 1 && $sums == "$(find "$2" -type f -exec md5sum {} +)" ]]
 }
@@ -250,7 +251,19 @@ mv past/checkpoints past/kept && : >past/checkpoints
 no_folder() { exits 2 pleiad_on 2 train --resume past >last.txt 2>last.err && says last.err "past/checkpoints': cannot be read \\(Not a directory\\)\$"; }
 check "checkpoints that are no folder" no_folder
 check "... nothing is lost" runs same whole finished
-check "more steps can be added" pleiad_on 1 train --resume finished --set train.steps=60
+fewer() { # nothing is changed, and it stays finished
+    local sums
+    sums=$(find finished -type f -exec md5sum {} +)
+    exits 2 pleiad_on 2 train --resume finished --set train.steps=30 2>last.err && says last.err '^pleiad: --resume finished: train.steps = 30: the run has done 50 steps.*allowed: 50 and more$' &&
+        [[ $sums == "$(find finished -type f -exec md5sum {} +)" ]]
+}
+check "steps that were done cannot be taken back" fewer
+more() { pleiad_on 1 train --resume finished --set train.steps=60 >last.txt 2>&1 && says last.txt 'note: train.steps = 60, up to here 50: from here on the learning rates are those of a run of 60 steps'; }
+check "more steps can be added, and it says what that does to the learning rate" more
+check "the last checkpoint is moved away" mv finished/checkpoints/step-0000000060.h5 .
+gone() { pleiad_on 2 eval finished >last.txt 2>&1 && says last.txt 'note: the checkpoint of step 60 is gone: finished/checkpoints/step-[0-9]*.h5 is taken'; }
+check "... an evaluation says so" gone
+check "... and it is put back" mv step-0000000060.h5 finished/checkpoints/
 check "... and are recorded" finished_step finished 60
 
 # ---- killed ----

@@ -73,9 +73,6 @@ ModelSizes model_sizes(const ModelSetup& setup, double choices);
 /// routing::Router::selected_per_token(); 0 without experts too.
 double selected_per_token(const ModelSetup& setup);
 
-/// The path itself, or the newest whole checkpoint of a run directory; says on stderr which newer ones are not. UserError if there is none. collective.
-std::string find_checkpoint(const comm::Communicator& world, const std::string& path);
-
 /// A model with the weights of a checkpoint, ready for evaluation; `settings` override its configuration. collective.
 struct LoadedModel {
   LoadedModel(const comm::Communicator& world, const std::string& checkpoint, const std::vector<std::string>& settings);
