@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Every bad input: one clear line that names the thing, exit code 2, no hang, nothing created or changed; on 1 and on 2 ranks."""
 # PROCESSORS 2
-# TIMEOUT 240
+# TIMEOUT 480
 import concurrent.futures
 import os
 import shutil
