@@ -2,7 +2,7 @@
 # What ends a run before its last step: its time budget (exit code 75, goes on in the same bits), and numbers that are not finite (exit code 4): where they
 # are, what is done about them, that no such state is saved; for every variant.
 # PROCESSORS 2
-# TIMEOUT 240
+# TIMEOUT 480
 # shellcheck disable=SC2317  # functions are called by check
 # shellcheck source=tests/cli/_common.sh
 source "$PLEIAD_SOURCE/tests/cli/_common.sh"

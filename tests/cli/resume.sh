@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run that was stopped or killed and then continued, on any number of ranks, ends in the bits of the undisturbed run.
 # PROCESSORS 8
-# TIMEOUT 240
+# TIMEOUT 480
 # shellcheck disable=SC2317  # functions are called by check
 # shellcheck source=tests/cli/_common.sh
 source "$PLEIAD_SOURCE/tests/cli/_common.sh"
