@@ -184,7 +184,8 @@ interrupted() { # RANKS
     if (($1 > 1)); then command=("$MPIRUN" -n "$1" "$PLEIAD"); fi
     here=$(mktemp -d)
     # shellcheck disable=SC2086
-    TMPDIR=$here OMPI_MCA_odls_base_sigkill_timeout=2 timeout -k 5 60 "${command[@]}" bench step --case small $tiny --roof-size 48 --repeats 100000 --seconds 1000 >interrupted.txt 2>&1 &
+    # --foreground: else timeout passes the signal on twice, and mpirun answers the second one by killing at once.
+    TMPDIR=$here OMPI_MCA_odls_base_sigkill_timeout=2 timeout --foreground -k 5 60 "${command[@]}" bench step --case small $tiny --roof-size 48 --repeats 100000 --seconds 1000 >interrupted.txt 2>&1 &
     process=$!
     for ((i = 0; i < 300; ++i)); do
         if compgen -G "$here/pleiad-*/run.h5" >/dev/null; then break; fi
