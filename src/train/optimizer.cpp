@@ -1,10 +1,21 @@
 #include "pleiad/train/optimizer.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "pleiad/ops/rows.hpp"
 
 namespace pleiad::train {
+
+namespace {
+
+/// Whether a parameter decides which experts a token gets: scores of experts, or queries and sub-keys. Names are those of checkpoints, and so do not change.
+bool of_router(const std::string& name) {
+  constexpr const char* k_parts[] = {"/router/", "/w_query", "/sub_keys_", "/bn_"};
+  return std::ranges::any_of(k_parts, [&](const char* part) { return name.find(part) != std::string::npos; });
+}
+
+}  // namespace
 
 AdamConfig AdamConfig::read(Spec& s) {
   AdamConfig c;
@@ -12,6 +23,7 @@ AdamConfig AdamConfig::read(Spec& s) {
   c.beta2 = s.number("beta2", 0.95, 0, 0.9999999, "decay of the second moment");
   c.eps = s.number("adam_eps", 1e-8, 0, 1, "added to the root of the second moment");
   c.weight_decay = s.number("weight_decay", 0.1, 0, 100, "decoupled weight decay, per unit of learning rate");
+  c.router_rate = s.number("router_learning_rate", 1, 0, 1e3, "learning rate of the routers' parameters, as a multiple of learning_rate; 0: they stay as they were drawn");
   c.sparse = s.choice("sparse_adam", "lazy", {"lazy", "dense"}, "peer and pkm experts without a gradient in an update: lazy leaves them alone, dense moves them on") == "lazy"
                  ? SparseAdam::lazy
                  : SparseAdam::dense;
@@ -81,14 +93,18 @@ Adam::Adam(const AdamConfig& config, const ParamSet& params) : config_(config) {
     m_[index(owner)].resize(params.grad_size(owner));
     v_[index(owner)].resize(params.grad_size(owner));
   }
-  for (const ParamInfo& p : params.infos()) row_moments_.push_back({p.row_block() ? SparseRows(p.rows, 2 * p.cols) : SparseRows(), {}});
+  for (const ParamInfo& p : params.infos()) {
+    row_moments_.push_back({p.row_block() ? SparseRows(p.rows, 2 * p.cols) : SparseRows(), {}});
+    of_router_.push_back(of_router(p.name));
+  }
 }
 
 void Adam::step(ParamSet& params, double learning_rate, double grad_scale, i64 update) {
-  const Update u(config_, learning_rate, grad_scale, update);
+  const Update others(config_, learning_rate, grad_scale, update), routers(config_, learning_rate * config_.router_rate, grad_scale, update);
   Missed missed(config_);
   for (const ParamInfo& p : params.infos()) {
     if (!p.trainable) continue;
+    const Update& u = of_router_[static_cast<std::size_t>(p.index)] ? routers : others;
     if (p.row_block()) {
       step_rows(params, p, u, missed);
       continue;

@@ -74,11 +74,13 @@ check "... a run passes over it and says so" passed_over
 check "... and ends in the same bits" runs same whole hurt
 # ---- what somebody put among the checkpoints ----
 foreign() { # KEY RUN: it is named, and nothing is changed
-    local sums
+    local sums command
     sums=$(find "$2" -type f -exec md5sum {} +)
-    exits 2 pleiad_on 2 eval "$2" 2>last.err && says last.err "^pleiad: '$2/checkpoints/step-0000000040.h5': is not a checkpoint of this run: $1 = " || return 1
-    exits 2 pleiad_on 2 train --resume "$2" 2>last.err && says last.err "^pleiad: '$2/checkpoints/step-0000000040.h5': is not a checkpoint of this run: $1 = " &&
-        [[ $(wc -l <last.err) == 1 && $sums == "$(find "$2" -type f -exec md5sum {} +)" ]]
+    for command in "eval $2" "sample $2" "train --resume $2"; do
+        # shellcheck disable=SC2086
+        exits 2 pleiad_on 2 $command 2>last.err && says last.err "^pleiad: '$2/checkpoints/step-0000000040.h5': is not a checkpoint of this run: $1 = " && [[ $(wc -l <last.err) == 1 ]] || return 1
+    done
+    [[ $sums == "$(find "$2" -type f -exec md5sum {} +)" ]]
 }
 check "a run with another seed, and one with another learning rate" pleiad_on 1 train --config tiny.ini --out seeded --set train.seed=7 --stop-at 40
 check "..." pleiad_on 1 train --config tiny.ini --out faster --set train.learning_rate=0.004 --stop-at 40

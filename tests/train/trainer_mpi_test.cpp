@@ -1,5 +1,6 @@
 // Whole training runs: the same bits on any number of ranks, in any number of pieces; and what the loop reports.
 #include <numeric>
+#include <set>
 
 #include "pleiad/comm/collectives.hpp"
 #include "train/same_state.hpp"
@@ -141,6 +142,29 @@ TEST(Trainer, MovesEveryExpertOfOneRowWithDenseAdamAndThoseWithTokensWithLazy) {
       EXPECT_EQ(moved, few.rows.slot(row) >= 0) << p.name << ", row " << row;
     }
     for (const i64 update : same.update) EXPECT_EQ(update, 20);
+  }
+}
+
+TEST(Trainer, LeavesRoutersAndNothingElseWithARateOfZero) {
+  const std::set<std::string> product_keys = {"w_query", "sub_keys_1", "sub_keys_2", "bn_gamma", "bn_beta"};
+  const std::pair<Keys, std::set<std::string>> cases[] = {
+      {with(k_tiny_moe, {{"preset", "mixtral"}, {"hyper", "true"}}), {"w"}},
+      {with(k_tiny_moe, {{"router", "noisy_topk"}, {"k", "2"}}), {"w", "w_noise"}},
+      {with(k_tiny_moe, {{"preset", "damoe"}}), {"w"}},
+      {k_peer, product_keys},
+      {k_runs[7], product_keys},
+  };
+  for (const auto& [moe, expected] : cases) {
+    const Keys train = {{"steps", "4"}, {"eval_every", "0"}, {"router_learning_rate", "0"}};
+    TinyRun start(test::grid_of_all(), moe, train), end(test::grid_of_all(), moe, train);
+    end.trainer->run(*end.state, 4);
+    std::set<std::string> stayed;
+    for (const ParamInfo& p : end.tiny.params.infos()) {
+      if (!p.trainable || p.row_block()) continue;
+      const std::span<const real> a = start.tiny.params.value(ParamId{p.index}).flat(), b = end.tiny.params.value(ParamId{p.index}).flat();
+      if (std::ranges::equal(a, b)) stayed.insert(p.name.substr(p.name.rfind('/') + 1));
+    }
+    EXPECT_EQ(stayed, expected) << moe.begin()->second;
   }
 }
 

@@ -17,7 +17,8 @@ enum class SparseAdam { lazy, dense };
 struct AdamConfig {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, weight_decay = 0.1;
   SparseAdam sparse = SparseAdam::lazy;
-  /// Reads train.beta1, beta2, adam_eps, weight_decay, sparse_adam.
+  double router_rate = 1;  ///< multiplies the learning rate of what decides where tokens go: scores of experts, queries, sub-keys
+  /// Reads train.beta1, beta2, adam_eps, weight_decay, router_learning_rate, sparse_adam.
   static AdamConfig read(Spec& train);
 };
 
@@ -51,6 +52,7 @@ class Adam {
   AdamConfig config_;
   Buffer<real> m_[2], v_[2];
   std::vector<RowMoments> row_moments_;  // [parameters], empty for all but row blocks
+  std::vector<bool> of_router_;          // [parameters]
 };
 
 }  // namespace pleiad::train
