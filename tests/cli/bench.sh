@@ -183,8 +183,8 @@ interrupted() { # RANKS
     local here process command=("$PLEIAD")
     if (($1 > 1)); then command=("$MPIRUN" -n "$1" "$PLEIAD"); fi
     here=$(mktemp -d)
-    # shellcheck disable=SC2086
     # --foreground: else timeout passes the signal on twice, and mpirun answers the second one by killing at once.
+    # shellcheck disable=SC2086
     TMPDIR=$here OMPI_MCA_odls_base_sigkill_timeout=2 timeout --foreground -k 5 60 "${command[@]}" bench step --case small $tiny --roof-size 48 --repeats 100000 --seconds 1000 >interrupted.txt 2>&1 &
     process=$!
     for ((i = 0; i < 300; ++i)); do
