@@ -23,7 +23,8 @@ Kind kind_of(const ParamInfo& p) {
   if (p.owner == Owner::expert) return k_expert;
   if (p.name == model::k_embedding) return k_embedding;
   if (p.name.starts_with(model::k_head)) return k_head;
-  return within("/attn/") ? k_self_attention : within("norm") ? k_norm : within("router") || within("sub_keys") || within("w_query") ? k_router : k_dense;
+  if (p.router) return k_router;
+  return within("/attn/") ? k_self_attention : within("norm") ? k_norm : k_dense;
 }
 
 /// A way through the parameters of this rank: rows of some of them, and how each number of these changes.

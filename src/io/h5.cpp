@@ -310,7 +310,7 @@ void H5File::flush() {
 
 void H5File::start_swmr() {
   PLEIAD_CHECK(!comm_, "SWMR mode needs a serial file, '{}' is parallel", path_);
-  need(H5Fstart_swmr_write(id_.get()), "let readers follow", "", path_);
+  need(H5Fstart_swmr_write(id_.get()), "write", "", path_);
 }
 
 void H5File::together(const std::function<void()>& action) const {

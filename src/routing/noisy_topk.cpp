@@ -49,7 +49,7 @@ NoisyTopKRouter::NoisyTopKRouter(const RouterBuild& build, Spec& spec)
     user_error("moe.load_loss = {}: needs moe.k below {} = {} (the k-th best of the other experts), k is {}", load_,
                build.experts_key(), build.experts(), k_);
   }
-  w_noise_ = build.params.add({.name = build.prefix + "router/w_noise", .shape = {build.experts(), build.width}, .init = Init::zeros()});
+  w_noise_ = build.params.add({.name = build.prefix + "router/w_noise", .shape = {build.experts(), build.width}, .init = Init::zeros(), .router = true});
 }
 
 std::unique_ptr<RouterTrace> NoisyTopKRouter::forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const {

@@ -35,19 +35,19 @@ ProductKeyRouter::ProductKeyRouter(const RouterBuild& build, const std::string& 
   norm_ = spec.flag("batch_norm", true, "batch norm of the query");
   const i64 features = heads_ * query_;
   const std::string prefix = build.prefix + group + "/";
-  w_query_ = build.params.add({.name = prefix + "w_query", .shape = {features, width_}, .init = Init::normal(1 / std::sqrt(static_cast<double>(width_)))});
+  w_query_ = build.params.add({.name = prefix + "w_query", .shape = {features, width_}, .init = Init::normal(1 / std::sqrt(static_cast<double>(width_))), .router = true});
   for (int half = 0; half < 2; ++half) {
     const std::vector<i64> shape = shared_ ? std::vector<i64>{keys_, query_ / 2} : std::vector<i64>{heads_, keys_, query_ / 2};
     sub_keys_[half] = build.params.add({.name = fmt::format("{}sub_keys_{}", prefix, half + 1), .shape = shape,
-                                        .init = Init::uniform(1 / std::sqrt(static_cast<double>(query_)))});
+                                        .init = Init::uniform(1 / std::sqrt(static_cast<double>(query_))), .router = true});
   }
   if (!norm_) return;
   eps_ = spec.number("bn_eps", 1e-5, 0, 1, "added to the variance of the query");
   momentum_ = spec.number("bn_momentum", 0.1, 0, 1, "share of the batch in the running statistics");
-  gamma_ = build.params.add({.name = prefix + "bn_gamma", .shape = {features}, .init = Init::ones(), .decay = false});
-  beta_ = build.params.add({.name = prefix + "bn_beta", .shape = {features}, .init = Init::zeros(), .decay = false});
-  mean_ = build.params.add({.name = prefix + "bn_running_mean", .shape = {features}, .init = Init::zeros(), .decay = false, .trainable = false});
-  variance_ = build.params.add({.name = prefix + "bn_running_var", .shape = {features}, .init = Init::ones(), .decay = false, .trainable = false});
+  gamma_ = build.params.add({.name = prefix + "bn_gamma", .shape = {features}, .init = Init::ones(), .decay = false, .router = true});
+  beta_ = build.params.add({.name = prefix + "bn_beta", .shape = {features}, .init = Init::zeros(), .decay = false, .router = true});
+  mean_ = build.params.add({.name = prefix + "bn_running_mean", .shape = {features}, .init = Init::zeros(), .decay = false, .trainable = false, .router = true});
+  variance_ = build.params.add({.name = prefix + "bn_running_var", .shape = {features}, .init = Init::ones(), .decay = false, .trainable = false, .router = true});
 }
 
 double ProductKeyRouter::flops_per_token() const {

@@ -17,7 +17,8 @@ ScoreGate::ScoreGate(const RouterBuild& build, Spec& spec)
   // Small initial router weights: Switch Transformer scales the usual 1/sqrt(D) deviation by sqrt(0.1).
   w_ = build.params.add({.name = build.prefix + "router/w",
                          .shape = {experts_, width_},
-                         .init = Init::normal(std::sqrt(0.1 / static_cast<double>(width_)))});
+                         .init = Init::normal(std::sqrt(0.1 / static_cast<double>(width_))),
+                         .router = true});
 }
 
 void take_memory(Matrix& spent_logits, ScoreTrace& spent, Matrix& logits, ScoreTrace& scores) {

@@ -26,7 +26,7 @@ SigmoidBiasRouter::SigmoidBiasRouter(const RouterBuild& build, Spec& spec)
       gate_(build, spec),
       losses_(build, spec),
       capacity_(spec, k_, build.split) {
-  bias_ = build.params.add({.name = build.prefix + "router/bias", .shape = {build.experts()}, .init = Init::zeros(), .decay = false, .trainable = false});
+  bias_ = build.params.add({.name = build.prefix + "router/bias", .shape = {build.experts()}, .init = Init::zeros(), .decay = false, .trainable = false, .router = true});
 }
 
 std::unique_ptr<RouterTrace> SigmoidBiasRouter::forward(const ParamSet& params, ConstMatrixView x, const RoutingContext& context) const {

@@ -1,21 +1,10 @@
 #include "pleiad/train/optimizer.hpp"
 
-#include <algorithm>
 #include <cmath>
 
 #include "pleiad/ops/rows.hpp"
 
 namespace pleiad::train {
-
-namespace {
-
-/// Whether a parameter decides which experts a token gets: scores of experts, or queries and sub-keys. Names are those of checkpoints, and so do not change.
-bool of_router(const std::string& name) {
-  constexpr const char* k_parts[] = {"/router/", "/w_query", "/sub_keys_", "/bn_"};
-  return std::ranges::any_of(k_parts, [&](const char* part) { return name.find(part) != std::string::npos; });
-}
-
-}  // namespace
 
 AdamConfig AdamConfig::read(Spec& s) {
   AdamConfig c;
@@ -95,7 +84,6 @@ Adam::Adam(const AdamConfig& config, const ParamSet& params) : config_(config) {
   }
   for (const ParamInfo& p : params.infos()) {
     row_moments_.push_back({p.row_block() ? SparseRows(p.rows, 2 * p.cols) : SparseRows(), {}});
-    of_router_.push_back(of_router(p.name));
   }
 }
 
@@ -104,7 +92,7 @@ void Adam::step(ParamSet& params, double learning_rate, double grad_scale, i64 u
   Missed missed(config_);
   for (const ParamInfo& p : params.infos()) {
     if (!p.trainable) continue;
-    const Update& u = of_router_[static_cast<std::size_t>(p.index)] ? routers : others;
+    const Update& u = p.router ? routers : others;
     if (p.row_block()) {
       step_rows(params, p, u, missed);
       continue;

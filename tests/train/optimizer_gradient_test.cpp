@@ -9,8 +9,8 @@ struct Sample {
   Sample() {
     params.add({.name = "weight", .shape = {3, 5}, .init = {}});
     params.add({.name = "norm", .shape = {4}, .init = {}, .decay = false});
-    params.add({.name = "blocks/0/ffn/router/w", .shape = {3, 2}, .init = {}});
-    params.add({.name = "blocks/1/ffn/peer/sub_keys_1", .shape = {2, 4}, .init = {}});
+    params.add({.name = "scores", .shape = {3, 2}, .init = {}, .router = true});
+    params.add({.name = "keys", .shape = {2, 4}, .init = {}, .router = true});
     params.add({.name = "buffer", .shape = {2}, .init = {}, .trainable = false});
     params.add({.name = "expert", .shape = {2, 2}, .owner = Owner::expert, .init = {}, .expert = 0, .slot = 0});
     params.allocate();
@@ -39,7 +39,7 @@ TEST(Adam, EqualsItsFormulasForThreeSteps) {
     const double most = 0.1 / static_cast<double>(step), scale = step == 2 ? 0.5 : 1;
     for (std::size_t k = 0; k < reference.size(); ++k) {
       const ParamInfo& p = s.params.infos()[k];
-      const double rate = p.name.starts_with("blocks") ? most / 4 : most;
+      const double rate = p.router ? most / 4 : most;
       const auto g = s.gradient(p);
       test::fill_normal(g, 100 * static_cast<std::uint64_t>(step) + k);
       Reference& r = reference[k];

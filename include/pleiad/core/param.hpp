@@ -30,6 +30,7 @@ struct ParamInfo {
   Init init;
   bool decay = true;       ///< weight decay applies
   bool trainable = true;   ///< false: a buffer, without gradient
+  bool router = false;     ///< decides where tokens go (scores of experts; queries and sub-keys): may learn at a rate of its own
   i64 expert = -1;         ///< global expert number, for Owner::expert
   i64 slot = -1;           ///< number of the expert over all layers of the model, the same on every rank, for Owner::expert
   i64 first_row = 0;       ///< of a parameter whose rows are shared out among the ranks, one row per expert (Owner::expert)

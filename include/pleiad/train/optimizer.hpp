@@ -52,7 +52,6 @@ class Adam {
   AdamConfig config_;
   Buffer<real> m_[2], v_[2];
   std::vector<RowMoments> row_moments_;  // [parameters], empty for all but row blocks
-  std::vector<bool> of_router_;          // [parameters]
 };
 
 }  // namespace pleiad::train
