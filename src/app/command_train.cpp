@@ -53,7 +53,7 @@ train::PartEnd run_part(const comm::Communicator& world, TrainRequest& request, 
     return train::PartEnd::done;
   }
   if (!budget) budget.emplace(job.options.time);
-  const comm::Watchdog watchdog(world, job.setup.parallel.stall_seconds, k_exit_stalled, "'pleiad train --resume' goes on from the last checkpoint");
+  const comm::Watchdog watchdog(world, job.setup.parallel.stall_seconds, k_exit_stalled, fmt::format("'pleiad train --resume {}' goes on from the last checkpoint", job.request.out));
   if (!watchdog.problem().empty() && world.root()) std::cerr << "pleiad: note: " << watchdog.problem() << std::endl;
 
   // The state to start from, and where it is kept.

@@ -7,15 +7,15 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <condition_variable>
+#include <atomic>
 #include <csignal>
 #include <cstring>
 #include <iostream>
-#include <mutex>
 #include <random>
 #include <thread>
 
@@ -30,6 +30,7 @@ namespace pleiad::comm {
 namespace {
 
 constexpr double k_patience = 10;  // seconds in which all ranks must have found rank 0
+constexpr double k_mourning = 3;   // seconds that a launcher has to end, in its own way, a job of which a process has died
 
 /// What a rank says of itself, as bytes between processes of one program.
 struct News {
@@ -164,12 +165,10 @@ class Watchdog::Thread {
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
   ~Thread() {
-    {
-      const std::lock_guard lock(mutex_);
-      ending_ = true;
-    }
-    end_.notify_one();
+    ending_ = true;
+    eventfd_write(end_, 1);
     thread_.join();
+    ::close(end_);
   }
 
  private:
@@ -226,11 +225,19 @@ class Watchdog::Thread {
     root[0].idle = 0;  // it judges that itself
     const double later = 0.7 * static_cast<double>(std::min<i64>(rank_, 5));
     root[0].silent = std::max(0.0, root[0].silent - later);
+    if (rank_ > 1 && root[0].silent < k_mourning) root[0].gone = false;
     if (const std::string problem = judge(root, {host_[0], host_[static_cast<std::size_t>(rank_)]}, seconds_); !problem.empty()) end_job(problem);
   }
 
-  [[noreturn]] void end_job(const std::string& problem) const {
-    std::cerr << fmt::format("pleiad: {}; parallel.stall_seconds = {}. The job ends here{}{}", problem, seconds_, then_.empty() ? "" : "; ", then_) << std::endl;
+  [[noreturn]] void end_job(const std::string& problem) {
+    // Nobody else need speak of this, nor of the end of this process.
+    News farewell = own_news(job_, rank_);
+    farewell.done = 1;
+    for (Link& link : links_) link.send(farewell);
+    const bool died = std::ranges::any_of(state_, &RankState::gone);
+    const std::string limit = died ? "" : fmt::format("; parallel.stall_seconds = {}", seconds_);
+    std::cerr << fmt::format("pleiad: {}{}. The job ends here{}{}", problem, limit, then_.empty() ? "" : "; ", then_) << std::endl;
+    if (died) std::this_thread::sleep_for(std::chrono::duration<double>(k_mourning));
     // Should MPI not even be able to abort, the alarm ends this process, and the launcher the others.
     std::signal(SIGALRM, SIG_DFL);
     sigset_t alarm_only;
@@ -241,10 +248,15 @@ class Watchdog::Thread {
     abort_all(exit_code_);
   }
 
-  /// True if the run ends.
+  /// Until the time is over, the run ends, or the process of a rank does: a launcher that sees one die kills the others, often without a word, within a second. True if the run ends.
   bool nap(double seconds) {
-    std::unique_lock lock(mutex_);
-    return end_.wait_for(lock, std::chrono::duration<double>(seconds), [this] { return ending_; });
+    std::vector<pollfd> watched = {{end_, POLLIN, 0}};
+    for (std::size_t i = 0; i < links_.size(); ++i) {
+      const RankState& s = state_[rank_ == 0 ? i + 1 : 0];
+      if (!s.done && !s.gone) watched.push_back({links_[i].socket(), POLLRDHUP, 0});
+    }
+    poll(watched.data(), watched.size(), static_cast<int>(1e3 * seconds));
+    return ending_;
   }
 
   const std::uint64_t job_;
@@ -256,9 +268,8 @@ class Watchdog::Thread {
   std::vector<Link> links_;
   std::vector<RankState> state_;
   std::vector<double> heard_;
-  std::mutex mutex_;
-  std::condition_variable end_;
-  bool ending_ = false;
+  const int end_ = eventfd(0, EFD_CLOEXEC);
+  std::atomic<bool> ending_ = false;
   std::thread thread_;
 };
 

@@ -24,14 +24,13 @@ std::string waits(std::size_t place, const RankState& r) { return fmt::format("r
 }  // namespace
 
 std::string judge(const std::vector<RankState>& ranks, const std::vector<std::string>& host, double seconds) {
-  constexpr double k_mourning = 3;  // a launcher that sees a process die ends the job itself, and says why
   std::vector<std::size_t> lost, busy, behind, waiting;
   double idle = 1e30;
   i64 step = 0, moves = 0;
   for (std::size_t r = 0; r < ranks.size(); ++r) {
     const RankState& s = ranks[r];
     if (s.done) return "";  // the end of the run is near
-    if (s.silent > (s.gone ? k_mourning : seconds)) lost.push_back(r);
+    if (s.gone || s.silent > seconds) lost.push_back(r);
     idle = std::min(idle, s.idle);
     if (behind.empty() || std::pair(s.step, s.moves) < std::pair(step, moves)) {
       behind.clear();
@@ -56,7 +55,7 @@ std::string judge(const std::vector<RankState>& ranks, const std::vector<std::st
   if (!lost.empty()) {
     for (std::size_t i = 0; i < std::min(lost.size(), k_most_named); ++i) {
       const RankState& s = ranks[lost[i]];
-      text += fmt::format("{}{} {} {:.0f} s ago, last in {}{}", i ? ", " : "", name_of(lost[i]), s.gone ? "went away" : "was last heard of", s.silent, place_of(s), since_then(s));
+      text += fmt::format("{}{} {}, last in {}{}", i ? ", " : "", name_of(lost[i]), s.gone ? "has died" : fmt::format("was last heard of {:.0f} s ago", s.silent), place_of(s), since_then(s));
     }
     if (lost.size() > k_most_named) text += fmt::format(", and {} more", lost.size() - k_most_named);
     who_waits(lost);

@@ -96,9 +96,13 @@ check "a rank of an evaluation is stopped" stopped_when_watched eval eval stoppe
 check "... with exit code 76" code_is eval 76
 check "... and is named" says eval.log '^pleiad: rank 1 \(host .*\) was last heard of .* The job ends here$'
 check "the run can go on" pleiad_on 2 train --resume stopped-2 --stop-at 120 --set parallel.stall_seconds=0
-check "a rank is killed" disturbed killed 1 KILL
-check "... the job ends, not well" test "$(cat killed.code)" -ne 0
-check "... in time" in_time killed
+for rank in 2 0; do
+    check "rank $rank is killed" disturbed "killed-$rank" "$rank" KILL
+    check "... the job ends, not well" test "$(cat "killed-$rank.code")" -ne 0
+    check "... in time" in_time "killed-$rank"
+    check "... and is named, with what to do" says "killed-$rank.log" "^pleiad: rank $rank \(host .*\) has died, last in step [0-9]+, .*waiting: rank [0-9] in .* The job ends here; .*--resume"
+    check "... once" once "killed-$rank"
+done
 
 # A job that is stopped as a whole and goes on has lost nothing but time.
 suspended() {

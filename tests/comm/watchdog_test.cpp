@@ -36,13 +36,14 @@ TEST(Watchdog, NamesARankThatIsNotHeardOf) {
   EXPECT_EQ(judge(ranks, k_host, 10), "");
 }
 
-TEST(Watchdog, NamesARankThatIsGoneAfterAMoment) {
+TEST(Watchdog, NamesARankThatHasDiedAtOnce) {
   std::vector<RankState> ranks(4, at(7, 5, Phase::expert));
-  ranks[1].gone = true;
-  ranks[1].silent = 1;
+  ranks[0].wait = "MPI_Waitall";
   EXPECT_EQ(judge(ranks, k_host, 600), "");
-  ranks[1].silent = 4;
-  EXPECT_MENTIONS(judge(ranks, k_host, 600), "rank 1 (host b) went away 4 s ago");
+  ranks[1].gone = true;
+  EXPECT_MENTIONS(judge(ranks, k_host, 600), "rank 1 (host b) has died, last in step 7, block 2, phase expert; waiting: rank 0 in step 7, block 2, phase expert (MPI_Waitall)");
+  ranks[3].done = true;
+  EXPECT_EQ(judge(ranks, k_host, 600), "") << "the run is over";
 }
 
 TEST(Watchdog, NamesARankByItsNumberWhereOthersAreNotKnown) {
