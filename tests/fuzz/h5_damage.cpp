@@ -154,6 +154,9 @@ void make_attribute(hid_t file, const std::string& object, const std::string& na
   if (bytes.byte() & 1) extents.clear();
   for (hsize_t& e : extents) e %= 20;  // HDF5 takes memory for attributes when it writes them
   if (extents.size() > 3) extents.clear();
+  double size = static_cast<double>(H5Tget_size(type));
+  for (const hsize_t e : extents) size *= static_cast<double>(e);
+  if (size > 4e6) extents.clear();  // it stands in the head of its object, which is read whenever that is opened: on a loaded machine not within the time an input has
   const hid_t space = space_of(extents, bytes);
   H5Adelete_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT);
   fill_attribute(file, object, name, type, space, bytes);
