@@ -195,36 +195,35 @@ std::vector<std::string> Definition::keys() const {
   return keys;
 }
 
-std::vector<std::vector<Setting>> Definition::combinations() const {
-  std::vector<std::vector<Setting>> all{{}};
-  const auto put = [](std::vector<Setting>& point, const std::string& key, const std::string& value) {
-    if (value != k_unset) point.push_back({key, value});
-  };
-  // Each point becomes `count` ones, of which number i gets what `add` says.
-  const auto multiply = [&](i64 count, const auto& add) {
-    std::vector<std::vector<Setting>> longer;
-    for (const auto& point : all) {
-      for (i64 i = 0; i < count; ++i) {
-        longer.push_back(point);
-        add(i, longer.back());
-      }
-    }
-    all = std::move(longer);
-  };
-  for (const Axis& a : grid) {
-    multiply(static_cast<i64>(a.values.size()), [&](i64 i, auto& point) { put(point, a.key, a.values[static_cast<std::size_t>(i)]); });
+i64 Definition::combinations() const {
+  i64 count = std::max<i64>(1, samples);
+  for (const Axis& a : grid) count *= static_cast<i64>(a.values.size());
+  return count * (list.empty() ? 1 : static_cast<i64>(list.front().values.size()));
+}
+
+std::vector<Setting> Definition::combination(i64 number) const {
+  // The number's digits, each in a base of its own: those of the grid's keys, then the place in the list, then the sample.
+  const i64 side_by_side = list.empty() ? 1 : static_cast<i64>(list.front().values.size());
+  const i64 sample = number % std::max<i64>(1, samples);
+  number /= std::max<i64>(1, samples);
+  const i64 place = number % side_by_side;
+  number /= side_by_side;
+  std::vector<i64> digits(grid.size());
+  for (std::size_t g = grid.size(); g-- > 0;) {
+    digits[g] = number % static_cast<i64>(grid[g].values.size());
+    number /= static_cast<i64>(grid[g].values.size());
   }
-  if (!list.empty()) {
-    multiply(static_cast<i64>(list.front().values.size()), [&](i64 i, auto& point) {
-      for (const Axis& a : list) put(point, a.key, a.values[static_cast<std::size_t>(i)]);
-    });
-  }
+  std::vector<Setting> point;
+  const auto put = [&](const Axis& a, i64 i) {
+    const std::string& value = a.values[static_cast<std::size_t>(i)];
+    if (value != k_unset) point.push_back({a.key, value});
+  };
+  for (std::size_t g = 0; g < grid.size(); ++g) put(grid[g], digits[g]);
+  for (const Axis& a : list) put(a, place);
   if (samples > 0) {
-    multiply(samples, [&](i64 i, auto& point) {
-      for (const RandomAxis& a : random) point.push_back({a.key, a.draw(sampling_seed, i)});
-    });
+    for (const RandomAxis& a : random) point.push_back({a.key, a.draw(sampling_seed, sample)});
   }
-  return all;
+  return point;
 }
 
 }  // namespace pleiad::sweep

@@ -194,7 +194,8 @@ Plan make_plan(const Definition& d, Resolver& resolver) {
   std::optional<Constraint> constraint;
   if (d.equal) constraint.emplace(d, resolver);
   std::set<std::string> names;
-  for (std::vector<Setting> point : d.combinations()) {
+  for (i64 number = 0; number < d.combinations(); ++number) {
+    std::vector<Setting> point = d.combination(number);
     const std::string what = in_words(point);
     try {
       const i64 ranks = ranks_of(point, d.ranks);

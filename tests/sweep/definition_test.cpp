@@ -19,7 +19,8 @@ Definition read(std::vector<Entry> more) {
 
 std::vector<std::string> in_one_line(const Definition& d) {
   std::vector<std::string> all;
-  for (const auto& point : d.combinations()) {
+  for (i64 number = 0; number < d.combinations(); ++number) {
+    const std::vector<Setting> point = d.combination(number);
     std::string line;
     for (const Setting& s : point) line += s.key + "=" + s.value + ";";
     all.push_back(line);
@@ -53,7 +54,8 @@ TEST(SweepDefinition, SamplesLieInTheirRangeAndDependOnNothingElse) {
   const Definition d = read(axes);
   std::set<std::string> experts, routers;
   i64 small = 0;
-  for (const auto& point : d.combinations()) {
+  for (i64 number = 0; number < d.combinations(); ++number) {
+    const std::vector<Setting> point = d.combination(number);
     const double rate = std::stod(point[0].value), p = std::stod(point[1].value);
     EXPECT_TRUE(rate >= 1e-4 && rate <= 1e-2) << rate;
     EXPECT_TRUE(p >= 0.25 && p <= 0.75) << p;
@@ -66,9 +68,20 @@ TEST(SweepDefinition, SamplesLieInTheirRangeAndDependOnNothingElse) {
   EXPECT_EQ(routers, (std::set<std::string>{"topk", "topp"}));
   // Another key beside it, or more samples, leave the first ones alone.
   const Definition more = read({{"sweep", "samples", "201"}, {"random", "moe.k", "integer 1 2"}, {"random", "train.learning_rate", "log 1e-4 1e-2"}});
-  EXPECT_EQ(more.combinations()[7][1].value, d.combinations()[7][0].value);
+  EXPECT_EQ(more.combination(7)[1].value, d.combination(7)[0].value);
   const Definition other = read({{"sweep", "samples", "200"}, {"sweep", "sampling_seed", "2"}, {"random", "train.learning_rate", "log 1e-4 1e-2"}});
-  EXPECT_NE(other.combinations()[7][0].value, d.combinations()[7][0].value);
+  EXPECT_NE(other.combination(7)[0].value, d.combination(7)[0].value);
+}
+
+TEST(SweepDefinition, AHundredThousandCombinationsOfAThousandKeysAreCounted) {
+  std::vector<Entry> axes = {{"sweep", "samples", "50000"}, {"random", "train.learning_rate", "log 1e-4 1e-2"}, {"list", "moe.k", "1 | 2"}};
+  for (int i = 0; i < 1000; ++i) axes.push_back({"grid", fmt::format("moe.key_{}", i), "1"});
+  const Definition d = read(axes);
+  EXPECT_EQ(d.combinations(), 100'000);
+  const std::vector<Setting> last = d.combination(99'999);
+  ASSERT_EQ(last.size(), 1002u);
+  EXPECT_EQ(last[1000].value, "2");
+  EXPECT_EQ(last[1001].value, d.random[0].draw(1, 49'999));
 }
 
 TEST(SweepDefinition, ReadsSeedsRanksAndTheConstraint) {

@@ -61,9 +61,11 @@ struct Definition {
   static Definition read(const std::vector<Entry>& entries, const std::string& file);
   /// Swept keys in the order of the file, the one a constraint solves for last.
   std::vector<std::string> keys() const;
-  /// Every combination of grid, list and samples, the last key varying fastest: the settings of keys(), as far as they are not solved for
-  /// and not "-".
-  std::vector<std::vector<Setting>> combinations() const;
+  /// How many combinations there are of grid, list and samples; read() has them at most 100,000.
+  i64 combinations() const;
+  /// Combination `number` of combinations(), the last key varying fastest: the settings of keys(), as far as they are not solved for and not
+  /// "-". One at a time, as a hundred thousand of many keys do not fit into memory.
+  std::vector<Setting> combination(i64 number) const;
 };
 
 }  // namespace pleiad::sweep
