@@ -147,10 +147,19 @@ Collection collect(const std::vector<std::string>& paths) {
   return c;
 }
 
-void group(Collection& c, const std::vector<std::string>& keys) {
+void group(Collection& c, const std::vector<std::string>& swept) {
+  std::vector<std::string> keys = swept;
+  const bool several = c.sweeps.size() > 1;
+  // Sweeps of different routers have the router in their bases.
+  if (several && std::ranges::find(keys, "moe.router") == keys.end()) keys.insert(keys.begin(), "moe.router");
+  // What the point sets; where another sweep sets what this one's base has, that of the base.
+  const auto value_of = [&](const Run& run, const std::string& key) {
+    const auto set = run.settings.find(key);
+    return set != run.settings.end() ? set->second : several ? run.value(key) : "";
+  };
   for (const std::string& key : keys) {
     std::set<std::string> values;
-    for (const Run& run : c.runs) values.insert(run.settings.count(key) ? run.settings.at(key) : "");
+    for (const Run& run : c.runs) values.insert(value_of(run, key));
     if (values.size() > 1) c.keys.push_back(key);
   }
   std::map<std::string, std::size_t> places;
@@ -162,7 +171,7 @@ void group(Collection& c, const std::vector<std::string>& keys) {
     const auto [found, fresh] = places.emplace(id, c.configurations.size());
     if (fresh) {
       c.configurations.emplace_back();
-      for (const std::string& key : c.keys) c.configurations.back().values.push_back(c.runs[i].settings.count(key) ? c.runs[i].settings.at(key) : "");
+      for (const std::string& key : c.keys) c.configurations.back().values.push_back(value_of(c.runs[i], key));
     }
     c.configurations[found->second].runs.push_back(i);
   }

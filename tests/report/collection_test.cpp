@@ -50,6 +50,19 @@ TEST(Grouping, SweepsAreLabelledByWhatVaries) {
   EXPECT_TRUE(c.has_configurations());
 }
 
+TEST(Grouping, OfSeveralSweepsTheTableSaysWhatTheirBasesHave) {
+  report::Run a = sample_point("p", 1, 2.0, {{"moe.k", "1"}}), b = sample_point("q", 1, 2.0, {{"moe.threshold", "0.5"}});
+  b.sweep = 1;
+  a.config = {{"moe.router", "topk"}, {"moe.k", "1"}};
+  b.config = {{"moe.router", "threshold"}, {"moe.threshold", "0.5"}};
+  const Collection c = grouped({a, b}, {"moe.k", "moe.threshold"}, {"s", "t"});
+  EXPECT_EQ(c.keys, (std::vector<std::string>{"moe.router", "moe.k", "moe.threshold"}));
+  EXPECT_EQ(c.configurations[0].values, (std::vector<std::string>{"topk", "1", ""}));
+  EXPECT_EQ(c.configurations[1].values, (std::vector<std::string>{"threshold", "", "0.5"}));
+  b.config["moe.k"] = "4";  // not swept there, and yet it has one
+  EXPECT_EQ(grouped({a, b}, {"moe.k"}, {"s", "t"}).configurations[1].values, (std::vector<std::string>{"threshold", "4"}));
+}
+
 TEST(Grouping, ResultsOfAPointMayDifferFromItsSettings) {
   // A control that is matched to another run has values of its own for each seed.
   report::Run a = sample_point("p", 1, 2.0, {{"moe.k", "1"}}), b = sample_point("q", 2, 2.0, {{"moe.k", "1"}});

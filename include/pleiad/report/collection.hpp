@@ -29,8 +29,8 @@ struct Collection {
 /// neither, a damaged run that was named itself, or a sweep without a complete run.
 Collection collect(const std::vector<std::string>& paths);
 
-/// Sorts the runs into configurations and labels them; `keys` as known from the sweeps.
-void group(Collection& collection, const std::vector<std::string>& keys);
+/// Sorts the runs into configurations and labels them; `swept` are the keys of the sweeps.
+void group(Collection& collection, const std::vector<std::string>& swept);
 
 /// The runs of a sweep that are complete, and one line about the others (empty: none).
 std::vector<Run> complete_runs(const io::SweepIndex& index, std::string& remark);
