@@ -126,10 +126,9 @@ int conclude(const comm::Communicator& world, const io::SweepIndex& index, const
 }
 
 /// `prepare` is called for each point that will be run, once it is certain that it will.
-int run_points(const comm::Communicator& world, const io::SweepIndex& index, const Wanted& wanted, const Values& values,
+int run_points(const comm::Communicator& world, const io::SweepIndex& index, const Wanted& wanted, const sweep::LocalOptions& o,
                const std::function<void(const io::SweepPoint&, const PointStatus&)>& prepare = {}) {
   const StopSignal signals;
-  const sweep::LocalOptions o = local_options(values);
   const FileLock lock = lock_sweep(index.folder);
   const std::vector<PointStatus> status = statuses(index);
   const std::vector<sweep::Job> jobs = jobs_of(index, status, wanted);
@@ -155,9 +154,10 @@ int run(const comm::Communicator& world, const Arguments& arguments) {
   if (!std::filesystem::exists(target)) user_error("sweep run {}: there is no such file or folder", target);
   const bool folder = std::filesystem::is_directory(target);
   if (folder && (values.count("out") || values.count("set"))) user_error("sweep run {}: is the folder of a sweep, whose points are settled: --out and --set go with a sweep file", target);
+  const sweep::LocalOptions o = local_options(values);  // before a folder is made
   const io::SweepIndex index = io::read_sweep_index(folder ? target : planned_folder(target, values));
   // A point that waits in the queue of SLURM has a job.
-  return run_points(world, index, [](const io::SweepPoint&, const PointStatus& s) { return (s.state == State::waiting && s.job.empty()) || s.state == State::stopped; }, values);
+  return run_points(world, index, [](const io::SweepPoint&, const PointStatus& s) { return (s.state == State::waiting && s.job.empty()) || s.state == State::stopped; }, o);
 }
 
 int rerun(const comm::Communicator& world, const Arguments& arguments) {
@@ -169,7 +169,7 @@ int rerun(const comm::Communicator& world, const Arguments& arguments) {
   if (!parse_arguments(world, arguments, "usage: pleiad sweep rerun DIR [--fresh]\nRuns the points that failed or were damaged once more, and no others. Damaged ones begin anew; what was there is kept beside.", description, "dir", values)) return k_exit_ok;
   const io::SweepIndex index = io::read_sweep_index(required_folder(values, "rerun"));
   const auto wanted = [](const io::SweepPoint&, const PointStatus& s) { return s.state == State::failed || s.state == State::damaged; };
-  return run_points(world, index, wanted, values, [&](const io::SweepPoint& p, const PointStatus& s) {
+  return run_points(world, index, wanted, local_options(values), [&](const io::SweepPoint& p, const PointStatus& s) {
     if (s.state == State::damaged || values["fresh"].as<bool>()) set_aside(index.path_of(p));
   });
 }

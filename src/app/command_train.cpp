@@ -1,4 +1,5 @@
 // pleiad train --config F.ini [--set section.key=value ...] --out DIR, --init and --resume: connects the floors and runs the loop.
+#include <cstring>
 #include <iostream>
 
 #include "pleiad/app/dry_run_report.hpp"
@@ -14,9 +15,20 @@ namespace pleiad::app {
 
 namespace {
 
+/// What a user types to go on with a run; its folder may have any name.
+std::string resume_command(const std::string& run) {
+  std::string word = run;
+  if (run.find_first_of(" \t'\"\\$`*?[](){}<>|&;#!~") != std::string::npos) {
+    word = "\"";
+    for (const char c : run) word += (std::strchr("\"\\$`", c) ? "\\" : "") + std::string(1, c);
+    word += "\"";
+  }
+  return fmt::format("'pleiad train --resume {}'", word);
+}
+
 /// Why there are no more steps, in words for a person; empty if all are done. `budget_spent`: on any rank.
 std::string ending_of(train::PartEnd end, const TrainJob& job, i64 step, const TimeBudget& budget, bool budget_spent) {
-  const std::string go_on = fmt::format("'pleiad train --resume {}' goes on", job.request.out);
+  const std::string go_on = resume_command(job.request.out) + " goes on";
   switch (end) {
     case train::PartEnd::done: return "";
     case train::PartEnd::stopped:
@@ -53,7 +65,7 @@ train::PartEnd run_part(const comm::Communicator& world, TrainRequest& request, 
     return train::PartEnd::done;
   }
   if (!budget) budget.emplace(job.options.time);
-  const comm::Watchdog watchdog(world, job.setup.parallel.stall_seconds, k_exit_stalled, fmt::format("'pleiad train --resume {}' goes on from the last checkpoint", job.request.out));
+  const comm::Watchdog watchdog(world, job.setup.parallel.stall_seconds, k_exit_stalled, resume_command(job.request.out) + " goes on from the last checkpoint");
   if (!watchdog.problem().empty() && world.root()) std::cerr << "pleiad: note: " << watchdog.problem() << std::endl;
 
   // The state to start from, and where it is kept.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <set>
 
 #include "pleiad/core/error.hpp"
@@ -68,6 +69,23 @@ void label_all(Collection& c) {
   for (Configuration& configuration : c.configurations) {
     configuration.label = label_of(c, configuration);
     if (const int before = used[configuration.label]++; before > 0) configuration.label += fmt::format(" ({})", before + 1);
+  }
+}
+
+/// Adds the keys in which rows differ that would read the same: what one sweep has in its base and another sets for all its points.
+void add_what_tells_apart(Collection& c, const std::function<std::string(const Run&, const std::string&)>& value_of) {
+  std::map<std::vector<std::string>, std::map<i64, const Run*>> rows;  // what a row says; of each sweep a run that it says it of
+  for (const Run& run : c.runs) {
+    std::vector<std::string> values = {fmt::format("{}", run.ranks)};
+    for (const std::string& key : c.keys) values.push_back(value_of(run, key));
+    rows[values].emplace(run.sweep, &run);
+  }
+  for (const auto& [values, of_sweep] : rows) {
+    std::vector<const Run*> runs;
+    for (const auto& [sweep, run] : of_sweep) runs.push_back(run);
+    for (const std::string& key : differing_keys(runs)) {
+      if (std::ranges::find(c.keys, key) == c.keys.end()) c.keys.push_back(key);
+    }
   }
 }
 
@@ -162,6 +180,7 @@ void group(Collection& c, const std::vector<std::string>& swept) {
     for (const Run& run : c.runs) values.insert(value_of(run, key));
     if (values.size() > 1) c.keys.push_back(key);
   }
+  if (several) add_what_tells_apart(c, value_of);
   std::map<std::string, std::size_t> places;
   std::map<std::pair<std::string, i64>, int> times;
   for (std::size_t i = 0; i < c.runs.size(); ++i) {

@@ -257,12 +257,14 @@ printf '\xEF\xBB\xBF[sweep]\n# caf\xe9\nbase = base.ini\n' >configs/odd.ini
 check "a mark of the encoding, and another encoding" sweep plan configs/odd.ini --out odd
 check "no such data" refused 'nowhere.h5' plan configs/sizes.ini --out x --set data.corpus=nowhere.h5
 check "a run folder" refused 'holds a run' plan configs/sizes.ini --out "sizes/points/$p"
+check "a sweep file and --cores 0" refused '--cores 0: must be at least 1' run configs/sizes.ini --out x --cores 0
+under_mpirun() { exits 2 "$MPIRUN" -n 1 "$PLEIAD" sweep run "$@" >refused.txt 2>&1 && says refused.txt 'start it without'; }
+check "a sweep file under mpirun" under_mpirun configs/sizes.ini --out x
 check "... none of these made anything" test ! -e x
 echo '{' >broken.json
 mkdir broken && mv broken.json broken/sweep.json
 check "a damaged index" refused 'broken/sweep.json: is damaged or of another version' status broken
-under_mpirun() { exits 2 "$MPIRUN" -n 1 "$PLEIAD" sweep run sizes >refused.txt 2>&1 && says refused.txt 'start it without'; }
-check "run under mpirun" under_mpirun
+check "run under mpirun" under_mpirun sizes
 exec 9>>sizes/lock
 flock 9
 check "a sweep that another process runs" refused 'another process is running points' run sizes

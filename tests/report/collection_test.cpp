@@ -63,6 +63,17 @@ TEST(Grouping, OfSeveralSweepsTheTableSaysWhatTheirBasesHave) {
   EXPECT_EQ(grouped({a, b}, {"moe.k"}, {"s", "t"}).configurations[1].values, (std::vector<std::string>{"threshold", "4"}));
 }
 
+TEST(Grouping, RowsOfSeveralSweepsDoNotReadTheSame) {
+  report::Run a = sample_point("p", 1, 2.0, {{"moe.experts", "4"}}), b = sample_point("q", 1, 2.0, {{"moe.experts", "4"}});
+  b.sweep = 1;
+  a.config = {{"moe.router", "topk"}, {"moe.k", "2"}, {"moe.experts", "4"}};
+  b.config = {{"moe.router", "topk"}, {"moe.k", "1"}, {"moe.experts", "4"}};
+  const Collection c = grouped({a, b}, {"moe.experts"}, {"s", "t"});
+  EXPECT_EQ(c.keys, std::vector<std::string>{"moe.k"});
+  EXPECT_EQ(c.configurations[0].values, std::vector<std::string>{"2"});
+  EXPECT_EQ(c.configurations[1].values, std::vector<std::string>{"1"});
+}
+
 TEST(Grouping, ResultsOfAPointMayDifferFromItsSettings) {
   // A control that is matched to another run has values of its own for each seed.
   report::Run a = sample_point("p", 1, 2.0, {{"moe.k", "1"}}), b = sample_point("q", 2, 2.0, {{"moe.k", "1"}});
