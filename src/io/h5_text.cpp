@@ -166,8 +166,9 @@ std::vector<std::string> H5File::attributes(const std::string& object) const {
   };
   together([&] {
     const H5Id id(need(H5Oopen(id_.get(), object.c_str(), H5P_DEFAULT), "open", object, path_), H5Oclose);
-    need(H5Aiterate2(id.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &names), "list attributes of", object, path_);
+    need(H5Aiterate2(id.get(), H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, add, &names), "list attributes of", object, path_);  // see H5File::list
   });
+  std::ranges::sort(names);
   return names;
 }
 

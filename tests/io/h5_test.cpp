@@ -5,11 +5,13 @@
 #include "support/temporary_folder.hpp"
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmath>
+#include <fstream>
 #include <limits>
 
 namespace pleiad::io {
@@ -22,6 +24,41 @@ using H5Test = test::TemporaryFolder;
 template <class T>
 std::span<const T> view(const std::vector<T>& v) {
   return v;
+}
+
+TEST_F(H5Test, AGroupWithAnyDamagedByteIsListedOrRefused) {
+  {
+    H5File f = H5File::create(at("a.h5"));
+    for (int i = 0; i < 20; ++i) {
+      f.write(fmt::format("/group/number_{}", i), view(std::vector<float>{7}), {});
+      f.set_attribute("/group", fmt::format("attribute_{}", i), i64{i});
+    }
+    f.close();
+  }
+  EXPECT_EQ(H5File::open(at("a.h5")).list("/group")[1], "number_1");
+  EXPECT_EQ(H5File::open(at("a.h5")).attributes("/group")[2], "attribute_10");
+  // What is freed without ever being set is then found out.
+  mallopt(M_PERTURB, 0x5a);
+  std::fstream file(at("a.h5"), std::ios::in | std::ios::out | std::ios::binary);
+  const auto flip = [&](i64 at) {
+    file.seekg(at);
+    const char changed = static_cast<char>(file.get() ^ 4);
+    file.seekp(at);
+    file.put(changed).flush();
+  };
+  int refused = 0;
+  for (i64 byte = 0; byte < static_cast<i64>(fs::file_size(at("a.h5"))); ++byte) {
+    flip(byte);
+    const std::string problem = problem_of([&] {
+      const H5File f = H5File::open(at("a.h5"));
+      f.list("/group");
+      f.attributes("/group");
+    });
+    flip(byte);
+    refused += !problem.empty();
+  }
+  mallopt(M_PERTURB, 0);
+  EXPECT_GT(refused, 100);
 }
 
 TEST_F(H5Test, NumbersComeBackInEveryType) {
