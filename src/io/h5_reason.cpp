@@ -96,9 +96,11 @@ void reserve(const std::string& path, i64 bytes) {
   system_error("write", path);
 }
 
-void start_saving(const std::string& path) {
+void write_behind(const std::string& path) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
+  static_cast<void>(::sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE));
+  static_cast<void>(::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
   static_cast<void>(::sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
   ::close(fd);
 }
