@@ -1,5 +1,4 @@
 // pleiad train --config F.ini [--set section.key=value ...] --out DIR, --init and --resume: connects the floors and runs the loop.
-#include <cstring>
 #include <iostream>
 
 #include "pleiad/app/dry_run_report.hpp"
@@ -10,25 +9,18 @@
 #include "pleiad/comm/agree.hpp"
 #include "pleiad/comm/collectives.hpp"
 #include "pleiad/comm/watchdog.hpp"
+#include "pleiad/core/text.hpp"
 
 namespace pleiad::app {
 
 namespace {
 
-/// What a user types to go on with a run; its folder may have any name.
-std::string resume_command(const std::string& run) {
-  std::string word = run;
-  if (run.find_first_of(" \t'\"\\$`*?[](){}<>|&;#!~") != std::string::npos) {
-    word = "\"";
-    for (const char c : run) word += (std::strchr("\"\\$`", c) ? "\\" : "") + std::string(1, c);
-    word += "\"";
-  }
-  return fmt::format("'pleiad train --resume {}'", word);
-}
+/// What a user types to go on with a run.
+std::string resume_command(const std::string& run) { return fmt::format("'pleiad train --resume {}'", shell_word(run)); }
 
 /// Why there are no more steps, in words for a person; empty if all are done. `budget_spent`: on any rank.
 std::string ending_of(train::PartEnd end, const TrainJob& job, i64 step, const TimeBudget& budget, bool budget_spent) {
-  const std::string go_on = resume_command(job.request.out) + " goes on";
+  const std::string go_on = resume_command(job.request.out) + " goes on, on any number of ranks";
   switch (end) {
     case train::PartEnd::done: return "";
     case train::PartEnd::stopped:
@@ -36,8 +28,8 @@ std::string ending_of(train::PartEnd end, const TrainJob& job, i64 step, const T
     case train::PartEnd::bad_numbers: {
       const std::string ended = fmt::format("ended after step {} of {} by numbers that are not finite", step, job.last_step());
       const std::string earlier = io::checkpoint_before(job.request.out + "/checkpoints", step);
-      const std::string other = fmt::format("a smaller train.learning_rate or train.grad_clip is for a new run, which --init {} starts from these weights{}", job.request.out,
-                                            earlier.empty() ? "" : fmt::format(", --init {} from earlier ones should these be ruined already", earlier));
+      const std::string other = fmt::format("a smaller train.learning_rate or train.grad_clip is for a new run, which --init {} starts from these weights{}", shell_word(job.request.out),
+                                            earlier.empty() ? "" : fmt::format(", --init {} from earlier ones should these be ruined already", shell_word(earlier)));
       if (job.options.train.bad_numbers != train::BadNumberPolicy::stop) return fmt::format("{}; {}", ended, other);
       return fmt::format("{}; {} and passes over such batches with --set train.bad_numbers=skip or roll_back; {}", ended, go_on, other);
     }
@@ -65,7 +57,7 @@ train::PartEnd run_part(const comm::Communicator& world, TrainRequest& request, 
     return train::PartEnd::done;
   }
   if (!budget) budget.emplace(job.options.time);
-  const comm::Watchdog watchdog(world, job.setup.parallel.stall_seconds, k_exit_stalled, resume_command(job.request.out) + " goes on from the last checkpoint");
+  const comm::Watchdog watchdog(world, job.setup.parallel.stall_seconds, k_exit_stalled, resume_command(job.request.out) + " goes on from the last checkpoint if there is one, else from the start");
   if (!watchdog.problem().empty() && world.root()) std::cerr << "pleiad: note: " << watchdog.problem() << std::endl;
 
   // The state to start from, and where it is kept.

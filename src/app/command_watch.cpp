@@ -14,6 +14,7 @@
 #include "pleiad/app/live_view.hpp"
 #include "pleiad/core/clock.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/text.hpp"
 #include "pleiad/io/sweep_index.hpp"
 
 namespace pleiad::app {
@@ -49,7 +50,7 @@ double unix_time() { return std::chrono::duration<double>(std::chrono::system_cl
 
 [[noreturn]] void nothing_to_watch(const std::string& run) {
   if (!std::filesystem::is_directory(run)) user_error("watch: {}: there is no such folder", run);
-  if (io::is_sweep(run)) user_error("watch: {}: is a sweep; 'pleiad sweep status {}' shows it, and each folder below points/ can be watched", run, run);
+  if (io::is_sweep(run)) user_error("watch: {}: is a sweep; 'pleiad sweep status {}' shows it, and each folder below points/ can be watched", run, shell_word(run));
   user_error("watch: {}: holds no live.json; a run writes it as soon as it starts", run);
 }
 

@@ -93,7 +93,8 @@ void RunListeners::greet() {
   if (ops::chosen_library() == ops::Library::openblas && !ops::openblas_remark().empty()) terminal_->say("note: " + ops::openblas_remark());
   if (!ops::threads_remark().empty()) terminal_->say("note: " + ops::threads_remark());
   if (ranks > config.lanes) {
-    terminal_->say(fmt::format("note: train.lanes = {} is less than the number of ranks, so {} ranks have no tokens of their own", config.lanes, ranks - config.lanes));
+    terminal_->say(fmt::format("note: train.lanes = {} is less than the number of ranks, so {} of them {} no tokens of {} own", config.lanes, ranks - config.lanes,
+                                ranks - config.lanes == 1 ? "has" : "have", ranks - config.lanes == 1 ? "its" : "their"));
   }
 }
 

@@ -6,7 +6,7 @@ namespace pleiad::app {
 
 namespace {
 
-constexpr int k_signals[] = {SIGUSR1, SIGUSR2, SIGTERM, SIGINT};
+constexpr int k_signals[] = {SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGHUP};
 
 // A handler may touch nothing else.
 volatile std::sig_atomic_t signal_seen = 0;
@@ -23,11 +23,18 @@ StopSignal::StopSignal() {
   struct sigaction action = {};
   action.sa_handler = note;
   action.sa_flags = SA_RESTART;  // reads and writes under way go on
-  for (const int s : k_signals) sigaction(s, &action, nullptr);
+  for (const int s : k_signals) {
+    struct sigaction before = {};
+    if (s == SIGHUP && sigaction(s, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;  // nohup: the run is to outlive its terminal
+    sigaction(s, &action, nullptr);
+  }
 }
 
 StopSignal::~StopSignal() {
-  for (const int s : k_signals) std::signal(s, SIG_DFL);
+  for (const int s : k_signals) {
+    struct sigaction now = {};
+    if (sigaction(s, nullptr, &now) == 0 && now.sa_handler == note) std::signal(s, SIG_DFL);
+  }
 }
 
 bool StopSignal::asked() { return signal_seen != 0; }

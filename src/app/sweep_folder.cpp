@@ -9,6 +9,7 @@
 #include "pleiad/app/config.hpp"
 #include "pleiad/app/sweep_resolver.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/text.hpp"
 #include "pleiad/io/checksum.hpp"
 #include "pleiad/io/h5.hpp"
 #include "pleiad/io/run_marker.hpp"
@@ -153,7 +154,7 @@ const std::string& PointReader::fingerprint(const std::string& data) {
 i64 PointReader::threads(const io::SweepPoint& point) {
   const std::string path = index_.path_of(point) + "/point.ini";
   std::string text;
-  if (!io::read_whole(path, text)) user_error("{}: cannot be read; 'pleiad sweep plan FILE --out {}' with the same sweep file writes it again", path, index_.folder);
+  if (!io::read_whole(path, text)) user_error("{}: cannot be read; 'pleiad sweep plan FILE --out {}' with the same sweep file writes it again", path, shell_word(index_.folder));
   const std::map<std::string, std::string> options = options_of(text);
   const auto data = options.find("data.corpus"), threads = options.find("parallel.blas_threads");
   if (data != options.end() && io::run_identity(options, fingerprint(data->second)) != point.identity) {

@@ -9,6 +9,7 @@
 #include "pleiad/app/arguments.hpp"
 #include "pleiad/app/sweep_folder.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/text.hpp"
 #include "pleiad/sweep/slurm_submit.hpp"
 
 namespace pleiad::app {
@@ -97,7 +98,7 @@ int run_sweep_submit(const comm::Communicator& world, const Arguments& arguments
   require_cores(index, plan, slurm.cpus_per_rank);
 
   const std::string others = left_out(plan);
-  if (plan.damaged > 0) std::cerr << fmt::format("note: damaged points are not submitted; 'pleiad sweep rerun {}' begins them anew\n", folder);
+  if (plan.damaged > 0) std::cerr << fmt::format("note: damaged points are not submitted; 'pleiad sweep rerun {}' begins them anew\n", shell_word(folder));
   if (plan.arrays.empty()) {
     std::cout << fmt::format("nothing to submit; {}\n", others);
     return k_exit_ok;

@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t k_most_named = 3;
 
 std::string place_of(const RankState& r) {
-  std::string text = r.step == 0 ? "no step yet" : fmt::format("step {}", r.step);
+  std::string text = r.step == 0 ? "its start, before any step" : fmt::format("step {}", r.step);
   if (r.block >= 0) text += fmt::format(", block {}", r.block);
   return text + fmt::format(", phase {}", phase_name(r.phase < 0 ? Phase::count : static_cast<Phase>(r.phase)));
 }

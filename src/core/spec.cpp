@@ -54,9 +54,22 @@ std::vector<std::string_view> items_of(std::string_view list) {
   return items;
 }
 
+constexpr std::size_t k_longest_in_full = 1000;
+
 template <class T>
 std::string list_text(const std::vector<T>& values) {
   return values.empty() ? "none" : fmt::format("{}", fmt::join(values, ","));
+}
+
+/// Equal ones in a row as NxM.
+std::string runs_text(const std::vector<i64>& values) {
+  std::string text;
+  for (auto at = values.begin(); at != values.end();) {
+    const auto end = std::find_if(at, values.end(), [&](i64 v) { return v != *at; });
+    text += fmt::format("{}{}{}", text.empty() ? "" : ",", end - at == 1 ? "" : fmt::format("{}x", end - at), *at);
+    at = end;
+  }
+  return text;
 }
 
 }  // namespace
@@ -147,7 +160,7 @@ std::vector<i64> Spec::integers(const std::string& key, const std::vector<i64>& 
       values.insert(values.end(), static_cast<std::size_t>(copies), value);
     }
   }
-  record(key, list_text(values), doc);
+  record(key, values.size() > k_longest_in_full ? runs_text(values) : list_text(values), doc);
   return values;
 }
 

@@ -18,6 +18,13 @@ std::string csv_field(const std::string& text) {
   return field + "\"";
 }
 
+std::string shell_word(const std::string& text) {
+  if (!text.empty() && text.find_first_of(" \t\r\n'\"\\$`*?[](){}<>|&;#!~") == std::string::npos) return text;
+  std::string word = "\"";
+  for (const char c : text) word += (std::string_view("\"\\$`").find(c) != std::string_view::npos ? "\\" : "") + std::string(1, c);
+  return word + "\"";
+}
+
 i64 seconds_of_time_limit(const std::string& time) {
   std::smatch m;
   const auto number = [&m](std::size_t i) { return m[i].matched ? std::stoll(m[i].str()) : 0; };

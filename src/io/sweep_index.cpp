@@ -4,6 +4,7 @@
 
 #include "pleiad/core/build_info.hpp"
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/text.hpp"
 #include "pleiad/io/json.hpp"
 #include "pleiad/io/small_file.hpp"
 
@@ -42,7 +43,7 @@ bool is_sweep(const std::string& folder) { return std::filesystem::is_regular_fi
 SweepIndex read_sweep_index(const std::string& folder) {
   const std::string path = index_of(folder);
   std::string text;
-  if (!read_whole(path, text)) user_error("{}: holds no sweep (there is no {}); 'pleiad sweep plan FILE --out {}' makes one", folder, path, folder);
+  if (!read_whole(path, text)) user_error("{}: holds no sweep (there is no {}); 'pleiad sweep plan FILE --out {}' makes one", folder, path, shell_word(folder));
   SweepIndex s;
   s.folder = folder;
   try {

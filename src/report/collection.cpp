@@ -6,6 +6,7 @@
 #include <set>
 
 #include "pleiad/core/error.hpp"
+#include "pleiad/core/text.hpp"
 #include "pleiad/io/run_marker.hpp"
 
 namespace pleiad::report {
@@ -132,7 +133,7 @@ std::vector<Run> complete_runs(const io::SweepIndex& index, std::string& remark)
   if (!partial.empty()) remark += "; " + count_of(partial, "not complete: running, interrupted or failed");
   if (!missing.empty()) remark += "; " + count_of(missing, "without a record");
   if (!damaged.empty()) remark += "; " + count_of(damaged, "with a damaged record");
-  remark += fmt::format(" ('pleiad sweep status {}' says more)", index.folder);
+  remark += fmt::format(" ('pleiad sweep status {}' says more)", shell_word(index.folder));
   return runs;
 }
 

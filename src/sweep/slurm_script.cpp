@@ -12,13 +12,6 @@ namespace pleiad::sweep {
 
 namespace {
 
-/// One word of shell, whatever it holds.
-std::string quoted(const std::string& text) {
-  std::string out = "'";
-  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
-}
-
 /// One word in which $NAME and ${NAME} still mean something.
 std::string quoted_with_variables(const std::string& text) {
   std::string out = "\"";
@@ -222,10 +215,10 @@ std::string array_script(const SlurmOptions& o, const Submission& s, const Array
   head.line("binding=" + o.binding);
   head.line(o.requeue ? "requeue=yes" : "requeue=no");
   head.line("scratch=" + (o.scratch.empty() ? "" : quoted_with_variables(o.scratch)));
-  head.line("sweep=" + quoted(s.sweep));
-  head.line(fmt::format("point=$(sed -n \"$((SLURM_ARRAY_TASK_ID + 1))p\" {})", quoted(s.folder + "/" + job.points_file())));
+  head.line("sweep=" + shell_word(s.sweep));
+  head.line(fmt::format("point=$(sed -n \"$((SLURM_ARRAY_TASK_ID + 1))p\" {})", shell_word(s.folder + "/" + job.points_file())));
   head.line("run=$sweep/points/$point");
-  head.line(fmt::format("command=({} train --continue --config \"$run/point.ini\" --out \"$run\")", quoted(s.program)));
+  head.line(fmt::format("command=({} train --continue --config \"$run/point.ini\" --out \"$run\")", shell_word(s.program)));
   return head.text() + "\n" + k_job_script;
 }
 
@@ -241,7 +234,7 @@ std::string collect_script(const SlurmOptions& o, const Submission& s) {
   for (const std::string& line : o.setup) head.line(line);
   head.line("unset ${PLEIAD_ONE_MACHINE:-}  # of experiments/env.sh");
   head.line("export OMPI_MCA_ess_singleton_isolated=1  # one process needs no launcher");
-  head.line(fmt::format("exec {} sweep collect {}", quoted(s.program), quoted(s.sweep)));
+  head.line(fmt::format("exec {} sweep collect {}", shell_word(s.program), shell_word(s.sweep)));
   return head.text();
 }
 

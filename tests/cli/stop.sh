@@ -36,12 +36,25 @@ stopped() {
     says "$run.txt" 'stopped by a signal after step [0-9]+ of 1500 and saved'
     [[ ! -e $run/finished.json ]]
 }
-for how in "usr1 2 USR1" "usr2 3 USR2" "term 1 TERM" "int 1 INT" "one 2 rank:TERM"; do
+for how in "usr1 2 USR1" "usr2 3 USR2" "term 1 TERM" "int 1 INT" "hup 1 HUP" "one 2 rank:TERM"; do
     read -r run ranks signal <<<"$how"
     check "$signal stops $ranks ranks" stopped "$run" "$ranks" "$signal"
     check "... which then go on" go_on $((ranks + 1)) "$run"
     check "... to the same bits" runs same whole "$run"
 done
+# nohup: a run that is to outlive its terminal.
+outlives() {
+    rm -f outlives.txt
+    (trap '' HUP && exec "$PLEIAD" train --continue --config tiny.ini --out outlives >outlives.txt 2>&1) &
+    local pid=$! code
+    for _ in $(seq 400); do grep -qs '^step ' outlives.txt && break; sleep 0.01; done
+    kill -HUP "$pid"
+    wait "$pid"
+    code=$?
+    [[ $code == 0 ]] || { echo "exit code $code"; cat outlives.txt; return 1; }
+}
+check "HUP that is ignored stops nothing" outlives
+check "... to the same bits" runs same whole outlives
 check "a run stopped twice" stopped twice 2 USR1
 check "... twice" stopped twice 1 USR1
 check "... is the same" go_on 2 twice

@@ -83,7 +83,7 @@ stopped_when_watched() {
 # While the memory of a step is tried.
 check "a rank is stopped before the first step" stopped_when_watched early train --config tiny.ini --out early --set model.width=512 --set model.seq_len=256 --set train.batch_sequences=512
 check "... with exit code 76" code_is early 76
-check "... and is named" says early.log '^pleiad: rank 1 \(host .*\) was last heard of .* s ago, last in no step yet, phase [a-z_]+'
+check "... and is named" says early.log '^pleiad: rank 1 \(host .*\) was last heard of .* s ago, last in its start, before any step, phase [a-z_]+'
 check "... and nothing was written" test ! -e early/run.h5
 loops() {
     local begin=$SECONDS

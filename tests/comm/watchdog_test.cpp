@@ -58,7 +58,7 @@ TEST(Watchdog, SaysThatARunHasNotBegun) {
   std::vector<RankState> ranks(2);
   ranks[1].silent = 12;
   ranks[1].phase = static_cast<int>(Phase::expert);
-  EXPECT_MENTIONS(judge(ranks, k_host, 10), "last in no step yet, phase expert");
+  EXPECT_MENTIONS(judge(ranks, k_host, 10), "last in its start, before any step, phase expert");
 }
 
 TEST(Watchdog, NamesTheRankThatComputesWhileOthersWait) {

@@ -155,6 +155,16 @@ TEST(Spec, AResolvedSectionReadBackGivesTheSameValues) {
   EXPECT_EQ(again.number("b", 0, 0, 1, "doc"), tiny);
 }
 
+TEST(Spec, LongListsAreResolvedAsRuns) {
+  Spec spec("room", {{"long", "2000000x1,7,3x9"}, {"short", "1000x5"}});
+  const std::vector<i64> values = spec.integers("long", {}, 0, 9, "doc");
+  EXPECT_EQ(spec.resolved().back().value, "2000000x1,7,3x9");
+  Spec again("room", {{"long", spec.resolved().back().value}});
+  EXPECT_EQ(again.integers("long", {}, 0, 9, "doc"), values);
+  spec.integers("short", {}, 0, 9, "doc");
+  EXPECT_EQ(spec.resolved().back().value.size(), 1999u);
+}
+
 TEST(Spec, DefaultsOfAPresetLoseAgainstGivenValues) {
   Spec spec("room", {{"given", "1"}});
   spec.set_default("given", "2");

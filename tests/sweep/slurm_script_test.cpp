@@ -101,7 +101,7 @@ TEST(SlurmScript, CollectingJob) {
   SlurmOptions o;
   o.partition = "long", o.setup = {"module load openmpi"}, o.throttle = 3;
   const std::string script = collect_script(o, k_submission);
-  for (const char* line : {"\n#SBATCH --ntasks=1\n", "\n#SBATCH --partition=long\n", "\nmodule load openmpi\n", "\nexec '/opt/pleiad 1/bin/pleiad' sweep collect '/data/it'\\''s a sweep/ü%d'\n",
+  for (const char* line : {"\n#SBATCH --ntasks=1\n", "\n#SBATCH --partition=long\n", "\nmodule load openmpi\n", "\nexec \"/opt/pleiad 1/bin/pleiad\" sweep collect \"/data/it's a sweep/ü%d\"\n",
                            "ü%%d/slurm/1/collect.out\"\n"}) {
     EXPECT_MENTIONS(script, line);
   }

@@ -1,5 +1,6 @@
-// Signals that ask a run to stop: SIGUSR1 and SIGUSR2 (batch systems, before the time limit), SIGTERM, SIGINT. They are only noted; the training
-// loop asks at each step edge, saves, and the program ends with k_exit_stopped. main() notes them for pleiad train.
+// Signals that ask a run to stop: SIGUSR1 and SIGUSR2 (batch systems, before the time limit), SIGTERM, SIGINT, SIGHUP (a closed terminal)
+// unless it is ignored. They are only noted; the training loop asks at each step edge, saves, and the program ends with k_exit_stopped. main()
+// notes them for pleiad train.
 #pragma once
 
 namespace pleiad::app {
