@@ -132,11 +132,27 @@ void H5File::read_through() const {
   }
 }
 
+namespace {
+
+[[noreturn]] void refuse_damaged(const std::string& path, const UserError& e) {
+  user_error("'{}' is damaged ({}); if you move it away, a new record begins", path, e.what());
+}
+
+}  // namespace
+
 void require_readable(const H5File& copy, const std::string& path) {
   try {
     copy.read_through();
   } catch (const UserError& e) {
-    user_error("'{}' is damaged ({}); if you move it away, a new record begins", path, e.what());
+    refuse_damaged(path, e);
+  }
+}
+
+void require_readable(const std::string& path) {
+  try {
+    H5File::open(path).read_through();
+  } catch (const UserError& e) {
+    refuse_damaged(path, e);
   }
 }
 

@@ -17,7 +17,7 @@ std::string of_block(i64 block, const char* name) { return fmt::format("/layers/
 }  // namespace
 
 // A new file gets its name once it is whole, so that a kill leaves either none or one that can be continued.
-RoutingRecord::RoutingRecord(const std::string& path, const RunDescription& run, i64 sequences, i64 seq_len, i64 lanes, std::optional<i64> resumed)
+RoutingRecord::RoutingRecord(const std::string& path, const RunDescription& run, i64 sequences, i64 seq_len, i64 lanes, std::optional<i64> resumed) try
     : path_(path), file_(resumed ? open_copy(path) : H5File::create(temporary_name(path), true)) {
   if (resumed) {
     file_.require_format(k_routing_format);
@@ -31,6 +31,9 @@ RoutingRecord::RoutingRecord(const std::string& path, const RunDescription& run,
   }
   file_.start_swmr();
   file_.flush();
+} catch (const UserError&) {
+  if (resumed) require_readable(path);  // says so if the record is to blame
+  throw;
 }
 
 void RoutingRecord::publish() { io::publish(temporary_name(path_), path_); }

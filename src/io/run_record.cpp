@@ -128,7 +128,7 @@ RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode 
   publish(temporary_name(path), path);
 }
 
-RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode decode, i64 step)
+RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode decode, i64 step) try
     : impl_(new Impl(path, run, std::move(decode), open_copy(path))) {
   H5File& file = impl_->file;
   file.require_format(k_run_format);
@@ -168,6 +168,9 @@ RunRecord::RunRecord(const std::string& path, const RunDescription& run, Decode 
   impl_->file.start_swmr();
   impl_->file.flush();
   publish(temporary_name(path), path);
+} catch (const UserError&) {
+  require_readable(path);  // says so if the record is to blame
+  throw;
 }
 
 RunRecord::~RunRecord() = default;

@@ -148,7 +148,7 @@ open(name, "wb").write(content)' "flipped/$file" "$((seed + i))"
         code=$?
         if [[ $code == 0 ]]; then
             rm flipped/checkpoints/step-0000000024.h5
-        elif [[ $code == 2 && $(wc -l <last.err) == 1 && ! -e flipped/$file.partial ]] && { [[ $file == run.h5 ]] || cmp run.kept flipped/run.h5; }; then
+        elif [[ $code == 2 && $(wc -l <last.err) == 1 ]] && grep -q 'if you move it away, a new record begins' last.err && [[ ! -e flipped/$file.partial ]] && { [[ $file == run.h5 ]] || cmp run.kept flipped/run.h5; }; then
             ((++said))
         else
             echo "bit $((seed + i)): exit code $code"

@@ -187,6 +187,8 @@ H5File open_for_all(const comm::Communicator& comm, const std::string& path);
 /// Before a record goes on, `copy` being that of the file at `path`: a damaged block in it would have HDF5 wait for its writer, which is us. UserError if it has
 /// one. One rank only.
 void require_readable(const H5File& copy, const std::string& path);
+/// The same of `path` itself.
+void require_readable(const std::string& path);
 
 /// To be called before MPI starts. The library then does not end by itself with MPI or the program, where it would write once more to a file that could not be written,
 /// and crash.
