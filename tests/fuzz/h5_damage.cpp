@@ -1,12 +1,19 @@
 #include "h5_damage.hpp"
 
 #include <hdf5.h>
+#include <fcntl.h>
 #include <sys/inotify.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <set>
+
+// Of the sanitizers, where there are any.
+extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*)());
 
 namespace pleiad::fuzz {
 
@@ -202,34 +209,7 @@ void resize(hid_t file, const std::string& path, Bytes& bytes) {
   H5Sclose(space), H5Dclose(dataset);
 }
 
-}  // namespace
-
-Anatomy anatomy_of(const std::string& path) {
-  struct Found {
-    Anatomy anatomy;
-    std::set<std::string> attributes;
-  } found;
-  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
-  if (file < 0) finding("cannot read " + path);
-  const auto visit = [](hid_t root, const char* name, const H5O_info_t*, void* out) -> herr_t {
-    auto& f = *static_cast<Found*>(out);
-    f.anatomy.objects.push_back(std::string("/") + (std::strcmp(name, ".") == 0 ? "" : name));
-    const auto add = [](hid_t, const char* attribute, const H5A_info_t*, void* names) -> herr_t {
-      static_cast<std::set<std::string>*>(names)->insert(attribute);
-      return 0;
-    };
-    const hid_t object = H5Oopen(root, name, H5P_DEFAULT);
-    H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &f.attributes);
-    H5Oclose(object);
-    return 0;
-  };
-  H5Ovisit(file, H5_INDEX_NAME, H5_ITER_INC, visit, &found);
-  H5Fclose(file);
-  found.anatomy.attributes.assign(found.attributes.begin(), found.attributes.end());
-  return found.anatomy;
-}
-
-void damage(const std::string& path, const Anatomy& anatomy, Bytes& bytes) {
+void change(const std::string& path, const Anatomy& anatomy, Bytes& bytes) {
   const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
   H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);  // whatever a change that failed left open
   const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDWR, access);
@@ -274,6 +254,51 @@ void damage(const std::string& path, const Anatomy& anatomy, Bytes& bytes) {
     }
   }
   H5Fclose(file);
+}
+
+}  // namespace
+
+Anatomy anatomy_of(const std::string& path) {
+  struct Found {
+    Anatomy anatomy;
+    std::set<std::string> attributes;
+  } found;
+  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  if (file < 0) finding("cannot read " + path);
+  const auto visit = [](hid_t root, const char* name, const H5O_info_t*, void* out) -> herr_t {
+    auto& f = *static_cast<Found*>(out);
+    f.anatomy.objects.push_back(std::string("/") + (std::strcmp(name, ".") == 0 ? "" : name));
+    const auto add = [](hid_t, const char* attribute, const H5A_info_t*, void* names) -> herr_t {
+      static_cast<std::set<std::string>*>(names)->insert(attribute);
+      return 0;
+    };
+    const hid_t object = H5Oopen(root, name, H5P_DEFAULT);
+    H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, nullptr, add, &f.attributes);
+    H5Oclose(object);
+    return 0;
+  };
+  H5Ovisit(file, H5_INDEX_NAME, H5_ITER_INC, visit, &found);
+  H5Fclose(file);
+  found.anatomy.attributes.assign(found.attributes.begin(), found.attributes.end());
+  return found.anatomy;
+}
+
+bool damage(const std::string& path, const Anatomy& anatomy, Bytes& bytes) {
+  trap();  // made by this process, to be there for all
+  const pid_t child = fork();
+  if (child < 0) finding("cannot fork");
+  if (child == 0) {
+    // Nobody is told of what goes wrong here.
+    for (const int s : {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL}) std::signal(s, SIG_DFL);
+    if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(nullptr);
+    const int nowhere = ::open("/dev/null", O_WRONLY);
+    ::dup2(nowhere, STDERR_FILENO);
+    change(path, anatomy, bytes);
+    ::_exit(0);
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 const std::string& trap() {

@@ -5,6 +5,8 @@
 
 #include "pleiad/io/h5.hpp"
 
+#include <hdf5.h>
+
 namespace {
 
 using namespace pleiad;
@@ -16,6 +18,8 @@ struct Template {
 
 const std::vector<Template>& templates() {
   static const std::vector<Template> all = [] {
+    // Memory that HDF5 frees goes back at once, where the sanitizer sees it: what it keeps for later use nobody watches.
+    H5set_free_list_limits(0, 0, 0, 0, 0, 0);
     std::vector<Template> made;
     for (const char* name : {PLEIAD_FUZZ_TEMPLATES}) {
       const std::string path = fuzz::template_path(name);
@@ -34,7 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Template& good = templates()[bytes.below(templates().size())];
   const std::string path = fuzz::scratch() + "/run.h5";
   fuzz::put(path, good.content);
-  fuzz::damage(path, good.anatomy, bytes);
+  if (!fuzz::damage(path, good.anatomy, bytes)) return 0;
   fuzz::trapped();
   fuzz::read_in_every_way(path, good.path);
   if (fuzz::trapped()) fuzz::finding("a file was opened because another one names it");
