@@ -215,6 +215,16 @@ class Watchdog::Thread {
 
   /// Rank 0 judges all; another rank only looks after rank 0, and the higher its number the longer it waits, so that one of them speaks.
   void look(double now) {
+    if (!mourning_ && std::ranges::any_of(state_, &RankState::gone)) {
+      // Whoever needs the dead one will wait in a moment, and who waits for what belongs into the message; the launcher may end us in little more than that.
+      mourning_ = true;
+      News own = own_news(job_, rank_);
+      for (int i = 0; i < 10 && own.wait[0] == 0; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        own = own_news(job_, rank_);
+      }
+      take(rank_, own, now);
+    }
     for (std::size_t r = 0; r < state_.size(); ++r) state_[r].silent = now - heard_[r];
     if (rank_ == 0) {
       if (const std::string problem = judge(state_, host_, seconds_); !problem.empty()) end_job(problem);
@@ -268,6 +278,7 @@ class Watchdog::Thread {
   std::vector<Link> links_;
   std::vector<RankState> state_;
   std::vector<double> heard_;
+  bool mourning_ = false;  // a rank has died
   const int end_ = eventfd(0, EFD_CLOEXEC);
   std::atomic<bool> ending_ = false;
   std::thread thread_;
