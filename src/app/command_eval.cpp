@@ -88,6 +88,14 @@ struct EvalPoint {
     return found;
   }
 
+  /// Says it where the file of the run holds something else by now; who names a file means it.
+  void note_other_data(const comm::Communicator& world, const EvalRequest& r, const Data& data) const {
+    if (!world.root() || !r.corpus.empty() || data.fingerprint() == loaded.info.corpus_fingerprint) return;
+    std::cerr << fmt::format("pleiad: note: {} is not the data that the checkpoint was trained on: its fingerprint is {}, that of the data was {}", run.corpus, data.fingerprint(),
+                             loaded.info.corpus_fingerprint)
+              << std::endl;
+  }
+
   train::EvalReport evaluate(const EvalRequest& r, train::BatchSource& from) const {
     PhaseTimes times;
     return train::evaluate(*loaded.setup.model, loaded.setup.params, from, loaded.setup.grid, run.train.lanes, run.train.batch, r.windows, times);
@@ -107,6 +115,7 @@ void evaluate_once(const comm::Communicator& world, const EvalRequest& r, const 
   const comm::Watchdog watchdog(world, point.loaded.setup.parallel.stall_seconds, k_exit_stalled, "");
   const Data data = Data::open(world, point.run.corpus, point.run.train.mask_share);
   const auto source = point.source(r, data);
+  point.note_other_data(world, r, data);
   const train::EvalReport report = point.evaluate(r, *source);
   if (!world.root()) return;
   Terminal terminal({});
@@ -133,6 +142,7 @@ void evaluate_sweep(const comm::Communicator& world, const EvalRequest& r, const
   for (const auto& p : points) {
     const EvalPoint point(world, r, checkpoint, joined(r.settings, p));
     const Data data = Data::open(world, point.run.corpus, point.run.train.mask_share);
+    if (rows.empty()) point.note_other_data(world, r, data);
     rows.push_back(SweepRow::of(p, point.evaluate(r, *point.source(r, data))));
     if (!world.root() || since_line.seconds() < 5) continue;
     since_line.restart();

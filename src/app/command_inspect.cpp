@@ -52,7 +52,7 @@ void print_run(const io::H5File& file) {
   double time = 0;
   i64 all_tokens = 0;
   for (const double s : seconds) time += std::isnan(s) ? 0 : s;
-  for (const i64 t : tokens) all_tokens += t;
+  for (const i64 t : tokens) all_tokens += std::max<i64>(t, 0);  // -1: a row that was lost
   std::cout << fmt::format("  {} steps ({}), {} tokens in {}; task loss {:.4f} at first, {:.4f} at last\n", step.size(),
                            finished < 0 ? "not finished: running or interrupted" : "ended properly", all_tokens, duration(time), loss.front(), loss.back());
   const std::vector<double> held_out = file.read<double>("/evaluation/loss");
@@ -150,6 +150,10 @@ int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
     if (format == io::k_routing_format) print_routing(file);
     if (format == bench::k_bench_format) print_bench(file);
     if (format == io::k_simulation_format) print_simulation(file);
+    if (format != io::k_checkpoint_format) {  // whose parts were verified, too
+      if (file.has_attribute("/", "checksum")) file.verify();
+      else file.read_through();
+    }
     std::cout << " attributes\n";
     for (const std::string& name : file.attributes("/")) {
       std::string value = file.attribute_in_words("/", name);

@@ -72,8 +72,10 @@ std::string read_ini(const std::string& what, const std::string& path) {
   std::ostringstream all;
   std::ifstream in;
   if (io::is_pipe_or_device(path)) user_error("{} {}: is a pipe or a device; a file is needed", what, path);
+  errno = 0;
   in.open(path);
-  if (!in || !(all << in.rdbuf())) user_error("{} {}: cannot be read ({})", what, path, errno ? std::strerror(errno) : "not a file with text");
+  // An empty file has no character to read, and is none that cannot be read.
+  if (!in || (!(all << in.rdbuf()) && errno != 0)) user_error("{} {}: cannot be read ({})", what, path, errno ? std::strerror(errno) : "not a file with text");
   return all.str();
 }
 

@@ -28,6 +28,8 @@ StopSignal::StopSignal() {
     if (s == SIGHUP && sigaction(s, nullptr, &before) == 0 && before.sa_handler == SIG_IGN) continue;  // nohup: the run is to outlive its terminal
     sigaction(s, &action, nullptr);
   }
+  // Whoever read the output may end before the run does (tee at Ctrl-C, head): nothing is lost but what they would have read.
+  std::signal(SIGPIPE, SIG_IGN);
 }
 
 StopSignal::~StopSignal() {
@@ -35,6 +37,7 @@ StopSignal::~StopSignal() {
     struct sigaction now = {};
     if (sigaction(s, nullptr, &now) == 0 && now.sa_handler == note) std::signal(s, SIG_DFL);
   }
+  std::signal(SIGPIPE, SIG_DFL);
 }
 
 bool StopSignal::asked() { return signal_seen != 0; }

@@ -39,7 +39,7 @@ RunOrigin find_origin(const comm::Communicator& world, const TrainRequest& reque
     return origin;
   }
   const std::string record = request.out + "/run.h5";
-  i64 saved = -1;
+  i64 saved = -1, recorded = 0;
   std::string corpus;
   if (request.resume) {
     io::RunTale tale;
@@ -50,12 +50,16 @@ RunOrigin find_origin(const comm::Communicator& world, const TrainRequest& reque
     origin.config = comm::broadcast(world, tale.config);
     corpus = comm::broadcast(world, tale.corpus_fingerprint);
     saved = comm::max_over<i64>(world, tale.saved);
+    recorded = comm::max_over<i64>(world, tale.recorded);
   }
   if (!origin.checkpoint.empty()) {
     origin.info = io::read_checkpoint_info(world, origin.checkpoint);
     if (request.resume) {
       require_of_run(origin.checkpoint, *origin.info, origin.config, corpus);
       if (origin.config.empty()) origin.notes.push_back(fmt::format("{} is gone: a new record begins at step {}", record, origin.info->step));
+      else if (recorded < origin.info->step) {
+        origin.notes.push_back(fmt::format("{} knows of {} steps and the checkpoint is of step {}: the rows between are marked as lost", record, recorded, origin.info->step));
+      }
       if (saved > origin.info->step && origin.passed_over.empty()) origin.notes.push_back(fmt::format("the checkpoint of step {} is gone: going on from {}", saved, origin.checkpoint));
     }
     origin.config = origin.info->config;

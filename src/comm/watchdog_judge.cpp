@@ -41,9 +41,9 @@ std::string judge(const std::vector<RankState>& ranks, const std::vector<std::st
   }
   std::string text;
   const auto name_of = [&](std::size_t place) { return fmt::format("rank {} (host {})", number_of(place, ranks[place]), host[place]); };
-  // What a lost rank said last may be some steps old: it is not beyond the one in which others wait.
+  // What a lost rank said last may be some steps old: it is not beyond the one in which others are.
   i64 furthest = 0;
-  for (const std::size_t r : waiting) furthest = std::max(furthest, ranks[r].step);
+  for (const RankState& s : ranks) furthest = std::max(furthest, s.step);
   const auto since_then = [&](const RankState& s) { return s.step < furthest ? fmt::format(" (and perhaps on, up to step {})", furthest) : ""; };
   const auto who_waits = [&](const std::vector<std::size_t>& but) {
     std::vector<std::string> named;

@@ -38,7 +38,7 @@ CorpusBatches::CorpusBatches(i64 train_tokens, i64 validation_tokens, i64 alignm
   for (const Split split : {Split::train, Split::validation}) {
     if (split == Split::validation && validation_tokens == 0) continue;
     if (tokens(split) < seq_len + 1) {
-      user_error("the {} part of the corpus has {} tokens; windows of {} inputs and one target need at least {}",
+      user_error("the {} part of the corpus has {} tokens; windows of model.seq_len = {} inputs and one target need at least {}",
                  split_name(split), tokens(split), seq_len, seq_len + 1);
     }
   }

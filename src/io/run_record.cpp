@@ -236,6 +236,7 @@ RunTale read_run_tale(const std::string& path) {
   const H5File file = H5File::open(path);
   file.require_format(k_run_format);
   RunTale tale{file.read_text("/config"), file.text("/", "corpus_fingerprint")};
+  for (const i64 step : file.read<i64>("/steps/step")) tale.recorded = std::max(tale.recorded, step);
   if (file.exists("/checkpoints/step")) {
     for (const i64 step : file.read<i64>("/checkpoints/step")) tale.saved = std::max(tale.saved, step);
   }

@@ -57,7 +57,7 @@ pid_t start(std::vector<std::string> command, std::vector<std::string> environme
     dup2(out, 1);
     dup2(out, 2);
     for (int fd = 3; fd < 1024; ++fd) ::close(fd);
-    for (const int s : {SIGUSR1, SIGUSR2, SIGTERM, SIGINT}) signal(s, SIG_DFL);
+    for (const int s : {SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGPIPE}) signal(s, SIG_DFL);
     execvpe(arguments[0], arguments.data(), variables.data());
     _exit(127);
   }

@@ -63,6 +63,7 @@ def setting(what, pairs, *says, **options):
 
 
 # ---- keys and values ----
+case("config: an empty file", "train --config empty.h5 --out new", "data.corpus is missing")
 setting("unknown key", "moe.expert=4", "moe.expert", "unknown", "experts")
 setting("unknown key in a section that only training reads", "train.step=4", "train.step ", "unknown", "steps")
 setting("key of another router", "moe.load_loss=0.1", "moe.load_loss", "unknown")

@@ -166,6 +166,11 @@ half() { cp routing.kept flipped/routing.h5 && truncate -s "$(($(stat -c %s rout
 check "half of its routing is refused" half
 check "... and changes nothing" cmp run.kept flipped/run.h5
 check "... and leaves nothing" test ! -e flipped/routing.h5.partial
+cp routing.kept flipped/routing.h5
+"$PYTHON" -c 'content = bytearray(open("flipped/routing.h5", "rb").read())
+for at in range(3000, len(content), 100): content[at] ^= 16
+open("flipped/routing.h5", "wb").write(content)'
+check "damaged routing is refused by inspect" exits 2 pleiad_on 1 inspect flipped/routing.h5
 rm flipped/routing.h5
 no_routing() { pleiad_on 1 train --resume flipped --stop-at 23 >last.txt && says last.txt 'note: flipped/routing.h5 is not there: it begins after step 22' && rm flipped/checkpoints/step-0000000023.h5; }
 check "its routing is gone: it says so" no_routing
@@ -174,10 +179,26 @@ cp run.kept flipped/run.h5
 at = content.index(b"warmup_steps = 5")
 content[at + 15] ^= 1
 open("flipped/run.h5", "wb").write(content)'
-told() { exits 2 pleiad_on 1 "$@" 2>last.err && says last.err "flipped/run.h5': /config is damaged: its checksum does not agree"; }
+told() { exits 2 pleiad_on 1 "$@" 2>last.err >last.txt && says last.err "flipped/run.h5': /config is damaged: its checksum does not agree"; }
+check "a flipped bit in the configuration is told by inspect" told inspect flipped/run.h5
 check "a flipped bit in the configuration is told by report" told report flipped
 check "... and by train" told train --resume flipped
 check "data of another kind" pleiad_on 1 data synth --out other.h5 --tokens 30000 --document 64 --seed 6
+# What a person may do with files: the record of an earlier state beside a later checkpoint, other data under the same name.
+cp run.kept earlier.h5
+check "a copy of the run that went on" cp -r flipped later
+cp run.kept later/run.h5 && cp routing.kept later/routing.h5
+check "... to step 24" pleiad_on 1 train --resume later --stop-at 24
+cp earlier.h5 later/run.h5 && rm later/routing.h5
+lost_rows() { pleiad_on 1 train --resume later --stop-at 25 >last.txt && says last.txt 'note: later/run.h5 knows of 22 steps and the checkpoint is of step 24: the rows between are marked as lost'; }
+check "a record that is older than the checkpoint: it says so" lost_rows
+tokens_of() { pleiad_on 1 inspect "$1" | sed -nE 's/.* ([0-9]+) tokens in .*/\1/p'; }
+all_tokens() { (($(tokens_of later/run.h5) * 22 == $(tokens_of earlier.h5) * 23)); }
+check "... and lost rows are not counted" all_tokens
+cp corpus.h5 corpus.kept && cp other.h5 corpus.h5
+others() { pleiad_on 2 eval later 2>last.err && [[ $(grep -c 'pleiad: note' last.err) == 1 ]] && says last.err "$1"; }
+check "eval says that the data are others, once" others '^pleiad: note: .*corpus.h5 is not the data that the checkpoint was trained on: its fingerprint is [0-9a-f]+, that of the data was [0-9a-f]+$'
+mv corpus.kept corpus.h5
 check "a run on other data" pleiad_on 1 train --config tiny.ini --out elsewhere-data --set data.corpus=other.h5 --stop-at 26
 cp routing.kept flipped/routing.h5 && cp run.kept flipped/run.h5 && cp elsewhere-data/checkpoints/step-0000000026.h5 flipped/checkpoints/
 foreign() { exits 2 pleiad_on 2 train --resume flipped 2>last.err && says last.err "step-0000000026.h5': is not a checkpoint of this run: its corpus has the fingerprint [0-9a-f]+, the run's has [0-9a-f]+: move it away"; }

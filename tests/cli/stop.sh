@@ -55,6 +55,13 @@ outlives() {
 }
 check "HUP that is ignored stops nothing" outlives
 check "... to the same bits" runs same whole outlives
+# Who reads the output may be gone before the run is.
+left_alone() {
+    (set +o pipefail; "$PLEIAD" train --continue --config tiny.ini --out left_alone; echo "$?" >left_alone.code) 2>left_alone.err | head -n 2 >/dev/null
+    [[ $(cat left_alone.code) == 0 ]] || { cat left_alone.code left_alone.err; return 1; }
+}
+check "a run whose output nobody reads any more" left_alone
+check "... to the same bits" runs same whole left_alone
 check "a run stopped twice" stopped twice 2 USR1
 check "... twice" stopped twice 1 USR1
 check "... is the same" go_on 2 twice

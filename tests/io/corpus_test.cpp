@@ -207,7 +207,7 @@ TEST(CorpusBatches, EvaluationWindowsCoverThePartOnce) {
   EXPECT_EQ(CorpusBatches(1000, 0, 1, 16, 5).eval_windows(), 0);
   EXPECT_EQ(CorpusBatches(17, 17, 128, 16, 5).train_start(1, 1), 0);
   EXPECT_MENTIONS(problem_of([] { CorpusBatches(16, 100, 1, 16, 5); }),
-                  "train part of the corpus has 16 tokens; windows of 16 inputs");
+                  "train part of the corpus has 16 tokens; windows of model.seq_len = 16 inputs");
   EXPECT_MENTIONS(problem_of([] { CorpusBatches(100, 16, 1, 16, 5); }), "validation part of the corpus has 16 tokens");
 }
 

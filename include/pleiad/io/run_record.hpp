@@ -56,6 +56,7 @@ struct RunTale {
   std::string config;              ///< that it was started with, INI form
   std::string corpus_fingerprint;  ///< of its data
   i64 saved = -1;      ///< step of its last checkpoint; -1: none
+  i64 recorded = 0;    ///< the last step that it has a row of
 };
 /// UserError if the file is not a run record. One rank only.
 RunTale read_run_tale(const std::string& path);
