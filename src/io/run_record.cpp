@@ -22,19 +22,24 @@ void describe(H5File& file, const RunDescription& run) {
   }
   file.write_text("/config", run.config, "resolved configuration, INI form");
   file.seal_text("/config");
+  // Texts are sealed and numbers compressed, so that no damage to them goes unnoticed: HDF5 has checksums of its own for neither.
+  const auto write_names = [&](const char* name, const std::vector<std::string>& names, const char* what) {
+    file.write_texts(name, names, what);
+    file.seal_text(name);
+  };
   std::vector<std::string> phases;
   for (int p = 0; p < k_phase_count; ++p) phases.push_back(phase_name(static_cast<Phase>(p)));
-  file.write_texts("/phases", phases, "names of the last axis of /ranks/*/phase_seconds");
+  write_names("/phases", phases, "names of the last axis of /ranks/*/phase_seconds");
   if (!run.moe_layers.empty()) {
-    file.write<i64>("/layers/block", run.moe_layers, {static_cast<i64>(run.moe_layers.size())}, {"1", "block number of each MoE layer"});
+    file.write<i64>("/layers/block", run.moe_layers, {static_cast<i64>(run.moe_layers.size())}, {"1", "block number of each MoE layer", 0, 1});
     if (run.lists_experts()) {
       const std::vector<i64>& widths = run.layer.widths;
-      file.write<i64>("/layers/expert_width", run.expert_widths, {run.experts()}, {"1", "hidden width of each expert"});
-      if (!widths.empty()) file.write<i64>("/layers/widths", widths, {static_cast<i64>(widths.size())}, {"1", "distinct widths, names of the last axis of width_share"});
+      file.write<i64>("/layers/expert_width", run.expert_widths, {run.experts()}, {"1", "hidden width of each expert", 0, 1});
+      if (!widths.empty()) file.write<i64>("/layers/widths", widths, {static_cast<i64>(widths.size())}, {"1", "distinct widths, names of the last axis of width_share", 0, 1});
     }
   }
-  if (!run.labels.empty()) file.write_texts("/labels", run.labels, "names of the labels");
-  if (!run.domains.empty()) file.write_texts("/domains", run.domains, "names of the latent domains");
+  if (!run.labels.empty()) write_names("/labels", run.labels, "names of the labels");
+  if (!run.domains.empty()) write_names("/domains", run.domains, "names of the latent domains");
   for (const auto& [name, value] : run.facts) file.set_attribute("/", name, value);
   for (const auto& [name, value] : run.numbers) file.set_attribute("/", name, value);
 }
@@ -223,7 +228,7 @@ void RunRecord::finish(i64 step, const MemoryRecord& memory) {
   const auto write = [&](const char* name, const std::vector<i64>& bytes, const char* description) {
     const std::string dataset = fmt::format("/memory/{}/{}", ranks, name);
     if (file.exists(dataset)) file.write_rows<i64>(dataset, {{0, ranks}}, bytes);
-    else file.write<i64>(dataset, bytes, {ranks}, {"byte", description});
+    else file.write<i64>(dataset, bytes, {ranks}, {"byte", description, 0, 1});
   };
   write("predicted_memory", memory.predicted, "most resident memory of each rank, predicted before the first step; of the newest part of the run on so many ranks");
   write("peak_memory", memory.peak, "most resident memory of each rank, measured; of the newest part of the run on so many ranks");

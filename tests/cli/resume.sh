@@ -183,6 +183,26 @@ told() { exits 2 pleiad_on 1 "$@" 2>last.err >last.txt && says last.err "flipped
 check "a flipped bit in the configuration is told by inspect" told inspect flipped/run.h5
 check "a flipped bit in the configuration is told by report" told report flipped
 check "... and by train" told train --resume flipped
+# Every byte of what stands in a record only once counts.
+each_byte() {
+    local name
+    for name in layers/block layers/expert_width layers/widths; do
+        cp run.kept flipped/run.h5
+        "$PYTHON" -c 'import h5py, sys
+with h5py.File("flipped/run.h5", "r") as file:
+    chunk = file[sys.argv[1]].id.get_chunk_info(0)
+content = bytearray(open("flipped/run.h5", "rb").read())
+content[chunk.byte_offset + chunk.size // 2] ^= 8
+open("flipped/run.h5", "wb").write(content)' "$name" || return 1
+        exits 2 pleiad_on 1 inspect flipped/run.h5 2>last.err && says last.err "$name" || return 1
+    done
+    cp run.kept flipped/run.h5
+    "$PYTHON" -c 'content = bytearray(open("flipped/run.h5", "rb").read())
+content[content.index(b"arithmetic")] ^= 1
+open("flipped/run.h5", "wb").write(content)'
+    exits 2 pleiad_on 1 inspect flipped/run.h5 2>last.err && says last.err "/domains is damaged"
+}
+check "a flipped bit in what is written once is told by inspect" each_byte
 check "data of another kind" pleiad_on 1 data synth --out other.h5 --tokens 30000 --document 64 --seed 6
 # What a person may do with files: the record of an earlier state beside a later checkpoint, other data under the same name.
 cp run.kept earlier.h5
