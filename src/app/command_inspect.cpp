@@ -150,10 +150,9 @@ int run_inspect(const comm::Communicator& world, const Arguments& arguments) {
     if (format == io::k_routing_format) print_routing(file);
     if (format == bench::k_bench_format) print_bench(file);
     if (format == io::k_simulation_format) print_simulation(file);
-    if (format != io::k_checkpoint_format) {  // whose parts were verified, too
-      if (file.has_attribute("/", "checksum")) file.verify();
-      else file.read_through();
-    }
+    // Of a checkpoint the parts were verified, too; files of others may hold what we do not read.
+    if (format == io::k_run_format || format == io::k_routing_format) file.read_through();
+    else if (format != io::k_checkpoint_format && file.has_attribute("/", "checksum")) file.verify();
     std::cout << " attributes\n";
     for (const std::string& name : file.attributes("/")) {
       std::string value = file.attribute_in_words("/", name);
