@@ -236,7 +236,7 @@ void H5File::transfer(bool writing, const std::string& dataset, std::int64_t typ
            verb, dataset, path_);
       at += now * bytes;
     });
-    if (writing && comm_ && comm_->root()) write_behind(path_);
+    if (writing && comm_) comm::agree_on_root(*comm_, [&] { write_behind(path_); });
   }
 }
 

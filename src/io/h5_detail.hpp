@@ -30,7 +30,7 @@ void begin_anew(const std::string& file);
 /// Takes room for a file of so many bytes, where the file system can, or says why there is none: from a write through MPI nobody learns it. One rank only.
 void reserve(const std::string& path, i64 bytes);
 /// What was written so far goes to the disk while more is written, and what has arrived there leaves memory: a file of any size passes through the same few pages,
-/// which are in the cache and push out nothing else. fsync at the end has little left to wait for. Only hints: errors come to light there.
+/// which are in the cache and push out nothing else. fsync at the end has little left to wait for. UserError if what was written before could not be saved. One rank only.
 void write_behind(const std::string& path);
 /// "cannot <verb> '<file>': " and what errno says.
 [[noreturn]] void system_error(const char* verb, const std::string& path);

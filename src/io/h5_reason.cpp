@@ -99,10 +99,14 @@ void reserve(const std::string& path, i64 bytes) {
 void write_behind(const std::string& path) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
-  static_cast<void>(::sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE));
-  static_cast<void>(::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+  // Whoever waits is told of a write that failed, and nobody after that, fsync included.
+  const int problem = ::sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE) == 0 ? 0 : errno;
+  if (problem == 0) static_cast<void>(::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
   static_cast<void>(::sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE));
   ::close(fd);
+  if (problem != EIO && problem != ENOSPC && problem != EDQUOT) return;  // none, or a file system that cannot do this
+  errno = problem;
+  system_error("write", path);
 }
 
 void system_error(const char* verb, const std::string& path) { user_error("cannot {} '{}': {}", verb, final_name(path), std::strerror(errno)); }
